@@ -1,0 +1,5 @@
+"""Helpers of the MedAnalyzr notebooks: French laboratory reports, training runs, checks and figures."""
+
+from medanalyzr.errors import MedAnalyzrError
+
+__all__ = ["MedAnalyzrError"]

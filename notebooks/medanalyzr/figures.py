@@ -1,0 +1,67 @@
+"""The figures of the notebooks: each is saved as PNG in the run folder and shown."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"  # Okabe-Ito: readable without colour vision
+FLAG_COLOURS = {"bas": BLUE, "normal": GREEN, "élevé": ORANGE, "indéterminé": GREY}
+
+
+def _finish(figure, path: Path) -> None:
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    display(figure)
+    plt.close(figure)
+
+
+def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, path: Path) -> None:
+    """Histogram of example lengths in tokens, one outline per tokenizer."""
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    top = max(max(values) for values in lengths.values())
+    step = max(1, top // 40)
+    for (name, values), colour in zip(lengths.items(), (BLUE, ORANGE), strict=False):
+        axis.hist(values, bins=range(0, top + 2 * step, step), histtype="stepfilled", alpha=0.25, color=colour)
+        axis.hist(values, bins=range(0, top + 2 * step, step), histtype="step", lw=1.5, color=colour, label=name)
+    if max_seq_length <= 2 * top:
+        axis.axvline(max_seq_length, color=GREY, ls="--", label=f"max_seq_length = {max_seq_length}")
+    axis.set(xlabel="tokens per example (prompt, answer, end)", ylabel="examples")
+    axis.legend(frameon=False)
+    _finish(figure, path)
+
+
+def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
+    """Stacked bars of flags per category, as shares."""
+    names = list(counts)
+    figure, axis = plt.subplots(figsize=(7, 0.6 + 0.38 * len(names)))
+    left = [0.0] * len(names)
+    for flag, colour in FLAG_COLOURS.items():
+        shares = [100 * counts[n].get(flag, 0) / sum(counts[n].values()) for n in names]
+        if any(shares):
+            axis.barh(names, shares, left=left, color=colour, label=flag)
+            left = [a + b for a, b in zip(left, shares, strict=True)]
+    axis.set(xlabel="share of the measurements (%)", xlim=(0, 100))
+    axis.invert_yaxis()
+    axis.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+    _finish(figure, path)
+
+
+def loss_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Training and validation loss per token against the step, on a logarithmic axis."""
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    for key, label, style in (
+        ("loss", "training", {"color": BLUE, "lw": 1.5}),
+        ("eval_loss", "validation", {"color": ORANGE, "lw": 1.5, "marker": "o"}),
+    ):
+        points = [(row["step"], row[key]) for row in history if key in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), label=label, **style)
+    axis.set(xlabel="step", ylabel="loss per token", yscale="log")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(frameon=False)
+    _finish(figure, path)

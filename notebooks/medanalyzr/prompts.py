@@ -1,0 +1,35 @@
+"""The French Alpaca prompt, its tokens and its labels: the same bytes in training and at inference."""
+
+from collections.abc import Mapping, Sequence
+
+PREAMBLE = "Vous êtes un médecin professionnel spécialisé dans l'analyse des résultats de laboratoire médical."
+PROMPT = "{preamble}\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+IGNORED = -100
+
+
+def format_prompt(row: Mapping[str, str], template: str = PROMPT) -> str:
+    """Everything before the answer. The row's own `prompt` column is the preamble when it has one.
+
+    A `prompt` column that is already a whole prompt (it holds "### ") is replaced by the default preamble.
+    """
+    own = (row.get("prompt") or "").strip()
+    preamble = own if own and "### " not in own else PREAMBLE
+    return template.format(preamble=preamble, instruction=row["instruction"], input=row.get("input") or "")
+
+
+def encode(row: Mapping[str, str], tokenizer, train_on: str = "answer") -> dict[str, list[int]]:
+    """Tokens and labels of one example: prompt, answer, EOS.
+
+    Returns `input_ids` and `labels`, lists of one length; with `train_on="answer"` the labels of the prompt are -100,
+    with "all" the whole text is learnt.
+    """
+    prompt = tokenizer(format_prompt(row)).input_ids
+    answer = [*tokenizer(row["output"], add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    hidden = [IGNORED] * len(prompt) if train_on == "answer" else prompt
+    return {"input_ids": prompt + answer, "labels": hidden + answer}
+
+
+def token_lengths(rows: Sequence[Mapping[str, str]], tokenizer) -> list[int]:
+    """Tokens of each whole example (prompt, answer, EOS)."""
+    texts = [format_prompt(row) + row["output"] for row in rows]
+    return [len(ids) + 1 for ids in tokenizer(texts).input_ids]

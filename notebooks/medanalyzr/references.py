@@ -1,0 +1,123 @@
+"""Reference intervals, critical values and unit conversions for adults, each with its source.
+
+The tables lie beside this file as CSV: `analytes`, `reference_intervals`, `critical_values`, `conversions`, `sources`.
+Units are the usual French ones (g/L, µmol/L, mmol/L, G/L, T/L, UI/L). They score a data set; no clinician reviewed them.
+"""
+
+import csv
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TABLES = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Analyte:
+    """One measured quantity: its identifier, French name, category, unit and printed decimals."""
+
+    id: str
+    name: str
+    category: str
+    unit: str
+    decimals: int
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A closed interval in the analyte's unit; None means unbounded. `source` is a key of `sources()`."""
+
+    low: float | None
+    high: float | None
+    source: str
+
+
+def _rows(table: str) -> list[dict[str, str]]:
+    with open(TABLES / f"{table}.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def fold(text: str) -> str:
+    """Lower case, without accents or repeated spaces: the form in which names are compared."""
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
+
+
+@cache
+def analytes() -> dict[str, Analyte]:
+    """Every known analyte by its identifier."""
+    return {
+        r["analyte"]: Analyte(
+            r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), tuple(r["aliases"].split("|"))
+        )
+        for r in _rows("analytes")
+    }
+
+
+@cache
+def _by_name() -> dict[str, Analyte]:
+    return {fold(alias): analyte for analyte in analytes().values() for alias in (analyte.name, *analyte.aliases)}
+
+
+def find_analyte(name: str) -> Analyte | None:
+    """The analyte a report calls `name` (case and accents do not matter), or None."""
+    return _by_name().get(fold(name))
+
+
+@cache
+def _intervals() -> dict[tuple[str, str], Bounds]:
+    table = {}
+    for r in _rows("reference_intervals"):
+        for sex in r["sex"]:
+            table[r["analyte"], sex] = Bounds(_number(r["low"]), _number(r["high"]), r["source"])
+    return table
+
+
+def reference_interval(analyte: str, sex: str | None) -> Bounds | None:
+    """The adult reference interval of `analyte` for `sex` ("H", "F" or None when unknown).
+
+    None when the analyte is not in the table, or when its interval depends on a sex that is unknown.
+    """
+    if sex is not None:
+        return _intervals().get((analyte, sex))
+    men, women = _intervals().get((analyte, "H")), _intervals().get((analyte, "F"))
+    return men if men == women else None
+
+
+@cache
+def _critical() -> dict[str, Bounds]:
+    return {r["analyte"]: Bounds(_number(r["low"]), _number(r["high"]), r["source"]) for r in _rows("critical_values")}
+
+
+def critical_limits(analyte: str) -> Bounds | None:
+    """Limits from which a value of `analyte` must be phoned (value ≤ low or ≥ high), or None."""
+    return _critical().get(analyte)
+
+
+@cache
+def sources() -> dict[str, str]:
+    """The citation behind each source key."""
+    return {r["source"]: r["citation"] for r in _rows("sources")}
+
+
+@cache
+def _factors() -> dict[tuple[str, str, str], float]:
+    return {(r["analyte"], r["from_unit"], r["to_unit"]): float(r["factor"]) for r in _rows("conversions")}
+
+
+def convert(analyte: str, value: float, unit: str) -> float:
+    """`value` in the analyte's French unit.
+
+    Raises:
+        KeyError: no conversion from `unit` is known for the analyte.
+    """
+    target = analytes()[analyte].unit
+    if unit == target:
+        return value
+    return value * _factors()[analyte, unit, target]

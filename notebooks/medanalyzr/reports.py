@@ -1,0 +1,133 @@
+"""Laboratory reports as text: one parser for data, evaluation and inference, and the writer of the same layout.
+
+A measurement line reads `Potassium : 6,8 mmol/L (3,5 - 5,0)`; an answer gives the comparison and the flag:
+`Potassium : 6,8 mmol/L (5,0 < 6,8) : élevé, critique`.
+Bounds are part of the interval: a value equal to a bound is normal.
+"""
+
+import re
+from dataclasses import dataclass
+
+from medanalyzr.references import find_analyte, fold
+
+FLAGS = ("bas", "normal", "élevé")
+CRITICAL = "critique"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of a report. `text` is the value as printed, `value` its number; `sign` is "<", ">" or ""."""
+
+    analyte: str | None
+    name: str
+    text: str
+    value: float
+    sign: str
+    unit: str
+    low: float | None
+    high: float | None
+    flag: str | None = None
+    critical: bool = False
+
+    @property
+    def key(self) -> str:
+        """What identifies the analyte: its identifier, or its folded name when it is not in our tables."""
+        return self.analyte or fold(self.name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A parsed report: sex ("H", "F" or None), age in years (or None) and its measurements in order."""
+
+    sex: str | None
+    age: int | None
+    measurements: tuple[Measurement, ...]
+
+
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_LINE = re.compile(
+    rf"""^[\s\-*•|]*(?P<name>[^:\n]*?[^\W\d_][^:\n]*?)\s*:\s*
+    (?P<sign>[<>]?)\s*(?P<value>-?{_NUMBER})\s*
+    (?P<unit>[^():]*?)\s*
+    (?:\((?P<interval>[^)]*)\)\s*)?
+    (?::\s*(?P<flag>[^\W\d]+)(?P<critical>,\s*critique)?\W*)?$""",
+    re.VERBOSE,
+)
+_RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER})$")
+_BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER})$")
+_FLAG_BY_FOLD = {fold(flag): flag for flag in FLAGS}
+
+
+def number(text: str) -> float:
+    """The number a French report prints (`6,8`)."""
+    return float(text.replace(",", "."))
+
+
+def format_number(value: float, decimals: int) -> str:
+    """`value` as a French report prints it: decimal comma, fixed decimals."""
+    return f"{value:.{decimals}f}".replace(".", ",")
+
+
+def format_interval(low: float | None, high: float | None, decimals: int) -> str:
+    """`3,5 - 5,0`, `≤ 35` or `≥ 90`; empty when there is no bound."""
+    if low is None:
+        return "" if high is None else f"≤ {format_number(high, decimals)}"
+    if high is None:
+        return f"≥ {format_number(low, decimals)}"
+    return f"{format_number(low, decimals)} - {format_number(high, decimals)}"
+
+
+def _bounds(interval: str | None) -> tuple[float | None, float | None]:
+    text = re.sub(r"^\s*N\s*:\s*", "", interval or "").strip()
+    if match := _RANGE.match(text):
+        return number(match[1]), number(match[2])
+    if match := _BOUND.match(text):
+        bound = number(match[2])
+        return (None, bound) if match[1] in "<≤" else (bound, None)
+    return None, None
+
+
+def parse_line(line: str) -> Measurement | None:
+    """The measurement on one line of a report or an answer, or None when the line holds none."""
+    match = _LINE.match(line.strip())
+    if not match:
+        return None
+    low, high = _bounds(match["interval"])
+    name, known = match["name"].strip(), find_analyte(match["name"])
+    if known is None and (low, high) == (None, None) and match["flag"] is None:
+        return None
+    return Measurement(
+        analyte=known.id if known else None,
+        name=name,
+        text=match["sign"] + match["value"],
+        value=number(match["value"]),
+        sign=match["sign"],
+        unit=match["unit"].strip(),
+        low=low,
+        high=high,
+        flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
+        critical=match["critical"] is not None,
+    )
+
+
+_SEX = re.compile(r"\b(femme|homme|sexe\s*:\s*[FHM])\b", re.IGNORECASE)
+_AGE = re.compile(r"\b(\d{1,3})\s*ans\b", re.IGNORECASE)
+
+
+def parse_report(text: str) -> Report:
+    """Read a report: sex, age and every measurement line. Lines without a measurement are passed over."""
+    sex, age = _SEX.search(text), _AGE.search(text)
+    letter = {"femme": "F", "homme": "H"}.get(sex[1].lower(), sex[1][-1].upper().replace("M", "H")) if sex else None
+    found = tuple(m for m in map(parse_line, text.splitlines()) if m)
+    return Report(letter, int(age[1]) if age else None, found)
+
+
+def parse_answer(text: str) -> dict[str, Measurement]:
+    """The flagged lines of an answer by analyte (see `Measurement.key`). The first line of an analyte counts."""
+    found: dict[str, Measurement] = {}
+    for line in text.splitlines():
+        measurement = parse_line(line)
+        if measurement and measurement.flag:
+            found.setdefault(measurement.key, measurement)
+    return found
+

