@@ -86,7 +86,7 @@ def test_local_files(tmp_path, ending):
         ("a.json", b"{", "cannot be read as json"),
         ("a.json", b"", "cannot be read as json"),
         ("a.csv", b"", "cannot be read as csv"),
-        ("a.jsonl", b"{\"instruction\": \"x\"}\nnot json\n", "cannot be read as jsonl"),
+        ("a.jsonl", b'{"instruction": "x"}\nnot json\n', "cannot be read as jsonl"),
         ("a.csv", "instruction,input\nà,b\n".encode("latin-1"), "cannot be read as csv"),
         ("a.csv", b"instruction,input\na,b\n", "lacks the column output"),
         ("a.json", b'[{"instruction": "a", "input": "b", "output": ""}]', "no usable row"),

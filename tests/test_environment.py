@@ -98,7 +98,15 @@ def test_bad_profiles():
 
 
 def test_override_changes_what_was_asked_alone():
-    names = ("base_model", "batch_size", "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "max_steps", "train_on")
+    names = (
+        "base_model",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "num_train_epochs",
+        "max_steps",
+        "train_on",
+    )
     untouched = dict.fromkeys(names, -1) | {"base_model": "auto", "train_on": "auto"}
     assert override(PROFILES["cpu"], untouched) == PROFILES["cpu"]
     assert override(PROFILES["cpu"], untouched | {"max_steps": 3}).max_steps == 3

@@ -34,7 +34,7 @@ def test_what_is_no_measurement(line):
 
 
 def test_answer_flag_and_critical_mark():
-    given = parse_answer("Potassium : 6,8 mmol/L (5,0 < 6,8) : élevé, critique\nSodium : 140 mmol/L (135 - 145) : normal")
+    given = parse_answer("Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8) : élevé, critique\nSodium : 140 mmol/L (135 - 145) : normal")
     assert given["potassium"].flag == "élevé" and given["potassium"].critical
     assert given["sodium"].flag == "normal" and not given["sodium"].critical
 

@@ -54,7 +54,10 @@ def test_dfg_stage(rate, stage):
 @pytest.mark.parametrize(
     ("report", "expected"),
     [
-        ("Hb : 110 g/L (120 - 160)\nVGM : 70 fL (80 - 100)\nFerritine : 8 µg/L (15 - 150)", "anémie microcytaire compatible avec une carence martiale"),
+        (
+            "Hb : 110 g/L (120 - 160)\nVGM : 70 fL (80 - 100)\nFerritine : 8 µg/L (15 - 150)",
+            "anémie microcytaire compatible avec une carence martiale",
+        ),
         ("Hb : 110 g/L (120 - 160)\nVGM : 80 fL (80 - 100)", "anémie normocytaire"),
         ("Hb : 110 g/L (120 - 160)\nVGM : 101 fL (80 - 100)", "anémie macrocytaire"),
         ("Hb : 110 g/L (120 - 160)", "anémie"),
@@ -91,8 +94,10 @@ def test_a_critical_value_is_phoned():
     [
         ("Albumine : 32 g/L (35 - 50)", "32 < 35"),
         ("Albumine : 35 g/L (35 - 50)", "35 ≤ 35 ≤ 50"),
-        ("Potassium : 6,8 mmol/L (3,5 - 5,0)", "5,0 < 6,8"),
+        ("Potassium : 6,8 mmol/L (3,5 - 5,0)", "3,5 ≤ 5,0 < 6,8"),
         ("ASAT : 20 UI/L (≤ 35)", "20 ≤ 35"),
+        ("ASAT : 92 UI/L (≤ 35)", "35 < 92"),
+        ("DFG : 52 mL/min/1,73 m² (≥ 90)", "52 < 90"),
         ("DFG : 95 mL/min/1,73 m² (≥ 90)", "90 ≤ 95"),
         ("TSH : <0,1 mUI/L (0,4 - 4,0)", "0,4 - 4,0"),
         ("Albumine : 32 g/L", ""),

@@ -96,7 +96,7 @@ def test_over_length_examples_are_left_out_whole():
 
 def test_a_loss_that_is_not_finite_stops_the_run():
     class State:
-        global_step, max_steps = 3, 9
+        global_step, max_steps, num_input_tokens_seen = 3, 9, 0
 
     callback = ShowProgress()
     callback.on_train_begin(None, State, None)
@@ -106,7 +106,11 @@ def test_a_loss_that_is_not_finite_stops_the_run():
 
 
 def test_history_joins_what_one_step_logged():
-    log = [{"step": 1, "loss": "2.5", "learning_rate": 1e-3}, {"step": 1, "eval_loss": 2.0, "eval_runtime": 9}, {"step": 2, "train_runtime": 3}]
+    log = [
+        {"step": 1, "loss": "2.5", "learning_rate": 1e-3},
+        {"step": 1, "eval_loss": 2.0, "eval_runtime": 9},
+        {"step": 2, "train_runtime": 3},
+    ]
     assert history(log) == [{"step": 1, "loss": 2.5, "learning_rate": 1e-3, "eval_loss": 2.0}]
 
 
@@ -129,7 +133,12 @@ REFERENCES = [
 
 def test_flag_accuracy_of_known_answers():
     assert flag_accuracy(REFERENCES, REFERENCES)["accuracy"] == 1
-    assert flag_accuracy(["", ""], REFERENCES) == {"accuracy": 0.0, "right": 0, "analytes": 4, "by_flag": {"bas": 0, "normal": 0, "élevé": 0}}
+    assert flag_accuracy(["", ""], REFERENCES) == {
+        "accuracy": 0.0,
+        "right": 0,
+        "analytes": 4,
+        "by_flag": {"bas": 0, "normal": 0, "élevé": 0},
+    }
     assert flag_accuracy([REFERENCES[1], REFERENCES[0]], REFERENCES)["right"] == 0
     half = [REFERENCES[0].replace("normal", "bas"), REFERENCES[1].replace("bas", "élevé")]
     assert flag_accuracy(half, REFERENCES)["accuracy"] == 0.5

@@ -110,7 +110,9 @@ def _pbc() -> Iterator[Source]:
             "triglycerides": convert("triglycerides", r["trig"], "mg/dL"),
         }
         # the same patients as pbcseq, under the same numbers: one group for the split
-        yield Source(f"pbc-{r['id']}", f"pbcseq-{r['id']}", "pbc", "lipides", "F" if r["sex"] == "f" else "H", int(r["age"]), values)
+        yield Source(
+            f"pbc-{r['id']}", f"pbcseq-{r['id']}", "pbc", "lipides", "F" if r["sex"] == "f" else "H", int(r["age"]), values
+        )
 
 
 def _order(source: Source) -> str:

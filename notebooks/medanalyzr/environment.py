@@ -15,7 +15,21 @@ from medanalyzr.runs import NOTEBOOKS, cache_folder
 REQUIREMENTS = NOTEBOOKS.parent / "requirements.txt"
 NO_DEPS = NOTEBOOKS / "requirements-no-deps.txt"
 # On Colab and Kaggle these stay as the host has them, whatever their version: other parts of the host rely on them.
-HOST_PACKAGES = ("torch", "triton", "numpy", "pandas", "matplotlib", "ipykernel", "ipywidgets", "jupyterlab", "pytest", "psutil", "pydantic", "requests", "nbformat")
+HOST_PACKAGES = (
+    "torch",
+    "triton",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "ipykernel",
+    "ipywidgets",
+    "jupyterlab",
+    "pytest",
+    "psutil",
+    "pydantic",
+    "requests",
+    "nbformat",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Device:
 
 
 def where() -> str:
-    """"colab", "kaggle" or "local", by the environment variables those hosts set."""
+    """ "colab", "kaggle" or "local", by the environment variables those hosts set."""
     if "COLAB_RELEASE_TAG" in os.environ:
         return "colab"
     return "kaggle" if "KAGGLE_KERNEL_RUN_TYPE" in os.environ else "local"
@@ -99,7 +113,8 @@ def install_commands(host: str) -> list[list[str]]:
 def bootstrap() -> None:
     """First call of every notebook: quiet and private settings, then the packages.
 
-    Colab and Kaggle get what is missing installed. Elsewhere nothing is installed without being asked.
+    Colab and Kaggle get what is missing installed. Elsewhere nothing is installed without being asked. With
+    MEDANALYZR_PACKAGES=as-is the packages stay as they are, and those that differ from the pins are named.
 
     Raises:
         MedAnalyzrError: a package is missing or has another version (the message holds the command), or pip failed.
@@ -111,10 +126,15 @@ def bootstrap() -> None:
     os.environ.setdefault("WANDB_DISABLED", "true")
     host = where()
     commands = install_commands(host)
+    if commands and os.environ.get("MEDANALYZR_PACKAGES") == "as-is":
+        print("Not as pinned:", ", ".join(_wanting(host, REQUIREMENTS) + _wanting(host, NO_DEPS)))
+        return
     if commands and host == "local":
         lines = " && ".join(" ".join(command) for command in commands)
         missing = ", ".join(_wanting(host, REQUIREMENTS) + _wanting(host, NO_DEPS))
-        raise MedAnalyzrError(f"These packages are missing or have another version: {missing}. In the project's folder run: {lines}")
+        raise MedAnalyzrError(
+            f"These packages are missing or have another version: {missing}. In the project's folder run: {lines}"
+        )
     for command in commands:
         print("Installing:", " ".join(command[5:]))
         done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Thread
 
-from medanalyzr.progress import Progress
+from medanalyzr.progress import Progress, live_text
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,9 @@ class Answer:
     ended: bool
 
 
-def generate(model, tokenizer, prompts: Sequence[str], max_new_tokens: int, batch_size: int = 16, title: str = "answers") -> list[Answer]:
+def generate(
+    model, tokenizer, prompts: Sequence[str], max_new_tokens: int, batch_size: int = 16, title: str = "answers"
+) -> list[Answer]:
     """Greedy answers to `prompts`, in their order.
 
     Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends.
@@ -94,3 +96,12 @@ def stream(model, tokenizer, prompt: str, max_new_tokens: int) -> Iterator[str]:
     thread.join()
     if failure:
         raise failure[0]
+
+
+def show_stream(pieces: Iterator[str]) -> str:
+    """Show an answer while it is generated, in one place of the notebook; returns the whole text."""
+    show, text = live_text(), ""
+    for piece in pieces:
+        text += piece
+        show(text)
+    return text

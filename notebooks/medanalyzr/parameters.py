@@ -18,6 +18,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_train_epochs": (lambda v: v == -1 or v > 0, "above 0 (or -1: what the profile says)"),
     "max_steps": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
     "max_seq_length": (lambda v: v >= 64, "at least 64"),
+    "generation_batch_size": (lambda v: v >= 1, "at least 1"),
     "max_new_tokens": (lambda v: v >= 1, "at least 1"),
     "validation_fraction": (lambda v: 0 <= v <= 0.4, "between 0 and 0.4"),
     "test_fraction": (lambda v: 0 <= v <= 0.4, "between 0 and 0.4"),
@@ -72,9 +73,7 @@ def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]
         if source.startswith("# Parameters\n"):
             injected = _assignments(source)
     if unknown := sorted(set(injected) - set(declared)):
-        raise MedAnalyzrError(
-            f"{notebook} has no parameter {', '.join(unknown)}: it knows {', '.join(declared)}."
-        )
+        raise MedAnalyzrError(f"{notebook} has no parameter {', '.join(unknown)}: it knows {', '.join(declared)}.")
     values = {name: _typed(notebook, name, namespace[name], default) for name, default in declared.items()}
     for name, value in values.items():
         allowed, text = _LIMITS.get(name, (lambda _: True, ""))

@@ -39,7 +39,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 110, False, False, "answer"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 90, False, False, "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),
@@ -59,7 +59,9 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
         if requested not in PROFILES:
             raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
         if requested != "cpu" and device.kind != "cuda":
-            raise MedAnalyzrError(f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'.")
+            raise MedAnalyzrError(
+                f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'."
+            )
         return PROFILES[requested], "asked for by the parameter profile"
     if device.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
@@ -73,7 +75,15 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
     """`profile` with every notebook parameter of the same name that is not "auto" or -1."""
-    names = ("base_model", "batch_size", "gradient_accumulation_steps", "learning_rate", "num_train_epochs", "max_steps", "train_on")
+    names = (
+        "base_model",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "num_train_epochs",
+        "max_steps",
+        "train_on",
+    )
     asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
     if "num_train_epochs" in asked and "max_steps" not in asked:
         asked["max_steps"] = -1

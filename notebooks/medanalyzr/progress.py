@@ -1,6 +1,7 @@
 """One line of progress, rewritten in place: in JupyterLab, on Colab, and in the notebooks papermill writes."""
 
 import time
+from collections.abc import Callable
 
 from IPython.display import display
 
@@ -15,6 +16,12 @@ class _Line:
         return self.text
 
 
+def live_text() -> Callable[[str], None]:
+    """A place for text in the notebook's output: call it with the text to show there from now on."""
+    handle = display(_Line(""), display_id=True)
+    return lambda text: handle.update(_Line(text)) if handle else None
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, as 3:07."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -26,7 +33,8 @@ class Progress:
     def __init__(self, title: str, total: int):
         self.title, self.total, self.first = title, max(total, 1), 0
         self._start = time.monotonic()
-        self._handle = display(_Line(self._text(0, "")), display_id=True)
+        self._show = live_text()
+        self.update(0)
 
     def resume_at(self, done: int) -> None:
         """Count the remaining time from `done` on: what came before was not done now."""
@@ -42,5 +50,4 @@ class Progress:
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` of the total are done, with a short note."""
-        if self._handle:
-            self._handle.update(_Line(self._text(done, note)))
+        self._show(self._text(done, note))

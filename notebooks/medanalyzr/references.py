@@ -53,9 +53,7 @@ def fold(text: str) -> str:
 def analytes() -> dict[str, Analyte]:
     """Every known analyte by its identifier."""
     return {
-        r["analyte"]: Analyte(
-            r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), tuple(r["aliases"].split("|"))
-        )
+        r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), tuple(r["aliases"].split("|")))
         for r in _rows("analytes")
     }
 

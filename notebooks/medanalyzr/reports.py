@@ -1,7 +1,7 @@
 """Laboratory reports as text: one parser for data, evaluation and inference, and the writer of the same layout.
 
 A measurement line reads `Potassium : 6,8 mmol/L (3,5 - 5,0)`; an answer gives the comparison and the flag:
-`Potassium : 6,8 mmol/L (5,0 < 6,8) : élevé, critique`.
+`Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8) : élevé, critique`.
 Bounds are part of the interval: a value equal to a bound is normal.
 """
 
@@ -130,4 +130,3 @@ def parse_answer(text: str) -> dict[str, Measurement]:
         if measurement and measurement.flag:
             found.setdefault(measurement.key, measurement)
     return found
-

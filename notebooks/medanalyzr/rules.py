@@ -15,7 +15,7 @@ UNDETERMINED = "indéterminé"
 
 
 def flag(m: Measurement) -> str:
-    """"bas", "normal" or "élevé" against the report's interval (bounds included); "indéterminé" when it cannot be told.
+    """ "bas", "normal" or "élevé" against the report's interval (bounds included); "indéterminé" when it cannot be told.
 
     A censored value ("<0,1") is flagged only where every value it may stand for has the same flag.
     """
@@ -182,7 +182,7 @@ def write_measurement(m: Measurement) -> str:
 
 
 def comparison(m: Measurement) -> str:
-    """The value and the bounds that decide its flag, in rising order: `32 < 35`, `3,5 ≤ 4,2 ≤ 5,0`, `5,0 < 6,8`.
+    """The value among its bounds, in rising order up to its flag: `32 < 35`, `3,5 ≤ 4,2 ≤ 5,0`, `3,5 ≤ 5,0 < 6,8`.
 
     Written before the flag, it lets a model compare digit by digit instead of all at once. Empty for a value without
     interval; the interval itself for a censored value ("<0,1").
@@ -194,7 +194,7 @@ def comparison(m: Measurement) -> str:
     if flag(m) == "bas":
         return f"{m.text} < {low}"
     if flag(m) == "élevé":
-        return f"{high} < {m.text}"
+        return (f"{low} ≤ " if low else "") + f"{high} < {m.text}"
     return " ≤ ".join(part for part in (low, m.text, high) if part is not None)
 
 
@@ -219,8 +219,7 @@ def interpret(report: Report) -> str:
         names.append(f"interprétation impossible sans intervalle ni sexe : {', '.join(missing)}")
     lines.append(f"Conclusion : {' ; '.join(names)}.")
     steps = [f"prévenir le médecin sans délai ({', '.join(critical)})"] if critical else []
-    steps += [p.next_step for p in found if p.next_step][: 2 - len(steps)]
+    steps += [p.next_step for p in found if p.next_step][:1]
     if steps:
         lines.append(f"Suite : {' ; '.join(steps)}.")
     return "\n".join(lines)
-

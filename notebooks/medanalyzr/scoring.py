@@ -43,7 +43,9 @@ def before_after(before: Sequence[str], after: Sequence[str], references: Sequen
     rows = []
     for name, answers in (("base model", before), ("tuned model", after)):
         score = flag_accuracy(answers, references)
-        rows.append({"answers": name, "right": score["right"], "of": score["analytes"], "flags": score["accuracy"]} | score["by_flag"])
+        rows.append(
+            {"answers": name, "right": score["right"], "of": score["analytes"], "flags": score["accuracy"]} | score["by_flag"]
+        )
     total = rows[0]["of"]
     commonest = next(iter(constant))
     for name, flag in (("always «élevé»", "élevé"), (f"most frequent («{commonest}»)", commonest)):

@@ -25,7 +25,9 @@ def check_examples(examples: Sequence[dict], answers: Sequence[str], tokenizer, 
             tokens do not spell the answer.
     """
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        raise MedAnalyzrError("The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token.")
+        raise MedAnalyzrError(
+            "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
+        )
     for i, (example, answer) in enumerate(zip(examples, answers, strict=True)):
         learnt = [label for label in example["labels"] if label != IGNORED]
         if not learnt:
@@ -60,15 +62,16 @@ def quiet() -> None:
 
 
 def watching(settings) -> dict:
-    """The SFTConfig arguments that watch and save a training: loss every step, five validations, five checkpoints."""
+    """The SFTConfig arguments that watch and save a training: loss every step, four validations, four checkpoints."""
     return {
         "logging_steps": 1,
         "eval_strategy": "steps",
-        "eval_steps": 0.2,
+        "eval_steps": 0.25,
         "per_device_eval_batch_size": min(4, settings.batch_size),
         "save_strategy": "steps",
-        "save_steps": 0.2,
+        "save_steps": 0.25,
         "save_total_limit": 2,
+        "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",
         "disable_tqdm": True,
     }
@@ -92,7 +95,7 @@ def effective_settings(trainer) -> dict:
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
         "4-bit": bool(getattr(model, "is_loaded_in_4bit", False)),
-        "gradient checkpointing": bool(getattr(model, "is_gradient_checkpointing", False)),
+        "gradient checkpointing": any(getattr(module, "gradient_checkpointing", False) for module in model.modules()),
         "processes": args.world_size,
     }
 
@@ -111,6 +114,7 @@ class ShowProgress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.bar, self.note = Progress("training", state.max_steps), ""
+        self.tokens_before = int(state.num_input_tokens_seen)
         self.bar.resume_at(state.global_step)
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -164,7 +168,9 @@ def train(trainer, checkpoint: str | None):
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError:
-        raise MedAnalyzrError("The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept.") from None
+        raise MedAnalyzrError(
+            "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."
+        ) from None
     return time.monotonic() - start
 
 
@@ -189,19 +195,19 @@ def longest_answer(references: Sequence[str], tokenizer, margin: int = 8) -> int
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
-    """Tokens, seconds and losses of a finished training; seconds and speed are those of this session."""
-    tokens = int(trainer.state.num_input_tokens_seen or curve_tokens(trainer.state.log_history))
+    """Tokens, seconds and losses of a finished training.
+
+    `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
+    `train_loss` is the mean of the last five logged steps.
+    """
+    tokens = int(trainer.state.num_input_tokens_seen)
+    before = next(c.tokens_before for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
     validation = [row["eval_loss"] for row in curve if "eval_loss" in row]
     losses = [row["loss"] for row in curve if "loss" in row]
     return {
         "tokens": tokens,
         "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
+        "tokens_per_second": (tokens - before) / seconds,
         "train_loss": sum(losses[-5:]) / len(losses[-5:]),
         "eval_loss": validation[-1] if validation else None,
     }
-
-
-def curve_tokens(log: Sequence[dict]) -> float:
-    """Tokens seen so far, from TRL's `num_tokens` in a trainer's log."""
-    return max((float(entry["num_tokens"]) for entry in log if "num_tokens" in entry), default=0)
