@@ -1,6 +1,15 @@
 import pytest
-from medanalyzr.references import analytes, convert, critical_limits, find_analyte, fold, reference_interval, sources
-from medanalyzr.references import _critical, _intervals
+from medanalyzr.references import (
+    _critical,
+    _intervals,
+    analytes,
+    convert,
+    critical_limits,
+    find_analyte,
+    fold,
+    reference_interval,
+    sources,
+)
 
 
 def test_interval_depends_on_sex():

@@ -46,9 +46,12 @@ def test_ckd_epi_2009():
     assert round(ckd_epi_2009(80, 60, "H")) == 92
 
 
-@pytest.mark.parametrize(("rate", "stage"), [(90, "G1"), (89, "G2"), (60, "G2"), (59, "G3a"), (45, "G3a"), (44, "G3b"), (30, "G3b"), (29, "G4"), (15, "G4"), (14, "G5")])  # fmt: skip
-def test_dfg_stage(rate, stage):
-    assert dfg_stage(rate) == stage
+@pytest.mark.parametrize(
+    ("stage", "highest", "lowest"),
+    [("G1", 130, 90), ("G2", 89, 60), ("G3a", 59, 45), ("G3b", 44, 30), ("G4", 29, 15), ("G5", 14, 0)],
+)
+def test_dfg_stage(stage, highest, lowest):
+    assert dfg_stage(highest) == dfg_stage(lowest) == stage
 
 
 @pytest.mark.parametrize(

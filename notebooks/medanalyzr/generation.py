@@ -17,15 +17,17 @@ class Answer:
 
 
 def generate(
-    model, tokenizer, prompts: Sequence[str], max_new_tokens: int, batch_size: int = 16, title: str = "answers"
+    model, tokenizer, prompts: Sequence[str], max_new_tokens: int | Sequence[int], batch_size: int = 8, title: str = "answers"
 ) -> list[Answer]:
-    """Greedy answers to `prompts`, in their order.
+    """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
-    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends.
+    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. A batch runs
+    to the highest limit of its prompts.
     """
     import torch
 
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
+    order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
     answers: dict[int, Answer] = {}
     side, tokenizer.padding_side = tokenizer.padding_side, "left"
     bar = Progress(title, len(prompts))
@@ -35,7 +37,11 @@ def generate(
             inputs = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True).to(model.device)
             with torch.inference_mode():
                 out = model.generate(
-                    **inputs, max_new_tokens=max_new_tokens, do_sample=False, use_cache=True, pad_token_id=tokenizer.pad_token_id
+                    **inputs,
+                    max_new_tokens=max(limits[i] for i in batch),
+                    do_sample=False,
+                    use_cache=True,
+                    pad_token_id=tokenizer.pad_token_id,
                 )
             for i, ids in zip(batch, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
                 ended = tokenizer.eos_token_id in ids

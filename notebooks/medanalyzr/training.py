@@ -189,9 +189,9 @@ def checkpoint_name(checkpoint: str | None) -> str | None:
     return Path(checkpoint).name if checkpoint else None
 
 
-def longest_answer(references: Sequence[str], tokenizer, margin: int = 8) -> int:
-    """Tokens an answer may take: the longest reference answer plus a margin."""
-    return max(len(ids) for ids in tokenizer(list(references), add_special_tokens=False).input_ids) + margin
+def answer_limits(references: Sequence[str], tokenizer, margin: int = 16) -> list[int]:
+    """Tokens each answer may take: those of its reference answer plus a margin."""
+    return [len(ids) + margin for ids in tokenizer(list(references), add_special_tokens=False).input_ids]
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
