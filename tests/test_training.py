@@ -150,3 +150,9 @@ def test_constant_answers():
     table = {row["answers"]: row["flags"] for row in before_after(["", ""], REFERENCES, REFERENCES)}
     assert table == {"base model": 0, "tuned model": 1, "always «élevé»": 0.25, "most frequent («normal»)": 0.5}
     assert before_after(["a"], ["b"], ["free text"]) == []
+
+
+def test_smooth_keeps_length_and_mean_of_a_window():
+    from medanalyzr.figures import smooth
+
+    assert smooth([1.0, 2.0, 6.0], window=3) == [1.5, 3.0, 4.0]

@@ -51,16 +51,22 @@ def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     _finish(figure, path)
 
 
+def smooth(values: Sequence[float], window: int = 9) -> list[float]:
+    """The mean of each value and its neighbours, `window` in all (fewer at the ends)."""
+    half = window // 2
+    parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
+    return [sum(part) / len(part) for part in parts]
+
+
 def loss_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Training and validation loss per token against the step, on a logarithmic axis."""
+    """Training loss per token (each step and smoothed) and validation loss against the step, on a logarithmic axis."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
-    for key, label, style in (
-        ("loss", "training", {"color": BLUE, "lw": 1.5}),
-        ("eval_loss", "validation", {"color": ORANGE, "lw": 1.5, "marker": "o"}),
-    ):
-        points = [(row["step"], row[key]) for row in history if key in row]
-        if points:
-            axis.plot(*zip(*points, strict=True), label=label, **style)
+    steps, losses = zip(*[(row["step"], row["loss"]) for row in history if "loss" in row], strict=True)
+    axis.plot(steps, losses, color=BLUE, lw=0.8, alpha=0.35, label="training, each step")
+    axis.plot(steps, smooth(losses), color=BLUE, lw=2, label="training, mean of 9 steps")
+    validation = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
+    if validation:
+        axis.plot(*zip(*validation, strict=True), color=ORANGE, lw=1.5, marker="o", label="validation")
     axis.set(xlabel="step", ylabel="loss per token", yscale="log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
