@@ -7,10 +7,11 @@ import ipywidgets as widgets
 from IPython.display import display
 
 
-def show_panel(example: str, answer: Callable[[str], Iterator[str]]) -> None:
+def show_panel(example: str, answer: Callable[[str], Iterator[str]]) -> widgets.VBox:
     """Show a box that holds `example` and a button; `answer(report)` yields the pieces of the answer.
 
     Works where a front end with ipywidgets listens (JupyterLab, Colab, Kaggle); elsewhere only a sentence is left.
+    Report and answer are shown as text, never as HTML. Returns the widget: box, button, answer.
     """
     box = widgets.Textarea(value=example, layout=widgets.Layout(width="100%", height="9em"))
     button = widgets.Button(description="Interpréter", button_style="primary")
@@ -32,3 +33,4 @@ def show_panel(example: str, answer: Callable[[str], Iterator[str]]) -> None:
     bundle = panel._repr_mimebundle_()
     bundle["text/plain"] = "A box for your own report: open this notebook in JupyterLab, Colab or Kaggle to use it."
     display(bundle, raw=True)
+    return panel
