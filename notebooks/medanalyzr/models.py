@@ -57,6 +57,7 @@ def smollm2_folder() -> Path:
     folder = cache_folder() / SMOLLM2
     if (folder / "config.json").is_file():
         return folder
+    import gguf
     import torch
     from tqdm import tqdm
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, modeling_gguf_pytorch_utils
