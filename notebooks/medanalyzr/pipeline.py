@@ -58,6 +58,7 @@ def run_notebook(name: str, parameters: dict, folder: Path) -> float:
             cwd=str(NOTEBOOKS),
             progress_bar=False,
             title=name,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # a child kernel's notices would be stored as errors
         )
     except PapermillExecutionError as error:
         raise MedAnalyzrError(
