@@ -99,6 +99,26 @@ def test_an_interrupted_training_goes_on(pipeline, tmp_path):
     assert record["effective"]["adapter dtype"] == "float32"
 
 
+def test_free_text_without_flags_is_trained_too(artifacts, tmp_path):
+    """Rows as MedAnalyzr has them: an English question with an empty input, French text, no flagged lines, no patient."""
+    letters = "abcdefghijklmnopqrst"
+    rows = [
+        {"instruction": f"What is anemia {a}?", "input": "", "output": f"A low hemoglobin ({a}).", "prompt": "You are a doctor."}
+        for a in letters
+    ]
+    rows += [
+        {"instruction": "Commentez.", "input": f"Bilan {a}", "output": f"Bilan {a} sans anomalie.", "prompt": None} for a in letters
+    ]
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps(rows), encoding="utf-8")
+    parameters = {"run": "free", "dataset": data, "max_steps": 2, "eval_reports": 1}
+    arguments = [part for name, value in parameters.items() for part in ("-p", name, value)]
+    process = papermill("03_train.ipynb", tmp_path / "out.ipynb", *arguments)
+    assert process.returncode == 0, process.stderr[-2000:]
+    record = json.loads((artifacts / "runs" / "free" / "training.json").read_text(encoding="utf-8"))
+    assert record["flags"] == [] and record["steps"] == 2 and record["dataset"] == str(data)
+
+
 @pytest.mark.parametrize(
     ("notebook", "parameters", "sentence"),
     [

@@ -53,3 +53,12 @@ def before_after(before: Sequence[str], after: Sequence[str], references: Sequen
         by_flag = {key: float(key == flag) for key in sorted(constant)}
         rows.append({"answers": name, "right": round(share * total), "of": total, "flags": share} | by_flag)
     return rows
+
+
+def flag_table(rows: Sequence[dict]):
+    """The rows of `before_after` as a pandas DataFrame; a sentence and None where there is nothing to score."""
+    import pandas as pd
+
+    if rows:
+        return pd.DataFrame(rows).set_index("answers").round(2)
+    print("The test answers hold no flagged lines, so no flag can be scored on this dataset.")

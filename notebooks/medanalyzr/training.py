@@ -61,11 +61,11 @@ def quiet() -> None:
     datasets.disable_progress_bars()
 
 
-def watching(settings) -> dict:
-    """The SFTConfig arguments that watch and save a training: loss every step, four validations, four checkpoints."""
+def watching(settings, validate: bool) -> dict:
+    """The SFTConfig arguments that watch and save a training: loss every step, four checkpoints, four validations if asked."""
     return {
         "logging_steps": 1,
-        "eval_strategy": "steps",
+        "eval_strategy": "steps" if validate else "no",
         "eval_steps": 0.25,
         "per_device_eval_batch_size": min(4, settings.batch_size),
         "save_strategy": "steps",
@@ -198,7 +198,7 @@ def checkpoint_name(checkpoint: str | None) -> str | None:
 
 def answer_limits(references: Sequence[str], tokenizer, margin: int = 16) -> list[int]:
     """Tokens each answer may take: those of its reference answer plus a margin."""
-    return [len(ids) + margin for ids in tokenizer(list(references), add_special_tokens=False).input_ids]
+    return [len(tokenizer(reference, add_special_tokens=False).input_ids) + margin for reference in references]
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
