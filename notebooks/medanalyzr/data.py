@@ -1,131 +1,58 @@
-"""Datasets: loading from the bundle, a local file or the hub; checks; a split by patient; the files of 02_data."""
+"""The files of 02_data: a split without leaks, what its parts still have in common, and the data report."""
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medanalyzr.bundled import load_bundled
 from medanalyzr.errors import MedAnalyzrError
-from medanalyzr.models import check_hub
-from medanalyzr.profiles import BUNDLED
-from medanalyzr.references import fold
+from medanalyzr.loading import COLUMNS, Row, check_rows, is_local, load_rows, nearly
+from medanalyzr.privacy import gate
 from medanalyzr.runs import read_json, read_jsonl, write_json, write_jsonl
 
-COLUMNS = ("instruction", "input", "output", "prompt")
 SPLITS = ("train", "validation", "test")
-ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
-
-Row = dict[str, str]
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 
-def read_csv(path: Path) -> "pandas.DataFrame":  # noqa: F821
-    """A UTF-8 CSV file as text cells; the separator (comma, semicolon or tab) is the commonest in its header line.
-
-    Raises:
-        ValueError: the file is empty, not UTF-8, or not a table.
-    """
-    import pandas as pd
-
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
-    return pd.read_csv(path, sep=max(",;\t", key=header.count), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def question_of(row: Mapping[str, str]) -> str:
+    """Instruction and report of a row, without case, accents and repeated spaces."""
+    return nearly(f"{row['instruction']} {row['input']}")
 
 
-def _from_file(path: Path) -> list[dict]:
-    import pandas as pd
-
-    ending = path.suffix.lower()
-    try:
-        if ending == ".csv":
-            frame = read_csv(path)
-        elif ending == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_json(path, lines=ending == ".jsonl", dtype=False)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MedAnalyzrError(f"dataset={str(path)!r} cannot be read as {ending[1:]}: {reason}") from None
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+def keys_of(row: Mapping[str, str]) -> tuple[str, str, str]:
+    """What must stay on one side of the split: the patient, or else the text without its numbers; the report; the answer."""
+    who = row.get("patient") or "text " + _NUMBER.sub("", question_of(row))
+    return "who " + who, "report " + (nearly(row["input"]) or question_of(row)), "answer " + nearly(row["output"])
 
 
-def _from_hub(name: str) -> list[dict]:
-    import datasets
+def groups_of(rows: Sequence[Mapping[str, str]]) -> list[int]:
+    """For each row the index of the first row of its group: rows that share a key (see `keys_of`), directly or by others."""
+    parent = list(range(len(rows)))
 
-    check_hub(name, "datasets")
-    try:
-        return datasets.load_dataset(name, split="train").to_list()
-    except (datasets.exceptions.DatasetNotFoundError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}") from None
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
 
-
-def load_rows(dataset: str) -> list[dict]:
-    """The raw rows of `dataset`: "bundled", a local .json, .jsonl, .csv or .parquet file, or a hub id.
-
-    Raises:
-        MedAnalyzrError: the file is missing or broken, or the hub is out of reach.
-    """
-    if dataset == BUNDLED:
-        return load_bundled()
-    path = Path(dataset).expanduser()
-    if path.is_file() and path.suffix.lower() in ENDINGS:
-        return _from_file(path)
-    if path.exists():
-        raise MedAnalyzrError(f"dataset={dataset!r} is not a {', '.join(ENDINGS)} file.")
-    if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
-        raise MedAnalyzrError(f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', or 'bundled'.")
-    return _from_hub(dataset)
-
-
-def check_rows(raw: Sequence[dict], dataset: str) -> tuple[list[Row], dict[str, int]]:
-    """The usable rows as text, and how many were dropped for each reason.
-
-    A row without a string `instruction` and a non-empty string `output` is dropped, as is an exact duplicate. A missing
-    `input` or `prompt` value is empty text.
-
-    Raises:
-        MedAnalyzrError: a required column is missing everywhere, or no row is left.
-    """
-    columns = {name for row in raw for name in row}
-    if missing := [name for name in ("instruction", "input", "output") if name not in columns]:
-        raise MedAnalyzrError(
-            f"dataset={dataset!r} lacks the column {', '.join(missing)}: it has {', '.join(sorted(columns)) or 'none'}; "
-            f"rename its columns to {', '.join(COLUMNS)}."
-        )
-    rows, dropped, seen = [], Counter(), set()
-    for row in raw:
-        texts = {name: row.get(name) if row.get(name) is not None else "" for name in COLUMNS}
-        if not all(isinstance(text, str) for text in texts.values()):
-            dropped["not text"] += 1
-        elif not texts["instruction"].strip() or not texts["output"].strip():
-            dropped["empty instruction or output"] += 1
-        elif (key := tuple(texts[name] for name in COLUMNS[:3])) in seen:
-            dropped["exact duplicate"] += 1
-        else:
-            seen.add(key)
-            extra = {name: row[name] for name in ("patient", "category", "source") if isinstance(row.get(name), str)}
-            rows.append(texts | extra)
-    if not rows:
-        raise MedAnalyzrError(f"dataset={dataset!r} has no usable row left ({dict(dropped)}).")
-    return rows, dict(dropped)
-
-
-def group_of(row: Row) -> str:
-    """What must stay on one side of the split: the patient, or else the text without its numbers."""
-    return row.get("patient") or fold(re.sub(r"\d+(?:[.,]\d+)?", "", f"{row['instruction']} {row['input']}"))
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        for key in keys_of(row):
+            a, b = root(first.setdefault(key, i)), root(i)
+            parent[max(a, b)] = min(a, b)
+    return [root(i) for i in range(len(rows))]
 
 
 def split_rows(rows: Sequence[Row], validation_fraction: float, test_fraction: float, seed: int) -> dict[str, list[Row]]:
-    """Train, validation and test rows; the rows of one group (see `group_of`) stay together.
+    """Train, validation and test rows; the rows of one group (see `groups_of`) stay together.
 
-    Groups are ordered by a hash of seed and group, so the split is the same on every machine.
+    Groups are ordered by a hash of the seed and of their first row, so the split is the same on every machine.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(group_of(row), []).append(row)
-    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).hexdigest())
+    groups: dict[int, list[Row]] = {}
+    for row, group in zip(rows, groups_of(rows), strict=True):
+        groups.setdefault(group, []).append(row)
+    names = {group: repr(keys_of(members[0])) for group, members in groups.items()}
+    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{names[group]}".encode()).hexdigest())
     parts: dict[str, list[Row]] = {name: [] for name in SPLITS}
     quota = {"test": test_fraction * len(rows), "validation": validation_fraction * len(rows)}
     for group in order:
@@ -134,30 +61,73 @@ def split_rows(rows: Sequence[Row], validation_fraction: float, test_fraction: f
     return parts
 
 
+def overlap(train: Sequence[Row], test: Sequence[Row], sample: int = 200) -> dict:
+    """What `test` has in common with `train`.
+
+    Counts of test rows whose patient, report or answer is also in train (all 0 in a split of `split_rows`), and the
+    similarity (0 to 100, rapidfuzz's normalized indel ratio) of up to `sample` test rows to their nearest training row,
+    on instruction and report: `median`, `highest`, and how many reach 95 or more. Empty parts give None there.
+    """
+    import numpy as np
+    from rapidfuzz import fuzz, process
+
+    known = {key for row in train for key in keys_of(row)}
+    shared = [sum(keys_of(row)[i] in known for row in test) for i in range(3)]
+    report = {"test rows": len(test), "same patient or text": shared[0], "same report": shared[1], "same answer": shared[2]}
+    if not train or not test:
+        return report | {"nearest": None}
+    few = [question_of(row) for row in test[:sample]]
+    near = process.cdist(few, [question_of(row) for row in train], scorer=fuzz.ratio, dtype=np.uint8, workers=-1).max(axis=1)
+    return report | {
+        "nearest": {
+            "rows": len(few),
+            "median": float(np.median(near)),
+            "highest": int(near.max()),
+            "95 or more": int((near >= 95).sum()),
+        }
+    }
+
+
 def fingerprint(rows: Sequence[Row]) -> str:
     """A short hash of the texts of `rows`, in order."""
     return hashlib.sha256(repr([[row[name] for name in COLUMNS] for row in rows]).encode()).hexdigest()[:16]
 
 
-def prepare(dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int) -> dict:
-    """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report."""
-    raw = load_rows(dataset)
-    rows, dropped = check_rows(raw, dataset)
+def privacy_mode(asked: str, dataset: str) -> str:
+    """The mode "off", "warn" or "stop" for `asked`; "auto" stops for a local file, else warns."""
+    return asked if asked != "auto" else "stop" if is_local(dataset) else "warn"
+
+
+def prepare(
+    dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto"
+) -> dict:
+    """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report.
+
+    Raises:
+        MedAnalyzrError: the dataset cannot be used, or holds personal data and `privacy` stops (then nothing is written).
+    """
+    rows, found = check_rows(load_rows(dataset), dataset)
+    mode = privacy_mode(privacy, dataset)
+    personal = gate(rows, found.kept, dataset, mode)
     parts = split_rows(rows, validation_fraction, test_fraction, seed)
     if not parts["train"]:
         raise MedAnalyzrError(f"dataset={dataset!r} leaves no row to train on: lower validation_fraction and test_fraction.")
-    groups = {name: {group_of(row) for row in part} for name, part in parts.items()}
     for name, part in parts.items():
         write_jsonl(folder / "data" / f"{name}.jsonl", part)
+    by_patient = sum("patient" in row for row in rows)
     report = {
         "dataset": dataset,
         "seed": seed,
-        "rows_read": len(raw),
-        "rows_dropped": dropped,
+        "columns": found.columns,
+        "rows_read": found.rows_read,
+        "rows_used": len(rows),
+        "findings": found.table(),
+        "privacy": {"mode": mode, "found": personal},
         "rows": {name: len(part) for name, part in parts.items()},
-        "groups": {name: len(groups[name]) for name in SPLITS},
-        "grouped_by": "patient" if all("patient" in row for row in rows) else "text without numbers",
-        "groups_shared_with_train": len(groups["train"] & (groups["validation"] | groups["test"])),
+        "groups": {name: len(set(groups_of(part))) for name, part in parts.items()},
+        "grouped_by": "patient" if by_patient == len(rows) else "patient or text" if by_patient else "text without numbers",
+        "largest_group": max(Counter(groups_of(rows)).values()),
+        "overlap": overlap(parts["train"], parts["test"]),
         "categories": dict(Counter(row.get("category", "") for row in rows)),
         "fingerprint": {name: fingerprint(part) for name, part in parts.items()},
     }
@@ -166,7 +136,7 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
 
 
 def prepared(dataset: str, folder: Path, seed: int, default: str) -> dict:
-    """The data report of a run for 03_train: what 02_data prepared, or prepared now with 02_data's default fractions.
+    """The data report of a run for 03_train: what 02_data prepared, or prepared now with 02_data's default parameters.
 
     Raises:
         MedAnalyzrError: the run folder holds another dataset than the one asked for.
@@ -180,6 +150,13 @@ def prepared(dataset: str, folder: Path, seed: int, default: str) -> dict:
             "or choose another run."
         )
     return report
+
+
+def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
+    """All rows, or with name "measured" the complete reports of measured values (rows that do not say count as such)."""
+    if name == "all":
+        return list(rows)
+    return [row for row in rows if row.get("origin", "measured") == "measured" and not row.get("kind")]
 
 
 def load_split(folder: Path, name: str) -> list[Row]:

@@ -36,9 +36,9 @@ def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, pat
 
 
 def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
-    """Stacked bars of flags per category, as shares."""
+    """Stacked bars of the flags of each name, as shares."""
     names = list(counts)
-    figure, axis = plt.subplots(figsize=(7, 0.6 + 0.38 * len(names)))
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.2 * len(names)))
     left = [0.0] * len(names)
     for flag, colour in FLAG_COLOURS.items():
         shares = [100 * counts[n].get(flag, 0) / sum(counts[n].values()) for n in names]
@@ -46,7 +46,8 @@ def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
             axis.barh(names, shares, left=left, color=colour, label=flag)
             left = [a + b for a, b in zip(left, shares, strict=True)]
     axis.set(xlabel="share of the measurements (%)", xlim=(0, 100))
-    axis.invert_yaxis()
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_ylim(len(names) - 0.4, -0.6)
     axis.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
     _finish(figure, path)
 

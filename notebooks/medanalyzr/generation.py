@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from threading import Thread
 
 from medanalyzr.progress import Progress, live_text
+from medanalyzr.prompts import tokens
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def generate(
     try:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            inputs = tokenizer([prompts[i] for i in batch], return_tensors="pt", padding=True).to(model.device)
+            inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
             with torch.inference_mode():
                 out = model.generate(
                     **inputs,
@@ -54,9 +55,9 @@ def generate(
 
 
 def unpack_on_cpu(model) -> None:
-    """On a CPU, decode the 4-bit weights once for generation instead of at every token; on a GPU, do nothing.
+    """On a CPU, decode the 4-bit weights once instead of at every use; on a GPU, do nothing.
 
-    The weights have the same values afterwards, in four bytes each; the adapter is untouched. Training is over by then.
+    The weights keep the values that 4 bits give them, in four bytes each; the adapter is untouched.
     """
     import bitsandbytes
     import torch
@@ -78,7 +79,7 @@ def stream(model, tokenizer, prompt: str, max_new_tokens: int) -> Iterator[str]:
     from transformers import TextIteratorStreamer
 
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
+    inputs = tokens(prompt, tokenizer, return_tensors="pt").to(model.device)
     failure: list[BaseException] = []
 
     def work() -> None:

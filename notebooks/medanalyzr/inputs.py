@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from medanalyzr.data import read_csv
+from medanalyzr.loading import read_csv
 from medanalyzr.errors import MedAnalyzrError
 
 
@@ -38,7 +38,7 @@ def load_reports(name: str) -> list[str]:
 def _rows(path: Path, text: str) -> list[dict]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines() if line.strip()]
-    return read_csv(path).to_dict("records")
+    return read_csv(path)
 
 
 def _report(row: dict, name: str, number: int) -> str:

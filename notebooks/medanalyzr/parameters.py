@@ -23,6 +23,8 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validation_fraction": (lambda v: 0 <= v <= 0.4, "between 0 and 0.4"),
     "test_fraction": (lambda v: 0 <= v <= 0.4, "between 0 and 0.4"),
     "train_on": (lambda v: v in ("auto", "answer", "all"), "'auto', 'answer' or 'all'"),
+    "subset": (lambda v: v in ("auto", "all", "measured"), "'auto', 'all' or 'measured'"),
+    "privacy": (lambda v: v in ("auto", "off", "warn", "stop"), "'auto', 'off', 'warn' or 'stop'"),
     "eval_reports": (lambda v: v >= 0, "at least 0"),
     "seed": (lambda v: 0 <= v < 2**32, "between 0 and 4294967295"),
 }

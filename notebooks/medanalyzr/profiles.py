@@ -18,13 +18,15 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 class Profile:
     """Settings of one machine class. `max_steps` -1 means whole epochs; `checkpointing` is Unsloth's value.
 
-    `precision` is "fp32", "fp16" or "bf16"; `train_on` is "answer" (loss on the answer) or "all" (whole text).
+    `subset` is "all" or "measured" (see `data.subset_of`): a CPU has minutes and learns from the complete reports of
+    measured values. `precision` is "fp32", "fp16" or "bf16"; `train_on` is "answer" (loss on the answer) or "all" (whole text).
     """
 
     name: str
     chosen_when: str
     base_model: str
     dataset: str
+    subset: str
     precision: str
     batch_size: int
     gradient_accumulation_steps: int
@@ -39,12 +41,12 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "fp32", 2, 1, 2e-3, 1, 85, False, False, "answer"),
-        Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
-        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
-        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "bf16", 4, 1, 2e-4, 1, -1, True, False, "answer"),
-        Profile("recipe", "on request", MISTRAL, MEDANALYZR, "auto", 2, 4, 2e-4, 1, -1, False, "unsloth", "all"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "measured", "fp32", 1, 1, 2e-3, 1, 200, False, False, "answer"),
+        Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
+        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
+        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 2e-4, 1, -1, True, False, "answer"),
+        Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "auto", 2, 4, 2e-4, 1, -1, False, "unsloth", "all"),
     )
 }  # fmt: skip
 
@@ -77,6 +79,7 @@ def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
     """`profile` with every notebook parameter of the same name that is not "auto" or -1."""
     names = (
         "base_model",
+        "subset",
         "batch_size",
         "gradient_accumulation_steps",
         "learning_rate",

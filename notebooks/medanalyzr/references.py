@@ -104,18 +104,40 @@ def sources() -> dict[str, str]:
     return {r["source"]: r["citation"] for r in _rows("sources")}
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """One value in `unit` times `factor` is the value in the analyte's French unit; `decimals` are those printed in `unit`."""
+
+    analyte: str
+    unit: str
+    factor: float
+    decimals: int
+
+
 @cache
-def _factors() -> dict[tuple[str, str, str], float]:
-    return {(r["analyte"], r["from_unit"], r["to_unit"]): float(r["factor"]) for r in _rows("conversions")}
+def conversions() -> dict[tuple[str, str], Conversion]:
+    """Every known conversion by analyte and foreign unit."""
+    return {
+        (r["analyte"], r["from_unit"]): Conversion(r["analyte"], r["from_unit"], float(r["factor"]), int(r["decimals"]))
+        for r in _rows("conversions")
+    }
 
 
-def convert(analyte: str, value: float, unit: str) -> float:
-    """`value` in the analyte's French unit.
+def convert(analyte: str, value: float, unit: str, to: str | None = None) -> float:
+    """`value` of `analyte` from `unit` to the unit `to` (by default the analyte's French unit).
 
     Raises:
-        KeyError: no conversion from `unit` is known for the analyte.
+        KeyError: no conversion between the two units is known for the analyte.
     """
-    target = analytes()[analyte].unit
-    if unit == target:
+    french = analytes()[analyte].unit
+    to = french if to is None else to
+    if unit == to:
         return value
-    return value * _factors()[analyte, unit, target]
+    value = value if unit == french else value * conversions()[analyte, unit].factor
+    return value if to == french else value / conversions()[analyte, to].factor
+
+
+def decimals_in(analyte: str, unit: str) -> int:
+    """How many decimals a report prints for `analyte` in `unit` (KeyError for an unknown unit)."""
+    known = analytes()[analyte]
+    return known.decimals if unit == known.unit else conversions()[analyte, unit].decimals

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from medanalyzr.references import find_analyte, fold
 
 FLAGS = ("bas", "normal", "élevé")
+UNDETERMINED = "indéterminé"
 CRITICAL = "critique"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of a report. `text` is the value as printed, `value` its number; `sign` is "<", ">" or ""."""
+    """One line of a report. `text` is the value as printed, `value` its number; `sign` is "<", ">" or "".
+
+    `interval_unit` is the unit printed in the interval, "" when it is that of the value.
+    """
 
     analyte: str | None
     name: str
@@ -28,6 +32,7 @@ class Measurement:
     high: float | None
     flag: str | None = None
     critical: bool = False
+    interval_unit: str = ""
 
     @property
     def key(self) -> str:
@@ -53,9 +58,10 @@ _LINE = re.compile(
     (?::\s*(?P<flag>[^\W\d]+)(?P<critical>,\s*critique)?\W*)?$""",
     re.VERBOSE,
 )
-_RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER})$")
-_BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER})$")
-_FLAG_BY_FOLD = {fold(flag): flag for flag in FLAGS}
+_UNIT = r"(?:\s+(?P<unit>[^\s\d<>≤≥].*))?$"
+_RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER}){_UNIT}")
+_BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER}){_UNIT}")
+_FLAG_BY_FOLD = {fold(flag): flag for flag in (*FLAGS, UNDETERMINED)}
 
 
 def number(text: str) -> float:
@@ -77,14 +83,15 @@ def format_interval(low: float | None, high: float | None, decimals: int) -> str
     return f"{format_number(low, decimals)} - {format_number(high, decimals)}"
 
 
-def _bounds(interval: str | None) -> tuple[float | None, float | None]:
-    text = re.sub(r"^\s*N\s*:\s*", "", interval or "").strip()
+def _interval(text: str | None) -> tuple[float | None, float | None, str]:
+    """Low bound, high bound and unit of a printed interval; None, None, "" when there is none."""
+    text = re.sub(r"^\s*N\s*:\s*", "", text or "").strip()
     if match := _RANGE.match(text):
-        return number(match[1]), number(match[2])
+        return number(match[1]), number(match[2]), match["unit"] or ""
     if match := _BOUND.match(text):
-        bound = number(match[2])
-        return (None, bound) if match[1] in "<≤" else (bound, None)
-    return None, None
+        low, high = (None, number(match[2])) if match[1] in "<≤" else (number(match[2]), None)
+        return low, high, match["unit"] or ""
+    return None, None, ""
 
 
 def parse_line(line: str) -> Measurement | None:
@@ -92,7 +99,8 @@ def parse_line(line: str) -> Measurement | None:
     match = _LINE.match(line.strip())
     if not match:
         return None
-    low, high = _bounds(match["interval"])
+    low, high, interval_unit = _interval(match["interval"])
+    unit = match["unit"].strip()
     name, known = match["name"].strip(), find_analyte(match["name"])
     if known is None and (low, high) == (None, None) and match["flag"] is None:
         return None
@@ -102,11 +110,12 @@ def parse_line(line: str) -> Measurement | None:
         text=match["sign"] + match["value"],
         value=number(match["value"]),
         sign=match["sign"],
-        unit=match["unit"].strip(),
+        unit=unit,
         low=low,
         high=high,
         flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
         critical=match["critical"] is not None,
+        interval_unit="" if interval_unit == unit else interval_unit,
     )
 
 

@@ -6,20 +6,39 @@ named beside each rule. The rules score a data set; they are not a medical devic
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from medanalyzr.references import convert, critical_limits
-from medanalyzr.reports import CRITICAL, Measurement, Report, format_interval, format_number
+from medanalyzr.references import analytes, convert, critical_limits, decimals_in, reference_interval
+from medanalyzr.reports import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, format_number
 
-UNDETERMINED = "indéterminé"
+
+def _decimals(text: str) -> int:
+    return len(text.partition(",")[2])
+
+
+def in_interval_unit(m: Measurement) -> Measurement | None:
+    """`m` with its value in the unit of its interval, rounded as a report prints that unit.
+
+    None when the report prints value and interval in units between which no conversion is known.
+    """
+    if not m.interval_unit:
+        return m
+    try:
+        value = convert(m.analyte or "", m.value, m.unit, m.interval_unit)
+    except KeyError:
+        return None
+    text = format_number(value, decimals_in(m.analyte, m.interval_unit))
+    return replace(m, text=m.sign + text, value=float(text.replace(",", ".")), unit=m.interval_unit, interval_unit="")
 
 
 def flag(m: Measurement) -> str:
     """ "bas", "normal" or "élevé" against the report's interval (bounds included); "indéterminé" when it cannot be told.
 
-    A censored value ("<0,1") is flagged only where every value it may stand for has the same flag.
+    A value printed in another unit than its interval is converted first. A censored value ("<0,1") is flagged only
+    where every value it may stand for has the same flag.
     """
-    if m.low is None and m.high is None:
+    m = in_interval_unit(m)
+    if m is None or (m.low is None and m.high is None):
         return UNDETERMINED
     if m.sign == "<":
         if m.low is not None:
@@ -32,6 +51,22 @@ def flag(m: Measurement) -> str:
     if m.low is not None and m.value < m.low:
         return "bas"
     return "élevé" if m.high is not None and m.value > m.high else "normal"
+
+
+def missing(m: Measurement, sex: str | None) -> str:
+    """What a flag, or the check for a critical value, would still need; "" when nothing is missing.
+
+    One of "intervalle", "sexe" (the interval depends on it and neither is printed), "unité", "intervalle et unité",
+    "unité commune" (value and interval in units that cannot be converted), "valeur exacte" (a censored value).
+    """
+    known = analytes().get(m.analyte or "")
+    unit = "unité" if known and known.unit and not m.unit else ""
+    if m.low is None and m.high is None:
+        by_sex = known and reference_interval(known.id, "H") != reference_interval(known.id, "F")
+        return "sexe" if by_sex and sex is None else "intervalle et unité" if unit else "intervalle"
+    if in_interval_unit(m) is None:
+        return unit or "unité commune"
+    return "valeur exacte" if flag(m) == UNDETERMINED else unit
 
 
 def is_critical(m: Measurement) -> bool:
@@ -71,45 +106,73 @@ class Pattern:
 
     name: str
     next_step: str = ""
+    critical: str = ""
 
 
 class _View:
-    """A report by analyte: `view.value("hb")` (None when absent), `view.flag("hb")`."""
+    """A report by analyte: `view.value("hb")` (None when absent, censored or in another unit), `view.flag("hb")`."""
 
     def __init__(self, report: Report):
         self._by_id = {m.analyte: m for m in report.measurements if m.analyte}
 
     def value(self, analyte: str) -> float | None:
         m = self._by_id.get(analyte)
-        return None if m is None or m.sign else m.value
+        if m is None or m.sign:
+            return None
+        try:
+            return convert(analyte, m.value, m.unit)
+        except KeyError:
+            return None
 
     def flag(self, analyte: str) -> str | None:
         m = self._by_id.get(analyte)
         return flag(m) if m else None
 
+    def flags(self, *names: str) -> tuple[str | None, ...]:
+        return tuple(self.flag(name) for name in names)
+
     def times_upper(self, analyte: str) -> float:
         """Value over the upper bound of the report's interval; 0 when either is missing."""
         m = self._by_id.get(analyte)
+        m = in_interval_unit(m) if m else None
         return m.value / m.high if m and m.high else 0.0
 
 
 def _blood_count(v: _View) -> Iterator[Pattern]:
-    if v.flag("hb") == "bas":
+    hb, ferritin = v.flags("hb", "ferritine")
+    if hb == "bas":
         size = v.value("vgm")  # bounds 80 and 100 fL: UNF3S, hématologie, item 316
         kind = "" if size is None else " microcytaire" if size < 80 else " macrocytaire" if size > 100 else " normocytaire"
-        iron = " compatible avec une carence martiale" if kind == " microcytaire" and v.flag("ferritine") == "bas" else ""
-        known = v.flag("ferritine") is not None
-        yield Pattern(f"anémie{kind}{iron}", "doser les réticulocytes" if known else "doser la ferritine et les réticulocytes")
-    elif v.flag("hb") == "élevé":
+        cause = ""
+        if kind == " microcytaire" and ferritin == "bas":
+            cause = " compatible avec une carence martiale"
+        elif kind in (" microcytaire", " normocytaire") and ferritin in ("normal", "élevé") and v.flag("crp") == "élevé":
+            cause = " compatible avec une inflammation"
+        step = "doser la ferritine et les réticulocytes" if ferritin is None else "doser les réticulocytes"
+        yield Pattern(f"anémie{kind}{cause}", step)
+    elif hb == "élevé":
         yield Pattern("hémoglobine élevée", "contrôler l'hématocrite")
     if v.flag("plaquettes") == "bas":
         yield Pattern("thrombopénie", "contrôler les plaquettes sur tube citraté")
+    elif v.flag("plaquettes") == "élevé":
+        yield Pattern("thrombocytose", "chercher une inflammation ou une carence en fer")
     if v.flag("leucocytes") == "élevé":
         yield Pattern("hyperleucocytose", "lire la formule leucocytaire")
     elif v.flag("leucocytes") == "bas":
         yield Pattern("leucopénie", "lire la formule leucocytaire")
-    if v.flag("ferritine") == "bas" and v.flag("hb") != "bas":
-        yield Pattern("réserves en fer basses", "chercher une cause de carence martiale")
+
+
+def _iron(v: _View) -> Iterator[Pattern]:
+    ferritin, saturation, transferrin = v.flags("ferritine", "cst", "transferrine")
+    if ferritin == "bas" or (saturation == "bas" and transferrin == "élevé"):
+        if v.flag("hb") != "bas":
+            yield Pattern("réserves en fer basses", "chercher une cause de carence martiale")
+    elif saturation == "bas":
+        yield Pattern("fer peu disponible", "doser la CRP")
+    if ferritin == "élevé" and saturation == "élevé":
+        yield Pattern("surcharge en fer possible", "contrôler la saturation de la transferrine à jeun")
+    elif ferritin == "élevé":
+        yield Pattern("hyperferritinémie", "chercher inflammation, cytolyse, alcool et syndrome métabolique")
 
 
 def _kidney(v: _View) -> Iterator[Pattern]:
@@ -119,6 +182,112 @@ def _kidney(v: _View) -> Iterator[Pattern]:
         yield Pattern(f"DFG abaissé, stade {dfg_stage(rate)}", step)
     elif v.flag("creatinine") == "élevé":
         yield Pattern("créatinine élevée", "contrôler la créatinine")
+
+
+def _severity(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    """The word of the highest step that `value` reaches, or ""."""
+    return next((f" {word}" for bound, word in reversed(steps) if value >= bound), "")
+
+
+def _electrolytes(v: _View) -> Iterator[Pattern]:
+    if (sodium := v.flag("sodium")) in ("bas", "élevé"):
+        name, step = ("hyponatrémie", "mesurer l'osmolalité") if sodium == "bas" else ("hypernatrémie", "évaluer l'hydratation")
+        yield Pattern(name, step)
+    if v.flag("potassium") == "élevé":
+        degrees = ((5.5, "légère"), (6.0, "modérée"), (6.5, "sévère"))  # mmol/L: gpnotebook, hyperkaliémie
+        degree = _severity(v.value("potassium") or 0.0, degrees)
+        yield Pattern(f"hyperkaliémie{degree}", "faire un ECG et écarter une hémolyse du tube")
+    elif v.flag("potassium") == "bas":
+        yield Pattern("hypokaliémie", "faire un ECG et doser le magnésium")
+    yield from _calcium(v)
+    yield from _anion_gap(v)
+
+
+def _calcium(v: _View) -> Iterator[Pattern]:
+    calcium, albumin = v.value("calcium"), v.value("albumine")
+    state, corrected = v.flag("calcium"), ""
+    if calcium is not None and albumin is not None and albumin < 40:
+        calcium += 0.025 * (40 - albumin)  # corrected only below 40 g/L: Ann Biol Clin 2009;67(4)
+        bounds = reference_interval("calcium", None)
+        state = "bas" if calcium < bounds.low else "élevé" if calcium > bounds.high else "normal"
+        corrected = f" (calcium corrigé {format_number(calcium, 2)} mmol/L)"
+    if state == "élevé":
+        yield Pattern(f"hypercalcémie{corrected}", "doser la PTH")
+    elif state == "bas":
+        yield Pattern(f"hypocalcémie{corrected}", "doser magnésium, phosphore et PTH")
+    elif v.flag("calcium") == "bas" and corrected:
+        yield Pattern(f"calcium bas par hypoalbuminémie{corrected}")
+
+
+def _anion_gap(v: _View) -> Iterator[Pattern]:
+    parts = [v.value(name) for name in ("sodium", "chlore", "bicarbonates")]
+    if None in parts or v.flag("bicarbonates") != "bas":
+        return
+    gap = parts[0] - parts[1] - parts[2]
+    shown = format_number(gap, 0)
+    if gap > 16:  # 12 ± 4 mmol/L: SRLF/SFMU 2019
+        critical = "trou anionique" if gap >= critical_limits("trou_anionique").high else ""
+        yield Pattern(f"bicarbonates bas à trou anionique élevé ({shown})", "faire des gaz du sang et doser le lactate", critical)
+    else:
+        yield Pattern(f"bicarbonates bas à trou anionique normal ({shown})", "faire des gaz du sang")
+
+
+def _blood_gases(v: _View) -> Iterator[Pattern]:
+    ph, gas, base = v.flags("ph", "paco2", "hco3_art")
+    if ph == "bas" and base == "bas":
+        measured, expected = v.value("paco2"), 1.5 * (v.value("hco3_art") or math.nan) + 8  # ± 2 mmHg: CUEN, item 265
+        also = ""
+        if measured is not None and measured > expected + 2:
+            also = " avec acidose respiratoire associée"
+        elif measured is not None and measured < expected - 2:
+            also = " avec alcalose respiratoire associée"
+        yield Pattern(f"acidose métabolique{also}", "calculer le trou anionique et doser le lactate")
+    elif ph == "bas" and gas == "élevé":
+        yield Pattern("acidose respiratoire", "évaluer la ventilation sans délai")
+    elif ph == "élevé" and base == "élevé":
+        yield Pattern("alcalose métabolique", "doser potassium et chlorures")
+    elif ph == "élevé" and gas == "bas":
+        yield Pattern("alcalose respiratoire", "chercher la cause de l'hyperventilation")
+    oxygen = v.value("pao2")
+    if oxygen is not None and oxygen < 80:  # 80, 60 and 40 mmHg: oncorea
+        degree = "modérée" if oxygen >= 60 else "moyenne" if oxygen >= 40 else "sévère"
+        yield Pattern(f"hypoxémie {degree}", "évaluer le besoin en oxygène")
+    if v.flag("lactate") == "élevé":
+        yield Pattern("hyperlactatémie", "chercher une hypoperfusion")
+
+
+def _coagulation(v: _View) -> Iterator[Pattern]:
+    if v.flag("tp") == "bas" or v.flag("inr") == "élevé":
+        yield Pattern("TP abaissé", "chercher un traitement par AVK, une atteinte hépatique, doser le facteur V")
+    if v.flag("fibrinogene") == "bas":
+        yield Pattern("hypofibrinogénémie", "contrôler les plaquettes et les D-dimères")
+    elif v.flag("fibrinogene") == "élevé" and v.flag("crp") != "élevé":
+        yield Pattern("fibrinogène élevé", "doser la CRP")
+    if v.flag("ddimeres") == "élevé":
+        yield Pattern("D-dimères élevés", "interpréter selon la probabilité clinique de thrombose")
+
+
+def _thyroid(v: _View) -> Iterator[Pattern]:
+    name, step = {
+        ("élevé", "bas"): ("hypothyroïdie avérée", "doser les anticorps anti-TPO"),
+        ("élevé", "normal"): ("hypothyroïdie fruste", "contrôler la TSH à 3 mois"),
+        ("bas", "élevé"): ("hyperthyroïdie avérée", "doser les anticorps anti-récepteur de la TSH"),
+        ("bas", "normal"): ("hyperthyroïdie fruste", "contrôler la TSH et la T4 libre"),
+        ("bas", "bas"): ("atteinte centrale ou affection intercurrente", "explorer l'hypophyse"),
+        ("élevé", None): ("TSH élevée", "doser la T4 libre"),
+        ("bas", None): ("TSH basse", "doser la T4 libre"),
+    }.get(v.flags("tsh", "t4l"), ("", ""))
+    if name:
+        yield Pattern(name, step)
+
+
+def _inflammation(v: _View) -> Iterator[Pattern]:
+    if v.flag("pct") == "élevé":
+        yield Pattern("procalcitonine élevée, infection bactérienne possible", "chercher un foyer infectieux")
+    if v.flag("crp") == "élevé":
+        yield Pattern("syndrome inflammatoire", "chercher la cause de l'inflammation")
+    elif v.flag("vs") == "élevé":
+        yield Pattern("VS élevée à CRP normale" if v.flag("crp") else "VS élevée", "faire une électrophorèse des protéines")
 
 
 def _liver(v: _View) -> Iterator[Pattern]:
@@ -156,13 +325,30 @@ def _metabolism(v: _View) -> Iterator[Pattern]:
         yield Pattern("glycémie au-dessus de l'intervalle", "contrôler la glycémie à jeun")
     elif v.flag("glucose") == "bas":
         yield Pattern("hypoglycémie", "contrôler la glycémie sans attendre")
+    loaded = v.value("hgpo_2h")  # two hours after 75 g of glucose, mmol/L: 7.8 and 11.1 (WHO)
+    if loaded is not None and loaded >= 11.1:
+        yield Pattern("HGPO compatible avec un diabète", "confirmer par une glycémie à jeun")
+    elif loaded is not None and loaded >= 7.8:
+        yield Pattern("intolérance au glucose", "contrôler la glycémie à jeun dans un an")
     if v.flag("cholesterol") == "élevé":
         yield Pattern("hypercholestérolémie", "compléter par HDL et LDL")
     if v.flag("triglycerides") == "élevé":
         yield Pattern("hypertriglycéridémie", "contrôler à jeun")
 
 
-_FAMILIES: tuple[Callable[[_View], Iterator[Pattern]], ...] = (_blood_count, _kidney, _liver, _light_chains, _metabolism)
+_FAMILIES: tuple[Callable[[_View], Iterator[Pattern]], ...] = (
+    _blood_gases,
+    _electrolytes,
+    _blood_count,
+    _iron,
+    _inflammation,
+    _coagulation,
+    _kidney,
+    _liver,
+    _light_chains,
+    _metabolism,
+    _thyroid,
+)
 
 
 def patterns(report: Report) -> list[Pattern]:
@@ -171,55 +357,69 @@ def patterns(report: Report) -> list[Pattern]:
     return [pattern for family in _FAMILIES for pattern in family(view)]
 
 
-def _decimals(text: str) -> int:
-    return len(text.partition(",")[2])
+_LACKING = {  # what is missing: how the answer says it, and what it asks for
+    "intervalle": ("intervalle manquant", "demander l'intervalle du laboratoire"),
+    "sexe": ("sexe manquant", "préciser le sexe"),
+    "unité": ("unité manquante", "demander l'unité"),
+    "intervalle et unité": ("intervalle et unité manquants", "demander l'intervalle et l'unité"),
+    "unité commune": ("unité commune manquante", "demander l'intervalle dans l'unité du résultat"),
+    "valeur exacte": ("valeur exacte manquante", "demander la valeur exacte"),
+}
 
 
 def write_measurement(m: Measurement) -> str:
-    """One measurement as a laboratory prints it, without its flag; the interval has the decimals of the value."""
-    interval = format_interval(m.low, m.high, _decimals(m.text))
+    """One measurement as a laboratory prints it, without its flag; the interval has the decimals of the value in its unit."""
+    decimals = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else _decimals(m.text)
+    interval = f"{format_interval(m.low, m.high, decimals)} {m.interval_unit}".strip()
     return f"{m.name} : {m.text} {m.unit}".rstrip() + (f" ({interval})" if interval else "")
 
 
-def comparison(m: Measurement) -> str:
+def comparison(m: Measurement, sex: str | None = None) -> str:
     """The value among its bounds, in rising order up to its flag: `32 < 35`, `3,5 ≤ 4,2 ≤ 5,0`, `3,5 ≤ 5,0 < 6,8`.
 
-    Written before the flag, it lets a model compare digit by digit instead of all at once. Empty for a value without
-    interval; the interval itself for a censored value ("<0,1").
+    Written before the flag, it lets a model compare digit by digit instead of all at once. A value in another unit than
+    its interval appears converted, with the unit. Where no flag can be given: what is missing.
     """
-    decimals = _decimals(m.text)
-    if m.sign or flag(m) == UNDETERMINED:
-        return format_interval(m.low, m.high, decimals)
+    if flag(m) == UNDETERMINED:
+        return _LACKING[missing(m, sex)][0]
+    converted = in_interval_unit(m)
+    unit = f" {m.interval_unit}" if m.interval_unit else ""
+    decimals = _decimals(converted.text)
+    if m.sign:
+        return format_interval(m.low, m.high, decimals) + unit
     low, high = (None if bound is None else format_number(bound, decimals) for bound in (m.low, m.high))
     if flag(m) == "bas":
-        return f"{m.text} < {low}"
+        return f"{converted.text} < {low}{unit}"
     if flag(m) == "élevé":
-        return (f"{low} ≤ " if low else "") + f"{high} < {m.text}"
-    return " ≤ ".join(part for part in (low, m.text, high) if part is not None)
+        return (f"{low} ≤ " if low else "") + f"{high} < {converted.text}{unit}"
+    return " ≤ ".join(part for part in (low, converted.text, high) if part is not None) + unit
 
 
-def answer_line(m: Measurement) -> str:
+def answer_line(m: Measurement, sex: str | None = None) -> str:
     """The line of the answer for one measurement: value, unit, comparison and flag, with its critical mark."""
-    reason = comparison(m)
-    line = f"{m.name} : {m.text} {m.unit}".rstrip() + (f" ({reason})" if reason else "")
+    line = f"{m.name} : {m.text} {m.unit}".rstrip() + f" ({comparison(m, sex)})"
     return f"{line} : {flag(m)}" + (f", {CRITICAL}" if is_critical(m) else "")
 
 
 def interpret(report: Report) -> str:
     """The reference answer to a report: a flagged line per analyte, a conclusion and, where useful, the next steps."""
-    lines = [answer_line(m) for m in report.measurements]
     found = patterns(report)
     names = [p.name for p in found]
-    missing = [m.name for m in report.measurements if flag(m) == UNDETERMINED]
-    critical = [m.name for m in report.measurements if is_critical(m)]
-    if not found and not missing:
-        abnormal = [m.name for m in report.measurements if flag(m) != "normal"]
-        names = [f"hors intervalle : {', '.join(abnormal)}"] if abnormal else ["valeurs dans les intervalles"]
-    if missing:
-        names.append(f"interprétation impossible sans intervalle ni sexe : {', '.join(missing)}")
-    lines.append(f"Conclusion : {' ; '.join(names)}.")
+    lacking: dict[str, list[str]] = {}
+    for m in report.measurements:
+        if lack := missing(m, report.sex):
+            lacking.setdefault(lack, []).append(m.name)
+    if not found:
+        abnormal = [m.name for m in report.measurements if flag(m) in ("bas", "élevé")]
+        determined = [m for m in report.measurements if flag(m) != UNDETERMINED]
+        names = [f"hors intervalle : {', '.join(abnormal)}"] if abnormal else ["valeurs dans les intervalles"] if determined else []
+    names += [f"{_LACKING[lack][0]} : {', '.join(of)}" for lack, of in lacking.items()]
+    critical = [m.name for m in report.measurements if is_critical(m)] + [p.critical for p in found if p.critical]
     steps = [f"prévenir le médecin sans délai ({', '.join(critical)})"] if critical else []
     steps += [p.next_step for p in found if p.next_step][:1]
+    steps += [_LACKING[lack][1] for lack in lacking]
+    lines = [answer_line(m, report.sex) for m in report.measurements]
+    lines.append(f"Conclusion : {' ; '.join(names)}.")
     if steps:
         lines.append(f"Suite : {' ; '.join(steps)}.")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from transformers import TrainerCallback
@@ -13,7 +13,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.progress import Progress
-from medanalyzr.prompts import IGNORED
+from medanalyzr.prompts import IGNORED, encode
 from medanalyzr.runs import read_json, show_path, write_json
 
 
@@ -44,12 +44,21 @@ def check_examples(examples: Sequence[dict], answers: Sequence[str], tokenizer, 
     }
 
 
-def drop_over_length(examples: list[dict], max_seq_length: int) -> tuple[list[dict], int]:
-    """The examples that fit, and how many do not: a cut answer would lose its end token."""
-    kept = [example for example in examples if len(example["input_ids"]) <= max_seq_length]
-    if not kept:
-        raise MedAnalyzrError(f"No training row fits max_seq_length={max_seq_length} tokens: raise it.")
-    return kept, len(examples) - len(kept)
+def encode_rows(
+    rows: Sequence[Mapping[str, str]], tokenizer, train_on: str, max_seq_length: int
+) -> tuple[list[dict], list[Mapping[str, str]]]:
+    """The examples of `rows` that fit `max_seq_length` tokens, and the rows they come from.
+
+    Longer ones are left out: a cut answer would lose its end token.
+
+    Raises:
+        MedAnalyzrError: there are rows and none of them fits.
+    """
+    pairs = [(encode(row, tokenizer, train_on), row) for row in rows]
+    fitting = [(example, row) for example, row in pairs if len(example["input_ids"]) <= max_seq_length]
+    if pairs and not fitting:
+        raise MedAnalyzrError(f"None of {len(pairs)} rows fits max_seq_length={max_seq_length} tokens: raise it.")
+    return [example for example, _ in fitting], [row for _, row in fitting]
 
 
 def quiet() -> None:
