@@ -17,3 +17,13 @@ def artifacts(tmp_path_factory):
     os.environ["MEDANALYZR_ARTIFACTS"] = str(folder)
     os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
     return folder
+
+
+@pytest.fixture(scope="session", params=["SmolLM2", "Mistral"])
+def tokenizer(request, artifacts):
+    """The real tokenizers of the two base models."""
+    from medanalyzr.models import mistral_tokenizer, resolve_base_model
+    from medanalyzr.profiles import SMOLLM2
+    from transformers import AutoTokenizer
+
+    return mistral_tokenizer() if request.param == "Mistral" else AutoTokenizer.from_pretrained(resolve_base_model(SMOLLM2))

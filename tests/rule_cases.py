@@ -83,7 +83,10 @@ PATTERNS = [
     ("Hb : 161 g/L (120 - 160)", "hémoglobine élevée"),
     (CAUSE.format("70", "8", "3"), "anémie microcytaire compatible avec une carence martiale"),
     (CAUSE.format("70", "80", "50"), "anémie microcytaire compatible avec une inflammation ; syndrome inflammatoire"),
-    (CAUSE.format("90", "200", "50"), "anémie normocytaire compatible avec une inflammation ; hyperferritinémie ; syndrome inflammatoire"),
+    (
+        CAUSE.format("90", "200", "50"),
+        "anémie normocytaire compatible avec une inflammation ; hyperferritinémie ; syndrome inflammatoire",
+    ),
     (CAUSE.format("110", "80", "50"), "anémie macrocytaire ; syndrome inflammatoire"),
     ("Plaquettes : 149 G/L (150 - 400)", "thrombopénie"),
     ("Plaquettes : 401 G/L (150 - 400)", "thrombocytose"),
@@ -177,12 +180,26 @@ PATTERNS = [
 NEXT_STEPS = [
     ("DFG : 29,9 mL/min/1,73 m² (≥ 90)", "Suite : avis néphrologique."),
     ("DFG : 30 mL/min/1,73 m² (≥ 90)", "Suite : contrôler le DFG et l'albuminurie à 3 mois."),
-    (GAP.format("140", "100", "20"), "Suite : prévenir le médecin sans délai (trou anionique) ; faire des gaz du sang et doser le lactate."),
+    (
+        GAP.format("140", "100", "20"),
+        "Suite : prévenir le médecin sans délai (trou anionique) ; faire des gaz du sang et doser le lactate.",
+    ),
     (GAP.format("139,9", "100", "20"), "Suite : faire des gaz du sang et doser le lactate."),
     ("Potassium : 4,1", "Suite : demander l'intervalle et l'unité."),
 ]
 
-STAGES = [("G1", 90), ("G2", 89.9), ("G2", 60), ("G3a", 59.9), ("G3a", 45), ("G3b", 44.9), ("G3b", 30), ("G4", 29.9), ("G4", 15), ("G5", 14.9)]
+STAGES = [
+    ("G1", 90),
+    ("G2", 89.9),
+    ("G2", 60),
+    ("G3a", 59.9),
+    ("G3a", 45),
+    ("G3b", 44.9),
+    ("G3b", 30),
+    ("G4", 29.9),
+    ("G4", 15),
+    ("G5", 14.9),
+]
 
 CONVERSIONS = {
     ("bilirubine_totale", "mg/dL"): 17.1, ("bilirubine_totale", "mg/L"): 1.71, ("creatinine", "mg/dL"): 88.4,

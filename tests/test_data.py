@@ -13,7 +13,24 @@ from medanalyzr.references import TABLES, fold
 from medanalyzr.reports import parse_answer
 
 ROW = {"instruction": "Que montre ce bilan ?", "input": "Hb : 110 g/L", "output": "Anémie.", "prompt": ""}
-WORDS = "alpha bravo charlie delta echo foxtrot golf hotel india juliette kilo lima mike november oscar papa".split()
+WORDS = [
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+    "juliette",
+    "kilo",
+    "lima",
+    "mike",
+    "november",
+    "oscar",
+    "papa",
+]
 
 
 def rows_of(count, **changes):
@@ -238,7 +255,11 @@ BAD = {
     "ragged": ("a.csv", b"instruction;output\na;b\na;b;c\n", "row 2 has 3 cells and the header has 2"),
     "short row": ("a.csv", b"instruction;input;output\na;b;c\na;b\n", "row 2 has 2 cells"),
     "open quote": ("a.csv", b'instruction,output\na,"b\n', "line"),
-    "empty outputs": ("a.json", as_json(rows_of(9, output="")), "empty instruction or output in column output: rows 1, 2, 3, 4, 5…"),
+    "empty outputs": (
+        "a.json",
+        as_json(rows_of(9, output="")),
+        "empty instruction or output in column output: rows 1, 2, 3, 4, 5…",
+    ),
     "null outputs": ("a.json", as_json(rows_of(4)[:3] + rows_of(1, output=None)), "1 of 4 rows are unusable.*column output: row 4"),
     "number for text": ("a.json", as_json(rows_of(3) + rows_of(1, instruction=7)), "not text in column instruction: row 4"),
     "one answer for all": ("a.json", as_json(rows_of(12, output="Normal.")), "all 12 rows have the same text in column output"),
@@ -255,7 +276,11 @@ BAD = {
     ),
     "no parquet": ("a.parquet", b"PAR1 but not really", "cannot be read as parquet"),
     "wrong ending": ("a.txt", b"text", "is not a .json"),
-    "50 MB, cut off": ("a.json", b"[" + as_json(ROW | {"output": "x" * 50_000}) * 1 + (b"," + as_json(ROW)) * 600_000, "is not valid JSON"),
+    "50 MB, cut off": (
+        "a.json",
+        b"[" + as_json(ROW | {"output": "x" * 50_000}) * 1 + (b"," + as_json(ROW)) * 600_000,
+        "is not valid JSON",
+    ),
 }
 
 

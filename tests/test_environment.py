@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from medanalyzr import MedAnalyzrError, environment
 from medanalyzr.environment import Device, install_commands, requirements, where
+from medanalyzr.parameters import declared_parameters
 from medanalyzr.profiles import PROFILES, choose_profile, override
 
 ROOT = Path(__file__).parents[1]
@@ -98,16 +99,8 @@ def test_bad_profiles():
 
 
 def test_override_changes_what_was_asked_alone():
-    names = (
-        "base_model",
-        "batch_size",
-        "gradient_accumulation_steps",
-        "learning_rate",
-        "num_train_epochs",
-        "max_steps",
-        "train_on",
-    )
-    untouched = dict.fromkeys(names, -1) | {"base_model": "auto", "train_on": "auto"}
+    untouched = declared_parameters("03_train")
     assert override(PROFILES["cpu"], untouched) == PROFILES["cpu"]
+    assert override(PROFILES["recipe"], untouched | {"subset": "measured", "base_model": "x/y"}).base_model == "x/y"
     assert override(PROFILES["cpu"], untouched | {"max_steps": 3}).max_steps == 3
     assert override(PROFILES["cpu"], untouched | {"num_train_epochs": 2.0}).max_steps == -1

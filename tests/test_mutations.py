@@ -65,7 +65,8 @@ def test_every_threshold_and_comparison_of_the_rules_is_tested():
 
 
 @pytest.mark.parametrize(
-    ("table", "columns"), [("reference_intervals", ("low", "high")), ("critical_values", ("low", "high")), ("conversions", ("factor",))]
+    ("table", "columns"),
+    [("reference_intervals", ("low", "high")), ("critical_values", ("low", "high")), ("conversions", ("factor",))],
 )
 def test_every_number_of_the_tables_is_tested(monkeypatch, table, columns):
     original, caches = references._rows, (references._intervals, references._critical, references.conversions)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_training_json_keeps_its_contract(pipeline):
     assert all(row["loss"] > 0 and row["learning_rate"] >= 0 for row in record["history"])
     assert record["eval_loss"] > 0
     assert record["effective"]["adapter dtype"] == "float32" and record["effective"]["4-bit"] is True
-    assert record["effective"]["optimizer"] == "adamw_torch_fused" and record["effective"]["examples per step"] == 2
+    assert record["effective"]["optimizer"] == "adamw_torch_fused" and record["effective"]["examples per step"] == 1
     assert [row["answers"] for row in record["flags"]][:2] == ["base model", "tuned model"]
 
 
@@ -99,24 +100,38 @@ def test_an_interrupted_training_goes_on(pipeline, tmp_path):
     assert record["effective"]["adapter dtype"] == "float32"
 
 
-def test_free_text_without_flags_is_trained_too(artifacts, tmp_path):
-    """Rows as MedAnalyzr has them: an English question with an empty input, French text, no flagged lines, no patient."""
-    letters = "abcdefghijklmnopqrst"
-    rows = [
-        {"instruction": f"What is anemia {a}?", "input": "", "output": f"A low hemoglobin ({a}).", "prompt": "You are a doctor."}
-        for a in letters
-    ]
-    rows += [
-        {"instruction": "Commentez.", "input": f"Bilan {a}", "output": f"Bilan {a} sans anomalie.", "prompt": None} for a in letters
-    ]
+def free_text(count):
+    """Rows as MedAnalyzr has them: French reports and English questions with an empty input, free answers, no patient."""
+    rng = random.Random(0)
+    words = ["bilan", "taux", "valeur", "dosage", "suivi", "foie", "rein", "sang", "carence", "inflammation", "contrôle", "avis"]
+    rows = []
+    for i in range(count):
+        topic = f"{''.join(rng.choices('bcdfglmnprst', k=3))}{''.join(rng.choices('aeiou', k=2))}{i}"
+        text = " ".join(rng.choices(words, k=90))
+        if i % 4:
+            rows.append(
+                {"instruction": "Commentez ce bilan.", "input": f"Bilan {topic} : {rng.uniform(1, 9):.1f} g/L, {text[:200]}"}
+            )
+        else:
+            rows.append({"instruction": f"What does {topic} mean, and when is it {rng.choice(words)}?", "input": ""})
+        rows[-1] |= {"output": f"Pour {topic} : {text}.", "prompt": "Vous êtes un médecin professionnel."}
+    return rows
+
+
+def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_and_03(artifacts, tmp_path):
     data = tmp_path / "rows.json"
-    data.write_text(json.dumps(rows), encoding="utf-8")
-    parameters = {"run": "free", "dataset": data, "max_steps": 2, "eval_reports": 1}
-    arguments = [part for name, value in parameters.items() for part in ("-p", name, value)]
-    process = papermill("03_train.ipynb", tmp_path / "out.ipynb", *arguments)
-    assert process.returncode == 0, process.stderr[-2000:]
+    data.write_text(json.dumps(free_text(2182)), encoding="utf-8")
+    for notebook, parameters in (("02_data", {}), ("03_train", {"max_steps": 2, "eval_reports": 1})):
+        arguments = [part for name, value in parameters.items() for part in ("-p", name, value)]
+        process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", "-p", "run", "free", "-p", "dataset", data, *arguments)
+        assert process.returncode == 0, process.stderr[-2000:]
+    report = json.loads((artifacts / "runs" / "free" / "data_report.json").read_text(encoding="utf-8"))
+    assert report["rows_used"] == 2182 and report["findings"] == [] and report["grouped_by"] == "text without numbers"
+    assert sum(report["rows"].values()) == 2182 and report["rows"]["test"] > 200 and report["overlap"]["same answer"] == 0
+    assert 250 < report["tokens"]["Mistral v3"]["mean"] < 350
     record = json.loads((artifacts / "runs" / "free" / "training.json").read_text(encoding="utf-8"))
     assert record["flags"] == [] and record["steps"] == 2 and record["dataset"] == str(data)
+    assert record["examples"] == report["rows"]["train"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +143,8 @@ def test_free_text_without_flags_is_trained_too(artifacts, tmp_path):
         ("01_setup", {"profile": "80gb"}, "profile='80gb' needs a CUDA GPU"),
         ("02_data", {"dataset": "missing.json"}, "dataset='missing.json' is no file"),
         ("02_data", {"dataset": "Nassira/MedAnalyzr"}, "cannot be reached"),
+        ("02_data", {"privacy": "maybe"}, "privacy='maybe' must be 'auto', 'off', 'warn' or 'stop'"),
+        ("03_train", {"subset": "some"}, "subset='some' must be"),
         ("03_train", {"max_steps": "abc"}, "max_steps='abc' must be of type int"),
         ("03_train", {"base_model": "/nowhere"}, "neither a folder"),
         ("04_inference", {}, "is missing: run 03_train"),

@@ -5,28 +5,12 @@ import math
 import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.bundled import load_bundled
-from medanalyzr.models import mistral_tokenizer, resolve_base_model
-from medanalyzr.prompts import IGNORED, PREAMBLE, encode, format_prompt, token_lengths
+from medanalyzr.models import mistral_tokenizer
+from medanalyzr.prompts import IGNORED, encode, format_prompt, token_lengths
 from medanalyzr.scoring import before_after, constant_accuracy, flag_accuracy
-from medanalyzr.training import ShowProgress, check_examples, drop_over_length, find_checkpoint, history
+from medanalyzr.training import ShowProgress, check_examples, encode_rows, find_checkpoint, history
 
 ROWS = load_bundled()[::40]
-
-
-@pytest.fixture(scope="module", params=["smollm2", "mistral"])
-def tokenizer(request):
-    if request.param == "mistral":
-        return mistral_tokenizer()
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(resolve_base_model("SmolLM2-135M-Instruct"))
-
-
-def test_prompt_uses_the_rows_own_preamble():
-    row = {"instruction": "I", "input": "", "output": "O", "prompt": "Vous êtes biologiste."}
-    assert format_prompt(row) == "Vous êtes biologiste.\n\n### Instruction:\nI\n\n### Input:\n\n\n### Response:\n"
-    for prompt in ("", None, "Déjà formaté.\n### Instruction:\nI"):
-        assert format_prompt(row | {"prompt": prompt}).startswith(PREAMBLE)
 
 
 def test_labels_are_the_answer_and_its_end(tokenizer):
@@ -88,10 +72,14 @@ def test_guard_stops_padding_with_the_end_token():
 
 
 def test_over_length_examples_are_left_out_whole():
-    kept, dropped = drop_over_length([{"input_ids": [1] * 5}, {"input_ids": [1] * 6}], 5)
-    assert (len(kept), dropped) == (1, 1)
-    with pytest.raises(MedAnalyzrError, match="No training row fits"):
-        drop_over_length([{"input_ids": [1] * 6}], 5)
+    tokenizer = mistral_tokenizer()
+    lengths = sorted({len(encode(row, tokenizer)["input_ids"]) for row in ROWS})
+    examples, kept = encode_rows(ROWS, tokenizer, "answer", lengths[1])
+    assert [encode(row, tokenizer) for row in kept] == examples
+    assert 2 <= len(kept) < len(ROWS) and max(len(example["input_ids"]) for example in examples) == lengths[1]
+    assert encode_rows([], tokenizer, "answer", 64) == ([], [])
+    with pytest.raises(MedAnalyzrError, match="None of .* rows fits max_seq_length=64"):
+        encode_rows(ROWS[:3], tokenizer, "answer", 64)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

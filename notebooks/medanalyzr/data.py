@@ -98,9 +98,7 @@ def privacy_mode(asked: str, dataset: str) -> str:
     return asked if asked != "auto" else "stop" if is_local(dataset) else "warn"
 
 
-def prepare(
-    dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto"
-) -> dict:
+def prepare(dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto") -> dict:
     """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report.
 
     Raises:

@@ -20,6 +20,7 @@ HOST_PACKAGES = (
     "triton",
     "numpy",
     "pandas",
+    "pyarrow",
     "matplotlib",
     "ipykernel",
     "ipywidgets",

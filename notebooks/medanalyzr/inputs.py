@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from medanalyzr.loading import read_csv
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.loading import read_csv
 
 
 def load_reports(name: str) -> list[str]:

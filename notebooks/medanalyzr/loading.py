@@ -172,7 +172,9 @@ def read_csv(path: Path) -> list[dict]:
         raise ValueError(f"line {reader.line_num}: {error}") from None
     for number, cells in enumerate(lines, 1):
         if len(cells) != len(names):
-            raise ValueError(f"row {number} has {len(cells)} cells and the header has {len(names)}; quote texts that hold separators")
+            raise ValueError(
+                f"row {number} has {len(cells)} cells and the header has {len(names)}; quote texts that hold separators"
+            )
     return [dict(zip(names, cells, strict=True)) for cells in lines]
 
 

@@ -17,9 +17,12 @@ _DAY = r"\d{1,2}(?:\s?[/.-]\s?\d{1,2}\s?[/.-]\s?|(?:er)?\s+[a-zéû]{3,9}\.?\s+)
 _NIR = re.compile(r"(?<!\d)[12][ .]?\d\d[ .]?\d\d[ .]?(?:\d\d|2[AB])[ .]?\d{3}[ .]?\d{3}[ .]?\d\d(?!\d)")
 _TITLE = re.compile(rf"\b(?:M\.|Mr\.?|Mme\.?|Mlle|Monsieur|Madame|Mademoiselle|Dr\.?|Docteur|Pr\.?|Professeur)\s+(?!X+\b)({_NAME})")
 _LABELLED = re.compile(
-    rf"\b(?:[Nn]om(?: de naissance| d['’]usage| de famille)?|NOM|[Pp]rénoms?|PRÉNOM)\s*:\s*{_NAME}|\bPatiente?\s*:\s*(?:[A-ZÀ-Þ]{{2,}}\s+{_NAME}|{_NAME}\s+[A-ZÀ-Þ]{{2,}}\b)"
+    rf"\b(?:[Nn]om(?: de naissance| d['’]usage| de famille)?|NOM|[Pp]rénoms?|PRÉNOM)\s*:\s*{_NAME}"
+    rf"|\bPatiente?\s*:\s*(?:[A-ZÀ-Þ]{{2,}}\s+{_NAME}|{_NAME}\s+[A-ZÀ-Þ]{{2,}}\b)"
 )
-_BIRTH = re.compile(rf"\bn[ée]+(?:\(e\))?\s+le\s*:?\s*{_DAY}|\b(?:date de naissance|ddn|date of birth|dob)\s*:?\s*{_DAY}", re.IGNORECASE)
+_BIRTH = re.compile(
+    rf"\bn[ée]+(?:\(e\))?\s+le\s*:?\s*{_DAY}|\b(?:date de naissance|ddn|date of birth|dob)\s*:?\s*{_DAY}", re.IGNORECASE
+)
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _STREET = re.compile(
     r"\b\d{1,4}(?:\s?(?:bis|ter))?,?\s+(?:rue|avenue|av\.|boulevard|bd\.?|chemin|place|allée|impasse|route|quai|square|cours)\s+"

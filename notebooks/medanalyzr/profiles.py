@@ -1,7 +1,7 @@
 """The training profiles, and which one a machine gets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from medanalyzr.environment import Device
@@ -77,16 +77,7 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
     """`profile` with every notebook parameter of the same name that is not "auto" or -1."""
-    names = (
-        "base_model",
-        "subset",
-        "batch_size",
-        "gradient_accumulation_steps",
-        "learning_rate",
-        "num_train_epochs",
-        "max_steps",
-        "train_on",
-    )
+    names = (field.name for field in fields(profile) if field.name in parameters)
     asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
     if "num_train_epochs" in asked and "max_steps" not in asked:
         asked["max_steps"] = -1

@@ -104,7 +104,10 @@ def _blood_count(rng: Random, sex: str, age: int) -> Values:
     values = {"hb": draw(rng, "hb", sex, rng.choice(("normal", "bas", "bas", "critique bas"))), "vgm": draw(rng, "vgm", sex)}
     values["vgm"] = min(max(values["vgm"], 58), 125)
     if values["vgm"] < 80:
-        return values | {"ferritine": draw(rng, "ferritine", sex, rng.choice(("bas", "normal", "élevé"))), "crp": draw(rng, "crp", sex)}
+        return values | {
+            "ferritine": draw(rng, "ferritine", sex, rng.choice(("bas", "normal", "élevé"))),
+            "crp": draw(rng, "crp", sex),
+        }
     return values | {name: draw(rng, name, sex) for name in ("leucocytes", "plaquettes")}
 
 
@@ -125,7 +128,10 @@ def _kidney(rng: Random, sex: str, age: int) -> Values:
 
 def _glucose(rng: Random, sex: str, age: int) -> Values:
     state = rng.choice(("normal", "élevé", "bas", "critique bas", "critique élevé"))
-    return {"glucose": draw(rng, "glucose", sex, state), "hba1c": draw(rng, "hba1c", sex, "élevé" if "élevé" in state else "normal")}
+    return {
+        "glucose": draw(rng, "glucose", sex, state),
+        "hba1c": draw(rng, "hba1c", sex, "élevé" if "élevé" in state else "normal"),
+    }
 
 
 PANELS: dict[str, tuple[str, int, Callable[[Random, str, int], Values]]] = {
