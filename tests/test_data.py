@@ -9,6 +9,7 @@ from medanalyzr.balance import balance, flags_by_analyte
 from medanalyzr.bundled import KINDS, load_bundled
 from medanalyzr.data import groups_of, overlap, prepare, prepared, split_rows
 from medanalyzr.loading import LONGEST, check_rows, load_rows, map_columns
+from medanalyzr.profiles import PROFILES
 from medanalyzr.references import TABLES, fold
 from medanalyzr.reports import parse_answer
 
@@ -314,9 +315,9 @@ def test_prepared_run_is_not_mixed_with_another_dataset(tmp_path):
     path.write_bytes(as_json(rows_of(20)))
     report = prepare(str(path), tmp_path / "run", 0.1, 0.1, 1)
     assert report["rows"] == {"train": 16, "validation": 2, "test": 2}
-    assert prepared("auto", tmp_path / "run", 1, "bundled") == report
+    assert prepared("auto", tmp_path / "run", 1, PROFILES["cpu"]) == report
     with pytest.raises(MedAnalyzrError, match="holds the dataset"):
-        prepared("bundled", tmp_path / "run", 1, "bundled")
+        prepared("bundled", tmp_path / "run", 1, PROFILES["cpu"])
 
 
 def test_free_text_has_no_balance():

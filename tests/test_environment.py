@@ -1,11 +1,13 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from medanalyzr import MedAnalyzrError, environment
+from medanalyzr.data import split_rows
 from medanalyzr.environment import Device, install_commands, requirements, where
 from medanalyzr.parameters import declared_parameters
-from medanalyzr.profiles import PROFILES, choose_profile, override
+from medanalyzr.profiles import PROFILES, check_settings, choose_profile, override, planned_steps
 
 ROOT = Path(__file__).parents[1]
 CPU = Device("cpu", "CPU", 16, False, 0, 2)
@@ -87,8 +89,32 @@ def test_recipe_is_the_published_one():
     recipe = PROFILES["recipe"]
     assert (recipe.base_model, recipe.dataset) == ("unsloth/mistral-7b-v0.3", "Nassira/MedAnalyzr")
     assert (recipe.batch_size, recipe.gradient_accumulation_steps, recipe.learning_rate) == (2, 4, 2e-4)
-    assert (recipe.num_train_epochs, recipe.max_steps, recipe.packing) == (1, -1, False)
-    assert (recipe.checkpointing, recipe.train_on) == ("unsloth", "all")
+    assert (recipe.num_train_epochs, recipe.max_steps, recipe.packing) == (1, -1, "off")
+    assert (recipe.gradient_checkpointing, recipe.train_on, recipe.optimizer) == ("unsloth", "all", "adamw_8bit")
+    assert (recipe.validation_fraction, recipe.test_fraction) == (0, 0)
+
+
+def test_the_recipe_plans_272_steps():
+    """2,182 rows, none held back, 2 × 4 a step, one epoch: the published number."""
+    rows = [{"instruction": f"Q {i}", "input": "", "output": f"A {i}"} for i in range(2182)]
+    recipe = PROFILES["recipe"]
+    train = split_rows(rows, recipe.validation_fraction, recipe.test_fraction, seed=3407)["train"]
+    assert planned_steps(recipe, len(train)) == 272
+    assert planned_steps(replace(recipe, max_steps=5), 2182) == 5 and planned_steps(PROFILES["80gb"], 2182) == -1
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine", "words"),
+    [
+        ({"precision": "bf16"}, card(15, False), "has no native bf16: set precision='fp16'"),
+        ({"precision": "fp16"}, CPU, "needs a CUDA GPU.*set precision='fp32'"),
+        ({"packing": "on"}, CPU, "packing='on' needs a CUDA GPU"),
+    ],
+)
+def test_what_a_device_cannot_do(changes, machine, words):
+    with pytest.raises(MedAnalyzrError, match=words):
+        check_settings(replace(PROFILES["cpu"], **changes), machine)
+    check_settings(PROFILES["cpu"], CPU)
 
 
 def test_bad_profiles():

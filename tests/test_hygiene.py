@@ -56,7 +56,8 @@ def test_no_paths_tokens_or_install_logs(notebook):
 
 
 def test_cells_are_short_and_sections_end_well(notebook):
-    assert max(cell.source.count("\n") + 1 for cell in code_cells(notebook)) <= 25
+    untagged = [cell for cell in code_cells(notebook) if not cell.metadata.get("tags")]
+    assert max(cell.source.count("\n") + 1 for cell in untagged) <= 25
     assert notebook.cells[0].cell_type == "markdown" and "| machine" in notebook.cells[0].source
 
 

@@ -6,27 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from medanalyzr.models import mistral_tokenizer
-
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-@pytest.fixture(scope="module")
-def tiny_mistral(tmp_path_factory):
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
-    folder, tokenizer = tmp_path_factory.mktemp("mistral"), mistral_tokenizer()
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=32, max_position_embeddings=4096, sliding_window=None, rope_theta=1e6,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def test_mistral_trains_and_answers(tiny_mistral, artifacts, tmp_path):

@@ -1,6 +1,4 @@
-"""Tokens, labels, guards and checkpoints, with the real tokenizers of SmolLM2 and Mistral."""
-
-import math
+"""Tokens, labels, scores and history, with the real tokenizers of SmolLM2 and Mistral."""
 
 import pytest
 from medanalyzr import MedAnalyzrError
@@ -8,7 +6,7 @@ from medanalyzr.bundled import load_bundled
 from medanalyzr.models import mistral_tokenizer
 from medanalyzr.prompts import IGNORED, encode, format_prompt, token_lengths
 from medanalyzr.scoring import before_after, constant_accuracy, flag_accuracy
-from medanalyzr.training import ShowProgress, check_examples, encode_rows, find_checkpoint, history
+from medanalyzr.training import encode_rows, history
 
 ROWS = load_bundled()[::40]
 
@@ -47,30 +45,6 @@ def test_mistral_tokenizer_is_mistrals_own():
     assert len(ours) == 32768
 
 
-def test_guards_pass_good_examples_and_stop_bad_ones(tokenizer):
-    answers = [row["output"] for row in ROWS]
-    examples = [encode(row, tokenizer) for row in ROWS]
-    assert len(check_examples(examples, answers, tokenizer)) == 3
-    check_examples([encode(row, tokenizer, "all") for row in ROWS], answers, tokenizer, "all")
-
-    without_end = [e | {"labels": e["labels"][:-1]} for e in examples]
-    masked = [e | {"labels": [IGNORED] * len(e["labels"])} for e in examples]
-    for bad, given, words in (
-        (without_end, answers, "does not end with"),
-        (masked, answers, "every label is masked"),
-        (examples, ["autre", *answers[1:]], "do not spell its answer"),
-    ):
-        with pytest.raises(MedAnalyzrError, match=words):
-            check_examples(bad, given, tokenizer)
-
-
-def test_guard_stops_padding_with_the_end_token():
-    tokenizer = mistral_tokenizer()
-    tokenizer.pad_token = tokenizer.eos_token
-    with pytest.raises(MedAnalyzrError, match="never learn to stop"):
-        check_examples([], [], tokenizer)
-
-
 def test_over_length_examples_are_left_out_whole():
     tokenizer = mistral_tokenizer()
     lengths = sorted({len(encode(row, tokenizer)["input_ids"]) for row in ROWS})
@@ -82,17 +56,6 @@ def test_over_length_examples_are_left_out_whole():
         encode_rows(ROWS[:3], tokenizer, "answer", 64)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run():
-    class State:
-        global_step, max_steps, num_input_tokens_seen = 3, 9, 0
-
-    callback = ShowProgress()
-    callback.on_train_begin(None, State, None)
-    callback.on_log(None, State, None, {"loss": 0.5})
-    with pytest.raises(MedAnalyzrError, match="loss is nan at step 3"):
-        callback.on_log(None, State, None, {"loss": math.nan})
-
-
 def test_history_joins_what_one_step_logged():
     log = [
         {"step": 1, "loss": "2.5", "learning_rate": 1e-3},
@@ -100,17 +63,6 @@ def test_history_joins_what_one_step_logged():
         {"step": 2, "train_runtime": 3},
     ]
     assert history(log) == [{"step": 1, "loss": 2.5, "learning_rate": 1e-3, "eval_loss": 2.0}]
-
-
-def test_checkpoints_of_other_settings_are_not_continued(tmp_path):
-    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "a"}, True) is None
-    (tmp_path / "checkpoint-3").mkdir()
-    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "a"}, True).endswith("checkpoint-3")
-    with pytest.raises(MedAnalyzrError, match=r"other settings \(data: a -> b\)"):
-        find_checkpoint(tmp_path, {"lr": 1.0, "data": "b"}, True)
-    assert (tmp_path / "checkpoint-3").is_dir()
-    assert find_checkpoint(tmp_path, {"lr": 1.0, "data": "b"}, False) is None
-    assert not (tmp_path / "checkpoint-3").exists()
 
 
 REFERENCES = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.loading import COLUMNS, Row, check_rows, is_local, load_rows, nearly
 from medanalyzr.privacy import gate
+from medanalyzr.profiles import Profile
 from medanalyzr.runs import read_json, read_jsonl, write_json, write_jsonl
 
 SPLITS = ("train", "validation", "test")
@@ -133,14 +134,15 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
     return report
 
 
-def prepared(dataset: str, folder: Path, seed: int, default: str) -> dict:
+def prepared(dataset: str, folder: Path, seed: int, settings: Profile) -> dict:
     """The data report of a run for 03_train: what 02_data prepared, or prepared now with 02_data's default parameters.
 
     Raises:
         MedAnalyzrError: the run folder holds another dataset than the one asked for.
     """
     if not (folder / "data_report.json").is_file():
-        return prepare(default if dataset == "auto" else dataset, folder, 0.05, 0.1, seed)
+        name = settings.dataset if dataset == "auto" else dataset
+        return prepare(name, folder, settings.validation_fraction, settings.test_fraction, seed)
     report = read_json(folder / "data_report.json", "02_data")
     if dataset not in ("auto", report["dataset"]):
         raise MedAnalyzrError(

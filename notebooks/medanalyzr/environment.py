@@ -53,15 +53,20 @@ def where() -> str:
 
 
 def device() -> Device:
-    """The device training would use (the first GPU, or the CPU)."""
+    """The device training would use (the first GPU, or the CPU).
+
+    MEDANALYZR_GPU_MEMORY_GIB caps the memory that this process may take of the GPU, so that it can be shared.
+    """
     import psutil
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        native_bf16 = card.major >= 8
-        return Device("cuda", card.name, card.total_memory / 2**30, native_bf16, torch.cuda.device_count(), cores)
+        native_bf16, total = card.major >= 8, card.total_memory / 2**30
+        memory = min(total, float(os.environ.get("MEDANALYZR_GPU_MEMORY_GIB", total)))
+        torch.cuda.set_per_process_memory_fraction(memory / total)
+        return Device("cuda", card.name, memory, native_bf16, torch.cuda.device_count(), cores)
     return Device("cpu", "CPU", psutil.virtual_memory().total / 2**30, False, 0, cores)
 
 

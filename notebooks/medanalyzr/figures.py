@@ -59,16 +59,41 @@ def smooth(values: Sequence[float], window: int = 9) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
+def _curve(axis, history: Sequence[Mapping[str, float]], key: str, label: str, **style) -> None:
+    points = [(row["step"], row[key]) for row in history if key in row]
+    if points:
+        axis.plot(*zip(*points, strict=True), label=label, **style)
+
+
 def loss_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
     """Training loss per token (each step and smoothed) and validation loss against the step, on a logarithmic axis."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
     steps, losses = zip(*[(row["step"], row["loss"]) for row in history if "loss" in row], strict=True)
     axis.plot(steps, losses, color=BLUE, lw=0.8, alpha=0.35, label="training, each step")
     axis.plot(steps, smooth(losses), color=BLUE, lw=2, label="training, mean of 9 steps")
-    validation = [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
-    if validation:
-        axis.plot(*zip(*validation, strict=True), color=ORANGE, lw=1.5, marker="o", label="validation")
+    _curve(axis, history, "eval_loss", "validation", color=ORANGE, lw=1.5, marker="o")
     axis.set(xlabel="step", ylabel="loss per token", yscale="log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
+    _finish(figure, path)
+
+
+def health_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Learning rate, gradient norm and tokens per second against the step, one panel each."""
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.6))
+    rows = [dict(row) for row in history if "loss" in row]
+    for before, row in zip(rows, rows[1:], strict=False):
+        if row.get("seconds") and "num_input_tokens_seen" in row and "num_input_tokens_seen" in before:
+            row["speed"] = (row["num_input_tokens_seen"] - before["num_input_tokens_seen"]) / row["seconds"]
+    panels = (
+        ("learning_rate", "learning rate", BLUE),
+        ("grad_norm", "gradient norm", GREEN),
+        ("speed", "tokens per second", ORANGE),
+    )
+    for axis, (key, label, colour) in zip(axes, panels, strict=True):
+        _curve(axis, rows, key, label, color=colour, lw=1)
+        axis.set(xlabel="step", title=label)
+        axis.set_ylim(bottom=0)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes[0].ticklabel_format(axis="y", scilimits=(0, 0))
     _finish(figure, path)

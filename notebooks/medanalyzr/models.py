@@ -81,6 +81,29 @@ def smollm2_folder() -> Path:
     return folder
 
 
+def check_weights(folder: Path) -> None:
+    """Whether the safetensors files of a model folder are there and whole (their headers are read, not their weights).
+
+    Raises:
+        MedAnalyzrError: there is none, one is cut or is no safetensors file, or the index names one that is missing.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    named = set(read_json(index, "the export of this model").get("weight_map", {}).values()) if index.is_file() else set()
+    files = {path.name for path in folder.glob("*.safetensors")}
+    if lacking := sorted(named - files):
+        raise MedAnalyzrError(f"base_model={str(folder)!r} lacks {lacking[0]}, which its index names: copy the folder again.")
+    if not files:
+        raise MedAnalyzrError(f"base_model={str(folder)!r} holds no .safetensors file: save the model in that format.")
+    for name in sorted(files):
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise MedAnalyzrError(f"{name} in {str(folder)!r} is cut or damaged ({error}): copy it again.") from None
+
+
 _SHIPPED: dict[str, Callable[[], Path]] = {SMOLLM2: smollm2_folder}
 
 
@@ -96,6 +119,7 @@ def resolve_base_model(name: str) -> str:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise MedAnalyzrError(f"base_model={name!r} holds no config.json: give the folder of a saved model.")
+        check_weights(path)
         return str(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise MedAnalyzrError(
@@ -114,6 +138,7 @@ def adapter_of(folder: Path) -> tuple[str, str]:
     adapter = folder / "adapter"
     record = read_json(adapter / "prompt_template.json", "03_train")
     config = read_json(adapter / "adapter_config.json", "03_train")
+    check_weights(adapter)
     base = resolve_base_model(record["base_model"])
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})

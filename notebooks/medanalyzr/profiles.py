@@ -16,10 +16,12 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of one machine class. `max_steps` -1 means whole epochs; `checkpointing` is Unsloth's value.
+    """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on" or "off", `checkpointing`
+    "on", "off" or "unsloth" (activations offloaded to the CPU); `optimizer` is a name that transformers knows.
 
     `subset` is "all" or "measured" (see `data.subset_of`): a CPU has minutes and learns from the complete reports of
-    measured values. `precision` is "fp32", "fp16" or "bf16"; `train_on` is "answer" (loss on the answer) or "all" (whole text).
+    measured values. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
+    "answer" (loss on the answer) or "all" (whole text).
     """
 
     name: str
@@ -33,20 +35,28 @@ class Profile:
     learning_rate: float
     num_train_epochs: float
     max_steps: int
-    packing: bool
-    checkpointing: str | bool
+    packing: str
+    checkpointing: str
     train_on: str
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.1
+    optimizer: str = "adamw_8bit"
+
+    @property
+    def gradient_checkpointing(self) -> str | bool:
+        """`checkpointing` as Unsloth takes it: True, False or "unsloth"."""
+        return {"on": True, "off": False}.get(self.checkpointing, self.checkpointing)
 
 
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "measured", "fp32", 1, 1, 2e-3, 1, 200, False, False, "answer"),
-        Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, False, "unsloth", "answer"),
-        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 2e-4, 1, -1, True, "unsloth", "answer"),
-        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 2e-4, 1, -1, True, False, "answer"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 2e-4, 1, -1, True, False, "answer"),
-        Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "auto", 2, 4, 2e-4, 1, -1, False, "unsloth", "all"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "measured", "fp32", 1, 1, 2e-3, 1, 200, "off", "off", "answer"),
+        Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
+        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 2e-4, 1, -1, "on", "unsloth", "answer"),
+        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 2e-4, 1, -1, "on", "off", "answer"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 2e-4, 1, -1, "on", "off", "answer"),
+        Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
 
@@ -73,6 +83,31 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
         name = "24gb" if device.memory_gib < 36 else "40gb" if device.memory_gib < 60 else "80gb"
     bf16 = "with" if device.bf16 else "without"
     return PROFILES[name], f"{device.name} has {device.memory_gib:.0f} GiB, {bf16} bf16"
+
+
+def check_settings(settings: Profile, device: Device) -> None:
+    """Whether `device` can do what `settings` ask for.
+
+    Raises:
+        MedAnalyzrError: a precision or packing that the device does not have.
+    """
+    if settings.precision == "bf16" and device.kind == "cuda" and not device.bf16:
+        raise MedAnalyzrError(f"precision='bf16' and {device.name} has no native bf16: set precision='fp16'.")
+    if settings.precision in ("fp16", "bf16") and device.kind != "cuda":
+        raise MedAnalyzrError(
+            f"precision={settings.precision!r} needs a CUDA GPU and this machine shows none: set precision='fp32'."
+        )
+    if settings.packing == "on" and device.kind != "cuda":
+        raise MedAnalyzrError("packing='on' needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
+
+
+def planned_steps(settings: Profile, examples: int) -> int:
+    """`max_steps` for the trainer: as set; for the recipe the full batches of its epochs, as published (2,182 rows: 272);
+    else -1, whole epochs with a last smaller batch.
+    """
+    if settings.name != "recipe" or settings.max_steps != -1:
+        return settings.max_steps
+    return max(1, int(settings.num_train_epochs * examples) // (settings.batch_size * settings.gradient_accumulation_steps))
 
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:

@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medanalyzr.errors import MedAnalyzrError
@@ -33,6 +36,8 @@ def run_folder(run: str) -> Path:
         path = artifacts_folder() / "runs" / run
     try:
         (path / "figures").mkdir(parents=True, exist_ok=True)
+        write_text(path / "figures" / ".writable", "")
+        (path / "figures" / ".writable").unlink()
     except OSError as error:
         raise MedAnalyzrError(f"The run folder {path} cannot be written ({error.strerror}): set MEDANALYZR_ARTIFACTS.") from None
     return path
@@ -50,6 +55,20 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when the block ends without an error: all of it or nothing."""
+    partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+    for path in (partial, old):
+        shutil.rmtree(path, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    if folder.is_dir():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -86,3 +105,14 @@ def read_jsonl(path: Path, made_by: str) -> list[dict]:
         raise MedAnalyzrError(f"{show_path(path)} is missing: run {made_by} with the same run parameter first.")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [_loads(line, f"{show_path(path)}, line {i}") for i, line in enumerate(lines, 1)]
+
+
+def git_commit() -> str | None:
+    """The commit of the project's checkout, with "+" where files differ from it; None where there is no git."""
+    ask = ["git", "-C", str(NOTEBOOKS)]
+    try:
+        head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

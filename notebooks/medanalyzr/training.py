@@ -1,47 +1,21 @@
-"""What 03_train needs beside the recipe in its cells: guards, progress, checkpoints, history."""
+"""What 03_train needs beside the recipe in its cells: encoding, schedules, progress, history, the record of a run."""
 
-import json
+import difflib
+import errno
+import hashlib
 import math
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers.training_args import OptimizerNames
 
+from medanalyzr.environment import describe
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.progress import Progress
-from medanalyzr.prompts import IGNORED, encode
-from medanalyzr.runs import read_json, show_path, write_json
-
-
-def check_examples(examples: Sequence[dict], answers: Sequence[str], tokenizer, train_on: str = "answer") -> dict[str, str]:
-    """Named checks of encoded examples against the answers they teach; returns what each one found.
-
-    Raises:
-        MedAnalyzrError: padding equals the end token, an example does not end with EOS, nothing is learnt, or the learnt
-            tokens do not spell the answer.
-    """
-    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        raise MedAnalyzrError(
-            "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
-        )
-    for i, (example, answer) in enumerate(zip(examples, answers, strict=True)):
-        learnt = [label for label in example["labels"] if label != IGNORED]
-        if not learnt:
-            raise MedAnalyzrError(f"Training row {i}: every label is masked, nothing would be learnt from it.")
-        if learnt[-1] != tokenizer.eos_token_id:
-            raise MedAnalyzrError(f"Training row {i} does not end with {tokenizer.eos_token}: the model would not learn to stop.")
-        text = tokenizer.decode(learnt[:-1])
-        if (text.strip() != answer.strip()) if train_on == "answer" else (answer.strip() not in text):
-            raise MedAnalyzrError(f"Training row {i}: the learnt tokens do not spell its answer: {text[:80]!r}.")
-    return {
-        "end of text": f"every example ends with {tokenizer.eos_token}",
-        "padding": f"{tokenizer.pad_token}, not the end token",
-        "labels": f"{len(examples)} of {len(examples)} spell their answer",
-    }
+from medanalyzr.prompts import PREAMBLE, PROMPT, encode, tokens
+from medanalyzr.runs import git_commit
 
 
 def encode_rows(
@@ -70,20 +44,39 @@ def quiet() -> None:
     datasets.disable_progress_bars()
 
 
-def watching(settings, validate: bool) -> dict:
-    """The SFTConfig arguments that watch and save a training: loss every step, four checkpoints, four validations if asked."""
+def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = False) -> dict:
+    """The SFTConfig arguments that watch and save a training.
+
+    Loss at every step; `evaluations` validations and checkpoints, evenly spread. With `keep_best` the adapter of the
+    lowest validation loss is the one that is kept. Validation keeps no logits, so it needs no more memory than training.
+
+    Raises:
+        MedAnalyzrError: transformers knows no optimizer of the name in `settings`.
+    """
+    names = [str(name.value) for name in OptimizerNames]
+    if settings.optimizer not in names:
+        close = ", ".join(difflib.get_close_matches(settings.optimizer, names) or ("adamw_8bit", "adamw_torch"))
+        raise MedAnalyzrError(f"optimizer={settings.optimizer!r} does not exist: try {close}.")
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
     return {
         "logging_steps": 1,
         "eval_strategy": "steps" if validate else "no",
-        "eval_steps": 0.25,
+        "eval_steps": 1 / evaluations,
         "per_device_eval_batch_size": min(4, settings.batch_size),
+        "prediction_loss_only": True,
         "save_strategy": "steps",
-        "save_steps": 0.25,
+        "save_steps": 1 / evaluations,
         "save_total_limit": 2,
         "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",
         "disable_tqdm": True,
+        **(best if keep_best and validate else {}),
     }
+
+
+def stopping(patience: int) -> list[TrainerCallback]:
+    """The callback that ends a training after `patience` validations without improvement; none for 0."""
+    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []
 
 
 def adapters_in_float32(model) -> None:
@@ -97,6 +90,7 @@ def effective_settings(trainer) -> dict:
     """What the trainer will really do, read from the trainer and the model it holds."""
     args, model = trainer.args, trainer.model
     return {
+        "planned steps": trainer_steps(trainer),
         "optimizer": str(getattr(args.optim, "value", args.optim)),
         "examples per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "packing": bool(getattr(args, "packing", False)),
@@ -104,7 +98,7 @@ def effective_settings(trainer) -> dict:
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
         "4-bit": bool(getattr(model, "is_loaded_in_4bit", False)),
-        "gradient checkpointing": any(getattr(module, "gradient_checkpointing", False) for module in model.modules()),
+        "gradient checkpointing": getattr(model, "_unsloth_gradient_checkpointing", False),
         "processes": args.world_size,
     }
 
@@ -125,60 +119,60 @@ def peak_memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+LOSS_FLOOR, FIRST_STEPS = 1e-3, 10  # a loss this low this early: labels or weights are wrong (unsloth issue 2957)
+FP16_SKIPS = 20  # in fp16 the loss scale is found by skipping steps with infinite gradients; more in a row are a fault
+
+
 class ShowProgress(TrainerCallback):
-    """A bar with the time left and the last loss; stops a run whose loss is not finite."""
+    """A bar with the time left and the last loss; adds its seconds to each logged step; stops a training gone wrong."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar, self.note = Progress("training", state.max_steps), ""
+        self.bar, self.note, self.skipped = Progress("training", state.max_steps), "", 0
         self.tokens_before = int(state.num_input_tokens_seen)
         self.bar.resume_at(state.global_step)
+        self.step_began = time.monotonic()
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.step_began = time.monotonic()
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules()) if model else None
+        self.step_seconds = time.monotonic() - self.step_began
         self.bar.update(state.global_step, self.note)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        loss = (logs or {}).get("loss")
-        if loss is None:
+        if "loss" not in (logs or {}):
             return
-        if not math.isfinite(float(loss)):
-            raise MedAnalyzrError(
-                f"The loss is {loss} at step {state.global_step}: lower learning_rate; the last checkpoint is kept in checkpoints/."
-            )
-        self.note = f"loss {float(loss):.3f}"
+        state.log_history[-1]["seconds"] = round(self.step_seconds, 4)
+        loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
+        if not math.isfinite(loss):
+            self._stop(state, f"The loss is {loss}", "lower learning_rate")
+        if loss < LOSS_FLOOR and state.global_step <= FIRST_STEPS:
+            self._stop(state, f"The loss is {loss:.5f}, which no model reaches so early", "look at the labels and the base model")
+        self.skipped = 0 if math.isfinite(gradient) else self.skipped + 1
+        if self.skipped > (FP16_SKIPS if args.fp16 else 0):
+            self._stop(state, f"The gradient norm is {gradient}", "lower learning_rate, or use another precision")
+        self.note = f"loss {loss:.3f}"
         self.bar.update(state.global_step, self.note)
 
+    @staticmethod
+    def _stop(state, what: str, do: str) -> None:
+        raise MedAnalyzrError(f"{what} at step {state.global_step}: {do}; the last checkpoint is kept in checkpoints/.")
 
-def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
-    """The checkpoint to go on from, or None for a fresh start; records `settings` beside the checkpoints.
 
-    With `resume=False` older checkpoints are removed.
-
-    Raises:
-        MedAnalyzrError: the checkpoints were made with other settings (names those that differ).
-    """
-    record = folder / "settings.json"
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if found:
-        before = read_json(record, "03_train") if record.is_file() else {}
-        now = json.loads(json.dumps(settings))
-        changed = [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]
-        if changed:
-            raise MedAnalyzrError(
-                f"{show_path(folder)} holds a training with other settings ({'; '.join(changed)}): "
-                "set resume=False to start over, or choose another run."
-            )
-    write_json(record, settings)
-    return found
+def trainer_steps(trainer) -> int:
+    """The optimizer steps that `trainer` plans."""
+    return trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
 
 
 def train(trainer, checkpoint: str | None):
-    """`trainer.train`, from `checkpoint` where given; out of memory becomes one sentence.
+    """`trainer.train`, from `checkpoint` where given; returns the seconds it took.
 
-    Returns the seconds it took.
+    Raises:
+        MedAnalyzrError: the GPU is out of memory, or the disk is full.
     """
     import torch
+    from safetensors import SafetensorError
 
     start = time.monotonic()
     try:
@@ -187,43 +181,70 @@ def train(trainer, checkpoint: str | None):
         raise MedAnalyzrError(
             "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."
         ) from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if (
+            getattr(error, "errno", None) != errno.ENOSPC
+            and "No space left" not in str(error)
+            and "file write failed" not in str(error)
+        ):
+            raise
+        raise MedAnalyzrError(
+            f"The disk is full, so the checkpoint of step {trainer.state.global_step} could not be written; the one before it is "
+            "kept: free space and run this notebook again."
+        ) from None
     return time.monotonic() - start
 
 
+HISTORY = ("loss", "eval_loss", "learning_rate", "grad_norm", "seconds", "num_input_tokens_seen")
+
+
 def history(log: Sequence[dict]) -> list[dict[str, float]]:
-    """A trainer's log by step: step, loss, eval_loss, learning_rate, grad_norm (only those that were logged)."""
+    """A trainer's log by step: step and those of `HISTORY` that were logged and are finite."""
     steps: dict[int, dict] = {}
     for entry in log:
-        kept = {k: float(entry[k]) for k in ("loss", "eval_loss", "learning_rate", "grad_norm") if k in entry}
+        kept = {k: float(entry[k]) for k in HISTORY if k in entry}
+        kept = {k: v for k, v in kept.items() if math.isfinite(v)}
         if kept:
             steps.setdefault(entry["step"], {"step": entry["step"]}).update(kept)
     return [steps[step] for step in sorted(steps)]
 
 
-def checkpoint_name(checkpoint: str | None) -> str | None:
-    """The folder name of a checkpoint, without the path of this machine."""
-    return Path(checkpoint).name if checkpoint else None
-
-
 def answer_limits(references: Sequence[str], tokenizer, margin: int = 16) -> list[int]:
     """Tokens each answer may take: those of its reference answer plus a margin."""
-    return [len(tokenizer(reference, add_special_tokens=False).input_ids) + margin for reference in references]
+    return [len(tokens(reference, tokenizer, add_special_tokens=False).input_ids) + margin for reference in references]
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
     """Tokens, seconds and losses of a finished training.
 
     `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
-    `train_loss` is the mean of the last five logged steps.
+    `train_loss` is the mean of the last five logged steps; `gradient_checkpointing_seen` is what the layers did while they
+    trained (None when no step was left to train).
     """
     tokens = int(trainer.state.num_input_tokens_seen)
-    before = next(c.tokens_before for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
+    shown = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
     validation = [row["eval_loss"] for row in curve if "eval_loss" in row]
     losses = [row["loss"] for row in curve if "loss" in row]
     return {
         "tokens": tokens,
         "seconds": seconds,
-        "tokens_per_second": (tokens - before) / seconds,
+        "tokens_per_second": (tokens - shown.tokens_before) / seconds,
+        "gradient_checkpointing_seen": getattr(shown, "checkpointing", None),
         "train_loss": sum(losses[-5:]) / len(losses[-5:]),
         "eval_loss": validation[-1] if validation else None,
+    }
+
+
+def provenance(report: Mapping, seed: int) -> dict:
+    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git)."""
+    about = describe()
+    return {
+        "data": report["fingerprint"],
+        "split": {name: report[name] for name in ("seed", "rows", "grouped_by")},
+        "prompt": hashlib.sha256((PREAMBLE + PROMPT).encode()).hexdigest()[:16],
+        "packages": about["packages"],
+        "python": about["python"],
+        "device": about["device"],
+        "seed": seed,
+        "git_commit": git_commit(),
     }

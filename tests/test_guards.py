@@ -1,0 +1,227 @@
+"""Each guard passes what is right and stops what is wrong, with one sentence."""
+
+import errno
+import math
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+from medanalyzr import MedAnalyzrError
+from medanalyzr.bundled import load_bundled
+from medanalyzr.guards import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
+from medanalyzr.models import check_weights, mistral_tokenizer
+from medanalyzr.profiles import PROFILES, TARGET_MODULES
+from medanalyzr.prompts import IGNORED, encode
+from medanalyzr.runs import replacing, run_folder
+from medanalyzr.training import ShowProgress, stopping, train, watching
+
+ROWS = load_bundled()[::60]
+
+
+def test_good_examples_pass(tokenizer):
+    assert len(check_examples([encode(row, tokenizer) for row in ROWS], ROWS, tokenizer)) == 4
+    check_examples([encode(row, tokenizer, "all") for row in ROWS], ROWS, tokenizer, "all")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda example, row: (example | {"labels": example["labels"][:-1]}, row), "does not end with"),
+        (lambda example, row: (example | {"labels": [IGNORED] * len(example["labels"])}, row), "every label is masked"),
+        (lambda example, row: (example, row | {"output": "autre"}), "do not spell its answer"),
+        (lambda example, row: (example, row | {"input": "autre"}), "does not start with the prompt that inference uses"),
+    ],
+)
+def test_bad_examples_stop(tokenizer, harm, words):
+    example, row = harm(encode(ROWS[0], tokenizer), ROWS[0])
+    with pytest.raises(MedAnalyzrError, match=f"Training row 1.*{words}"):
+        check_examples([example], [row], tokenizer)
+
+
+def test_padding_with_the_end_token_stops():
+    tokenizer = mistral_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    with pytest.raises(MedAnalyzrError, match="never learn to stop"):
+        check_examples([], [], tokenizer)
+
+
+def test_too_many_long_rows_stop():
+    assert check_over_length(10, 9, 64) == {"over length": "1 of 10 rows (10.0%) left out"}
+    with pytest.raises(MedAnalyzrError, match="3 of 10 training rows are over max_seq_length=64"):
+        check_over_length(10, 7, 64)
+
+
+def tiny_llama(**options):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        initializer_range=0.4, **options,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def adapted(r=4, modules=TARGET_MODULES):
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(tiny_llama(), LoraConfig(r=r, target_modules=list(modules)))
+
+
+def test_the_adapter_is_the_expected_one():
+    assert "down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj, rank 4" in check_adapter(adapted(), 4)["adapter"]
+    for model, r in ((adapted(), 8), (adapted(modules=("q_proj", "v_proj")), 4), (tiny_llama(), 4)):
+        with pytest.raises(MedAnalyzrError, match="The adapter is not the expected one"):
+            check_adapter(model, r)
+    loose = adapted()
+    next(p for name, p in loose.named_parameters() if "embed" in name).requires_grad = True
+    with pytest.raises(MedAnalyzrError, match="embed_tokens"):
+        check_adapter(loose, 4)
+
+
+def trainer_of(batch, columns=("input_ids", "labels"), model=None):
+    """What the guards ask of a trainer: its first batch, its columns, its model."""
+    return SimpleNamespace(
+        get_train_dataloader=lambda: [batch],
+        train_dataset=SimpleNamespace(column_names=list(columns)),
+        model=model or adapted(),
+        compute_loss_context_manager=nullcontext,
+    )
+
+
+def padded(label):
+    import torch
+
+    ids = torch.tensor([[5, 6, 7], [5, 0, 0]])
+    return {"input_ids": ids, "labels": torch.tensor([[IGNORED, 6, 7], [5, label, label]]), "attention_mask": (ids > 0).long()}
+
+
+def test_the_trainers_first_batch():
+    assert check_trainer(trainer_of(padded(IGNORED)), packing=False)["first batch"] == "2 × 3 tokens, padding masked"
+    for trainer, packing, words in (
+        (trainer_of(padded(0)), False, "Padding is not masked"),
+        (trainer_of(padded(IGNORED)), True, "the trainer does not pack"),
+        (trainer_of(padded(IGNORED), ("prompt", "input_ids")), False, "has the column prompt"),
+        (trainer_of(padded(IGNORED), model=adapted().bfloat16()), False, "trains in torch.bfloat16"),
+    ):
+        with pytest.raises(MedAnalyzrError, match=words):
+            check_trainer(trainer, packing)
+
+
+def packed_batch():
+    import torch
+
+    lengths, rng = (9, 14, 6), torch.Generator().manual_seed(1)
+    ids = torch.randint(1, 64, (1, sum(lengths)), generator=rng)
+    positions = torch.cat([torch.arange(n) for n in lengths])[None]
+    return {"input_ids": ids, "labels": ids.masked_fill(positions == 0, IGNORED), "position_ids": positions}
+
+
+def test_packed_examples_that_see_each_other_stop():
+    import torch
+
+    model = tiny_llama().eval()
+    assert check_isolation(trainer_of(packed_batch(), model=model))["packing"].startswith("3 examples in a row")
+    assert check_isolation(trainer_of(padded(IGNORED), model=model)) == {}
+    leaky = tiny_llama().eval()
+    forward = leaky.forward
+    leaky.forward = lambda **part: forward(**part | {"position_ids": torch.arange(part["input_ids"].shape[1])[None]})
+    with pytest.raises(MedAnalyzrError, match="Packed examples see each other"):
+        check_isolation(trainer_of(packed_batch(), model=leaky))
+
+
+def logged(step=30, fp16=False, **logs):
+    """One `on_log` of a running training."""
+    state = SimpleNamespace(global_step=step, max_steps=99, num_input_tokens_seen=0, log_history=[{}])
+    args, callback = SimpleNamespace(fp16=fp16), ShowProgress()
+    callback.on_train_begin(args, state, None)
+    callback.on_step_begin(args, state, None)
+    callback.on_step_end(args, state, None)
+    for _ in range(logs.pop("times", 1)):
+        callback.on_log(args, state, None, logs)
+    return state
+
+
+def test_a_training_gone_wrong_stops():
+    assert logged(loss=0.5, grad_norm=1.0).log_history[-1]["seconds"] >= 0
+    logged(loss=1e-4, step=50)
+    logged(loss=0.5, grad_norm=math.inf, fp16=True, times=20)
+    for logs, words in (
+        ({"loss": math.nan}, "The loss is nan at step 30: lower learning_rate"),
+        ({"loss": 1e-4, "step": 8}, "no model reaches so early at step 8"),
+        ({"loss": 0.5, "grad_norm": math.nan}, "gradient norm is nan"),
+        ({"loss": 0.5, "grad_norm": math.inf, "fp16": True, "times": 21}, "gradient norm is inf"),
+    ):
+        with pytest.raises(MedAnalyzrError, match=words):
+            logged(**logs)
+
+
+def test_a_loss_that_does_not_fall_stops():
+    assert check_fall([3.0] * 5 + [1.0] * 20) == "3.00 over the first five steps, 1.00 over the last five"
+    check_fall([1.0, 2.0, 3.0])
+    with pytest.raises(MedAnalyzrError, match="did not fall .1.00 at first, 3.00 at last."):
+        check_fall([1.0] * 5 + [3.0] * 20)
+
+
+def test_schedules():
+    cpu = PROFILES["cpu"]
+    assert watching(cpu, True, 10, True)["load_best_model_at_end"] and watching(cpu, True, 10)["eval_steps"] == 0.1
+    assert "load_best_model_at_end" not in watching(cpu, False, 4, True) and watching(cpu, False)["eval_strategy"] == "no"
+    assert stopping(0) == [] and stopping(3)[0].early_stopping_patience == 3
+    from dataclasses import replace
+
+    with pytest.raises(MedAnalyzrError, match="optimizer='adamw_9bit' does not exist: try adamw_8bit"):
+        watching(replace(cpu, optimizer="adamw_9bit"), True)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("[enforce fail] file write failed")]
+)
+def test_a_full_disk_is_one_sentence(error):
+    def fail(**_):
+        raise error
+
+    trainer = SimpleNamespace(train=fail, state=SimpleNamespace(global_step=7))
+    with pytest.raises(MedAnalyzrError, match="The disk is full, so the checkpoint of step 7"):
+        train(trainer, None)
+    trainer.train = lambda **_: (_ for _ in ()).throw(OSError(errno.EACCES, "other"))
+    with pytest.raises(OSError, match="other"):
+        train(trainer, None)
+
+
+def test_damaged_weights_are_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MedAnalyzrError, match="holds no .safetensors file"):
+        check_weights(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not a header")
+    with pytest.raises(MedAnalyzrError, match="model.safetensors in .* is cut or damaged"):
+        check_weights(tmp_path)
+    tiny_llama().save_pretrained(tmp_path)
+    check_weights(tmp_path)
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MedAnalyzrError, match="is cut or damaged"):
+        check_weights(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
+    with pytest.raises(MedAnalyzrError, match="lacks model-00002.safetensors"):
+        check_weights(tmp_path)
+
+
+def test_a_run_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDANALYZR_ARTIFACTS", str(tmp_path / "file"))
+    with pytest.raises(MedAnalyzrError, match="cannot be written .*: set MEDANALYZR_ARTIFACTS"):
+        run_folder("demo")
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    with replacing(tmp_path / "adapter") as target:
+        (target / "a").write_text("1")
+    with pytest.raises(ValueError, match="cut"), replacing(tmp_path / "adapter") as target:
+        (target / "a").write_text("2")
+        raise ValueError("cut")
+    assert (tmp_path / "adapter" / "a").read_text() == "1"
+    with replacing(tmp_path / "adapter") as target:
+        (target / "b").write_text("3")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and "partial" not in str(path)] == ["b"]
