@@ -1,6 +1,7 @@
 """Each guard passes what is right and stops what is wrong, with one sentence."""
 
 import errno
+import json
 import math
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.bundled import load_bundled
 from medanalyzr.guards import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
-from medanalyzr.models import check_weights, mistral_tokenizer
+from medanalyzr.models import check_fits, check_weights, mistral_tokenizer
 from medanalyzr.profiles import PROFILES, TARGET_MODULES
 from medanalyzr.prompts import IGNORED, encode
 from medanalyzr.runs import replacing, run_folder
@@ -225,3 +226,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     with replacing(tmp_path / "adapter") as target:
         (target / "b").write_text("3")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and "partial" not in str(path)] == ["b"]
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path):
+    adapted().save_pretrained(tmp_path / "adapter")
+    tiny_llama().save_pretrained(tmp_path / "base")
+    check_fits(tmp_path / "adapter", str(tmp_path / "base"))
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    for change in ({"hidden_size": 64}, {"num_hidden_layers": 3}):
+        (tmp_path / "base" / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(MedAnalyzrError, match="was trained on another model .2 layers of width 32.*run 03_train again"):
+            check_fits(tmp_path / "adapter", str(tmp_path / "base"))

@@ -51,7 +51,7 @@ def test_the_run_folder_holds_what_the_design_says(pipeline):
     expected = {
         "environment.json", "data_report.json", "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "training.json",
         "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "adapter/tokenizer.json", "adapter/prompt_template.json",
-        "predictions.jsonl", "manifest.json", "figures/loss.png", "figures/lengths.png", "figures/flags.png",
+        "predictions.jsonl", "manifest.json", "figures/loss.png", "figures/health.png", "figures/lengths.png", "figures/flags.png",
         *(f"notebooks/{name}.ipynb" for name in ("01_setup", "02_data", "03_train", "04_inference")),
     }  # fmt: skip
     assert expected <= {path.relative_to(pipeline).as_posix() for path in pipeline.rglob("*") if path.is_file()}

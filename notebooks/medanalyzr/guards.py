@@ -52,7 +52,7 @@ def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, st
     share = 1 - kept / rows
     if share > TOO_LONG:
         raise MedAnalyzrError(
-            f"{rows - kept} of {rows} training rows are over max_seq_length={max_seq_length} tokens, too many to leave out: raise it."
+            f"{rows - kept} of {rows} training rows are over max_seq_length={max_seq_length}, too many to leave out: raise it."
         )
     return {"over length": f"{rows - kept} of {rows} rows ({share:.1%}) left out"}
 

@@ -11,7 +11,7 @@ import requests
 
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.profiles import SMOLLM2
-from medanalyzr.runs import cache_folder, read_json, write_json
+from medanalyzr.runs import cache_folder, read_json, show_path, write_json
 
 HUB_TIMEOUT = 10  # seconds
 
@@ -129,6 +129,28 @@ def resolve_base_model(name: str) -> str:
     return name
 
 
+def check_fits(adapter: Path, base: str) -> None:
+    """Whether an adapter has the layers and widths of its base model; for a hub id this is left to the loading.
+
+    Raises:
+        MedAnalyzrError: it was trained on another model.
+    """
+    from safetensors import safe_open
+
+    if not (Path(base) / "config.json").is_file():
+        return
+    config = read_json(Path(base) / "config.json", "01_setup")
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
+        names = [name for name in file.keys() if name.endswith("q_proj.lora_A.weight")]  # noqa: SIM118
+        widths = [file.get_slice(name).get_shape()[1] for name in names]
+    if widths != [config["hidden_size"]] * config["num_hidden_layers"]:
+        raise MedAnalyzrError(
+            f"The adapter in {show_path(adapter)} was trained on another model ({len(widths)} layers of width "
+            f"{widths[0] if widths else 0}) than its base ({config['num_hidden_layers']} of {config['hidden_size']}): "
+            "run 03_train again."
+        )
+
+
 def adapter_of(folder: Path) -> tuple[str, str]:
     """The adapter folder of a run and the prompt template it was trained with.
 
@@ -140,6 +162,7 @@ def adapter_of(folder: Path) -> tuple[str, str]:
     config = read_json(adapter / "adapter_config.json", "03_train")
     check_weights(adapter)
     base = resolve_base_model(record["base_model"])
+    check_fits(adapter, base)
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
     return os.path.relpath(adapter), record["template"]
