@@ -50,6 +50,8 @@ def test_too_many_long_rows_stop():
     assert check_over_length(10, 9, 64) == {"over length": "1 of 10 rows (10.0%) left out"}
     with pytest.raises(MedAnalyzrError, match="3 of 10 training rows are over max_seq_length=64"):
         check_over_length(10, 7, 64)
+    with pytest.raises(MedAnalyzrError, match="No training row is left"):
+        check_over_length(0, 0, 64)
 
 
 def tiny_llama(**options):

@@ -23,6 +23,7 @@ from medanalyzr.references import (
 from medanalyzr.reports import Measurement, Report, format_interval, format_number
 from medanalyzr.rules import interpret, write_measurement
 
+ORIGINS = ("measured", "simulated", "reference")
 KINDS = {
     "": "complete report",
     "sans sexe": "sex not given, so no interval for the analytes whose interval depends on it",

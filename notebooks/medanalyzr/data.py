@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from medanalyzr.bundled import ORIGINS
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.loading import COLUMNS, Row, check_rows, is_local, load_rows, nearly
 from medanalyzr.privacy import gate
@@ -153,10 +154,13 @@ def prepared(dataset: str, folder: Path, seed: int, settings: Profile) -> dict:
 
 
 def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
-    """All rows, or with name "measured" the complete reports of measured values (rows that do not say count as such)."""
+    """All rows, or with name "measured" the complete reports of measured values.
+
+    Rows whose `origin` is none of the bundled set's are kept: only the bundled set has this choice.
+    """
     if name == "all":
         return list(rows)
-    return [row for row in rows if row.get("origin", "measured") == "measured" and not row.get("kind")]
+    return [r for r in rows if r.get("origin") not in ORIGINS or (r["origin"] == "measured" and not r.get("kind"))]
 
 
 def load_split(folder: Path, name: str) -> list[Row]:

@@ -47,8 +47,10 @@ def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, st
     """How many rows do not fit.
 
     Raises:
-        MedAnalyzrError: over a fifth of them do not.
+        MedAnalyzrError: over a fifth of them do not, or there are none.
     """
+    if not rows:
+        raise MedAnalyzrError("No training row is left: set subset='all', or prepare another dataset with 02_data.")
     share = 1 - kept / rows
     if share > TOO_LONG:
         raise MedAnalyzrError(
