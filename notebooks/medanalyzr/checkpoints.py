@@ -60,8 +60,9 @@ def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
     record = folder / "settings.json"
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    whole = [path for path in _steps(folder) if (path / SEAL).is_file()]
-    for path in set(_steps(folder)) - set(whole):
+    found = _steps(folder)
+    whole = [path for path in found if (path / SEAL).is_file()]
+    for path in set(found) - set(whole):
         shutil.rmtree(path)
     if whole:
         before = read_json(record, "03_train") if record.is_file() else {}

@@ -74,7 +74,8 @@ def overlap(train: Sequence[Row], test: Sequence[Row], sample: int = 200) -> dic
     from rapidfuzz import fuzz, process
 
     known = {key for row in train for key in keys_of(row)}
-    shared = [sum(keys_of(row)[i] in known for row in test) for i in range(3)]
+    asked = [keys_of(row) for row in test]
+    shared = [sum(keys[i] in known for keys in asked) for i in range(3)]
     report = {"test rows": len(test), "same patient or text": shared[0], "same report": shared[1], "same answer": shared[2]}
     if not train or not test:
         return report | {"nearest": None}
@@ -114,6 +115,7 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
         raise MedAnalyzrError(f"dataset={dataset!r} leaves no row to train on: lower validation_fraction and test_fraction.")
     for name, part in parts.items():
         write_jsonl(folder / "data" / f"{name}.jsonl", part)
+    groups = {name: Counter(groups_of(part)) for name, part in parts.items()}
     by_patient = sum("patient" in row for row in rows)
     report = {
         "dataset": dataset,
@@ -124,9 +126,9 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
         "findings": found.table(),
         "privacy": {"mode": mode, "found": personal},
         "rows": {name: len(part) for name, part in parts.items()},
-        "groups": {name: len(set(groups_of(part))) for name, part in parts.items()},
+        "groups": {name: len(sizes) for name, sizes in groups.items()},
         "grouped_by": "patient" if by_patient == len(rows) else "patient or text" if by_patient else "text without numbers",
-        "largest_group": max(Counter(groups_of(rows)).values()),
+        "largest_group": max(size for sizes in groups.values() for size in sizes.values()),
         "overlap": overlap(parts["train"], parts["test"]),
         "categories": dict(Counter(row.get("category", "") for row in rows)),
         "fingerprint": {name: fingerprint(part) for name, part in parts.items()},

@@ -34,7 +34,8 @@ class Bounds:
     source: str
 
 
-def _rows(table: str) -> list[dict[str, str]]:
+def read_table(table: str) -> list[dict[str, str]]:
+    """The rows of tables/<table>.csv."""
     with open(TABLES / f"{table}.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -54,7 +55,7 @@ def analytes() -> dict[str, Analyte]:
     """Every known analyte by its identifier."""
     return {
         r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), tuple(r["aliases"].split("|")))
-        for r in _rows("analytes")
+        for r in read_table("analytes")
     }
 
 
@@ -71,7 +72,7 @@ def find_analyte(name: str) -> Analyte | None:
 @cache
 def _intervals() -> dict[tuple[str, str], Bounds]:
     table = {}
-    for r in _rows("reference_intervals"):
+    for r in read_table("reference_intervals"):
         for sex in r["sex"]:
             table[r["analyte"], sex] = Bounds(_number(r["low"]), _number(r["high"]), r["source"])
     return table
@@ -82,15 +83,19 @@ def reference_interval(analyte: str, sex: str | None) -> Bounds | None:
 
     None when the analyte is not in the table, or when its interval depends on a sex that is unknown.
     """
-    if sex is not None:
-        return _intervals().get((analyte, sex))
-    men, women = _intervals().get((analyte, "H")), _intervals().get((analyte, "F"))
-    return men if men == women else None
+    if sex is None:
+        return None if depends_on_sex(analyte) else _intervals().get((analyte, "F"))
+    return _intervals().get((analyte, sex))
+
+
+def depends_on_sex(analyte: str) -> bool:
+    """Whether the reference interval of `analyte` differs between men and women."""
+    return _intervals().get((analyte, "H")) != _intervals().get((analyte, "F"))
 
 
 @cache
 def _critical() -> dict[str, Bounds]:
-    return {r["analyte"]: Bounds(_number(r["low"]), _number(r["high"]), r["source"]) for r in _rows("critical_values")}
+    return {r["analyte"]: Bounds(_number(r["low"]), _number(r["high"]), r["source"]) for r in read_table("critical_values")}
 
 
 def critical_limits(analyte: str) -> Bounds | None:
@@ -101,7 +106,7 @@ def critical_limits(analyte: str) -> Bounds | None:
 @cache
 def sources() -> dict[str, str]:
     """The citation behind each source key."""
-    return {r["source"]: r["citation"] for r in _rows("sources")}
+    return {r["source"]: r["citation"] for r in read_table("sources")}
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def conversions() -> dict[tuple[str, str], Conversion]:
     """Every known conversion by analyte and foreign unit."""
     return {
         (r["analyte"], r["from_unit"]): Conversion(r["analyte"], r["from_unit"], float(r["factor"]), int(r["decimals"]))
-        for r in _rows("conversions")
+        for r in read_table("conversions")
     }
 
 

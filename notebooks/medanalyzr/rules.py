@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from medanalyzr.references import analytes, convert, critical_limits, decimals_in, reference_interval
-from medanalyzr.reports import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, format_number
+from medanalyzr.references import analytes, convert, critical_limits, decimals_in, depends_on_sex, reference_interval
+from medanalyzr.reports import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, format_number, number
 
 
 def _decimals(text: str) -> int:
@@ -28,7 +28,7 @@ def in_interval_unit(m: Measurement) -> Measurement | None:
     except KeyError:
         return None
     text = format_number(value, decimals_in(m.analyte, m.interval_unit))
-    return replace(m, text=m.sign + text, value=float(text.replace(",", ".")), unit=m.interval_unit, interval_unit="")
+    return replace(m, text=m.sign + text, value=number(text), unit=m.interval_unit, interval_unit="")
 
 
 def flag(m: Measurement) -> str:
@@ -62,11 +62,18 @@ def missing(m: Measurement, sex: str | None) -> str:
     known = analytes().get(m.analyte or "")
     unit = "unité" if known and known.unit and not m.unit else ""
     if m.low is None and m.high is None:
-        by_sex = known and reference_interval(known.id, "H") != reference_interval(known.id, "F")
-        return "sexe" if by_sex and sex is None else "intervalle et unité" if unit else "intervalle"
+        return "sexe" if known and sex is None and depends_on_sex(known.id) else "intervalle et unité" if unit else "intervalle"
     if in_interval_unit(m) is None:
         return unit or "unité commune"
     return "valeur exacte" if flag(m) == UNDETERMINED else unit
+
+
+def _french_value(m: Measurement) -> float | None:
+    """The value of a known analyte in its French unit; None when it is printed in a unit that cannot be converted."""
+    try:
+        return convert(m.analyte, m.value, m.unit)
+    except KeyError:
+        return None
 
 
 def is_critical(m: Measurement) -> bool:
@@ -74,9 +81,8 @@ def is_critical(m: Measurement) -> bool:
     limits = critical_limits(m.analyte) if m.analyte else None
     if limits is None:
         return False
-    try:
-        value = convert(m.analyte, m.value, m.unit)
-    except KeyError:
+    value = _french_value(m)
+    if value is None:
         return False
     low = limits.low is not None and value <= limits.low and m.sign != ">"
     high = limits.high is not None and value >= limits.high and m.sign != "<"
@@ -117,12 +123,7 @@ class _View:
 
     def value(self, analyte: str) -> float | None:
         m = self._by_id.get(analyte)
-        if m is None or m.sign:
-            return None
-        try:
-            return convert(analyte, m.value, m.unit)
-        except KeyError:
-            return None
+        return None if m is None or m.sign else _french_value(m)
 
     def flag(self, analyte: str) -> str | None:
         m = self._by_id.get(analyte)
