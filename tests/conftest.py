@@ -1,6 +1,7 @@
 """Every test writes into a temporary artifacts folder: a user's runs are never touched."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,13 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
+
+
+def papermill(notebook, out, *, cwd=NOTEBOOKS, options=(), environment=(), **parameters):
+    """Run `papermill` as a user would in a terminal, with `parameters` as -p; returns the finished process."""
+    given = [str(part) for name, value in parameters.items() for part in ("-p", name, value)]
+    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "--no-progress-bar", *options, *given]
+    return subprocess.run(command, cwd=cwd, env=os.environ | dict(environment), capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="session", autouse=True)

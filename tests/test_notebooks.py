@@ -1,7 +1,6 @@
 """The notebooks themselves: through papermill as a user calls it, through nbval against what they store."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -10,15 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import papermill
 
 ROOT = Path(__file__).parents[1]
+CHAIN = ("01_setup", "02_data", "03_train", "04_inference", "05_evaluation")
 NOTEBOOKS = ROOT / "notebooks"
-
-
-def papermill(*arguments, cwd=NOTEBOOKS, **environment):
-    """Run `papermill` in a terminal's place; returns the finished process."""
-    command = [sys.executable, "-m", "papermill", *map(str, arguments), "--no-progress-bar"]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=900)
 
 
 def last_line(process):
@@ -33,16 +28,8 @@ def pipeline(artifacts, tmp_path_factory):
     reports.write_text(
         "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
     )
-    options = {
-        "run": "smoke",
-        "max_steps": 3,
-        "eval_reports": 2,
-        "validation_examples": 2,
-        "max_new_tokens": 24,
-        "reports": reports,
-    }
-    arguments = [part for name, value in options.items() for part in ("-p", name, value)]
-    process = papermill("notebooks/00_pipeline.ipynb", out, *arguments, cwd=ROOT)
+    few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "limit": 3, "base_reports": 1, "probes": 1}
+    process = papermill("notebooks/00_pipeline.ipynb", out, cwd=ROOT, run="smoke", reports=reports, **few)
     assert process.returncode == 0, process.stderr[-2000:]
     return artifacts / "runs" / "smoke"
 
@@ -51,8 +38,8 @@ def test_the_run_folder_holds_what_the_design_says(pipeline):
     expected = {
         "environment.json", "data_report.json", "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "training.json",
         "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "adapter/tokenizer.json", "adapter/prompt_template.json",
-        "predictions.jsonl", "manifest.json", "figures/loss.png", "figures/health.png", "figures/lengths.png", "figures/flags.png",
-        *(f"notebooks/{name}.ipynb" for name in ("01_setup", "02_data", "03_train", "04_inference")),
+        "predictions.jsonl", "answers.jsonl", "evaluation.json", "manifest.json", "figures/loss.png", "figures/health.png", "figures/lengths.png", "figures/flags.png",
+        *(f"notebooks/{name}.ipynb" for name in CHAIN),
     }  # fmt: skip
     assert expected <= {path.relative_to(pipeline).as_posix() for path in pipeline.rglob("*") if path.is_file()}
 
@@ -67,13 +54,14 @@ def test_training_json_keeps_its_contract(pipeline):
     assert record["eval_loss"] > 0
     assert record["effective"]["adapter dtype"] == "float32" and record["effective"]["4-bit"] is True
     assert record["effective"]["optimizer"] == "adamw_torch_fused" and record["effective"]["examples per step"] == 1
-    assert [row["answers"] for row in record["flags"]][:2] == ["base model", "tuned model"]
+    assert record["subset"] == "measured"
 
 
 def test_parameters_reach_the_notebooks(pipeline):
     manifest = json.loads((pipeline / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"]["max_steps"] == 3 and manifest["training"]["steps"] == 3
-    assert set(manifest["seconds"]) == {"01_setup", "02_data", "03_train", "04_inference"}
+    assert set(manifest["seconds"]) == set(CHAIN)
+    assert manifest["evaluation"]["reports"] == 3
 
 
 def test_a_file_of_reports_is_answered(pipeline):
@@ -88,11 +76,11 @@ def test_a_file_of_reports_is_answered(pipeline):
 def test_an_interrupted_training_goes_on(pipeline, tmp_path):
     """More steps than the stored run has: other settings are refused; the same run continues from its checkpoint."""
     out = tmp_path / "03.ipynb"
-    options = ["-p", "run", "smoke", "-p", "eval_reports", 2, "-p", "validation_examples", 2]
-    refused = papermill("03_train.ipynb", out, *options, "-p", "max_steps", 4)
+    options = {"run": "smoke", "validation_examples": 2}
+    refused = papermill("03_train.ipynb", out, **options, max_steps=4)
     assert refused.returncode != 0 and "max_steps: 3 -> 4" in last_line(refused) and "resume=False" in last_line(refused)
     shutil.rmtree(pipeline / "checkpoints" / "checkpoint-3")
-    again = papermill("03_train.ipynb", out, *options, "-p", "max_steps", 3)
+    again = papermill("03_train.ipynb", out, **options, max_steps=3)
     assert again.returncode == 0, again.stderr[-2000:]
     record = json.loads((pipeline / "training.json").read_text(encoding="utf-8"))
     assert record["resumed_from"] == "checkpoint-2" and record["steps"] == 3
@@ -118,20 +106,27 @@ def free_text(count):
     return rows
 
 
-def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_and_03(artifacts, tmp_path):
+def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_03_and_05(artifacts, tmp_path):
     data = tmp_path / "rows.json"
     data.write_text(json.dumps(free_text(2182)), encoding="utf-8")
-    for notebook, parameters in (("02_data", {}), ("03_train", {"max_steps": 2, "eval_reports": 1})):
-        arguments = [part for name, value in parameters.items() for part in ("-p", name, value)]
-        process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", "-p", "run", "free", "-p", "dataset", data, *arguments)
+    for notebook, parameters in (
+        ("02_data", {"dataset": data}),
+        ("03_train", {"dataset": data, "max_steps": 2}),
+        ("05_evaluation", {"limit": 2, "base_reports": 1, "loss_reports": 1}),
+    ):
+        process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", run="free", **parameters)
         assert process.returncode == 0, process.stderr[-2000:]
     report = json.loads((artifacts / "runs" / "free" / "data_report.json").read_text(encoding="utf-8"))
     assert report["rows_used"] == 2182 and report["findings"] == [] and report["grouped_by"] == "text without numbers"
     assert sum(report["rows"].values()) == 2182 and report["rows"]["test"] > 200 and report["overlap"]["same answer"] == 0
     assert 250 < report["tokens"]["Mistral v3"]["mean"] < 350
     record = json.loads((artifacts / "runs" / "free" / "training.json").read_text(encoding="utf-8"))
-    assert record["flags"] == [] and record["steps"] == 2 and record["dataset"] == str(data)
+    assert record["steps"] == 2 and record["dataset"] == str(data)
     assert record["examples"] == report["rows"]["train"]
+    evaluation = json.loads((artifacts / "runs" / "free" / "evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["structured"] is False and evaluation["results"]["tuned model"]["flags"]["share"] is None
+    assert 0 < evaluation["text"]["tuned model"]["chrf"] < 100 and evaluation["answer_loss"] > 0
+    assert not evaluation["verdict"]["released"]
 
 
 @pytest.mark.parametrize(
@@ -148,20 +143,13 @@ def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_and_03(artifacts,
         ("03_train", {"max_steps": "abc"}, "max_steps='abc' must be of type int"),
         ("03_train", {"base_model": "/nowhere"}, "neither a folder"),
         ("04_inference", {}, "is missing: run 03_train"),
+        ("05_evaluation", {}, "is missing: run 03_train"),
+        ("05_evaluation", {"gate": "maybe"}, "gate='maybe' must be 'warn' or 'stop'"),
     ],
 )
 def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
-    arguments = [part for name, value in parameters.items() for part in ("-p", name, value)]
-    process = papermill(
-        f"{notebook}.ipynb",
-        tmp_path / "out.ipynb",
-        "-p",
-        "run",
-        "empty",
-        *arguments,
-        HF_ENDPOINT="http://127.0.0.1:9",
-        HF_HUB_OFFLINE="0",
-    )
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", run="empty", environment=nowhere, **parameters)
     assert process.returncode != 0
     assert last_line(process).startswith("MedAnalyzrError: ") and sentence in last_line(process)
     shown = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", []) if o.output_type == "error"]
@@ -169,7 +157,7 @@ def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
 
 
 def test_help_shows_every_parameter_with_type_and_help():
-    shown = papermill("03_train.ipynb", "--help-notebook")
+    shown = papermill("03_train.ipynb", "", options=["--help-notebook"])
     from medanalyzr.parameters import declared_parameters
 
     for name, default in declared_parameters("03_train").items():
@@ -183,8 +171,9 @@ def shortened(folder: Path) -> Path:
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copy(ROOT / "requirements.txt", folder)
     for name, changes in {
-        "03_train": {"max_steps: int = -1": "max_steps: int = 3", "eval_reports: int = 40": "eval_reports: int = 2"},
+        "03_train": {"max_steps: int = -1": "max_steps: int = 3"},
         "04_inference": {"max_new_tokens: int = 320": "max_new_tokens: int = 24"},
+        "05_evaluation": {"base_reports: int = -1": "base_reports: int = 1", "probes: int = -1": "probes: int = 0"},
     }.items():
         path = folder / "notebooks" / f"{name}.ipynb"
         text = path.read_text(encoding="utf-8")
@@ -197,7 +186,6 @@ def shortened(folder: Path) -> Path:
 
 def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
     notebooks = shortened(tmp_path)
-    names = ["01_setup", "02_data", "03_train", "04_inference"]
     command = [
         sys.executable,
         "-m",
@@ -211,9 +199,9 @@ def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
     ]
     command += [
         f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}",
-        *(str(notebooks / f"{name}.ipynb") for name in names),
+        *(str(notebooks / f"{name}.ipynb") for name in CHAIN),
     ]
     process = subprocess.run(command, cwd=notebooks, capture_output=True, text=True, timeout=900)
     assert process.returncode == 0, process.stdout[-4000:]
-    marked = sum("NBVAL_CHECK_OUTPUT" in c.source for name in names for c in nbformat.read(notebooks / f"{name}.ipynb", 4).cells)
+    marked = sum("NBVAL_CHECK_OUTPUT" in c.source for name in CHAIN for c in nbformat.read(notebooks / f"{name}.ipynb", 4).cells)
     assert marked >= 10

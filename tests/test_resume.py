@@ -28,7 +28,6 @@ def start(run, base_model, out, **parameters):
         "base_model": base_model,
         "max_steps": STEPS,
         "evaluations": STEPS // 5,
-        "eval_reports": 1,
         "batch_size": 2,
     }
     arguments = [str(part) for name, value in (options | parameters).items() for part in ("-p", name, value)]

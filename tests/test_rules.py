@@ -1,7 +1,7 @@
 import pytest
 from medanalyzr import references, rules
 from medanalyzr.reports import parse_line, parse_report
-from medanalyzr.rules import comparison, interpret
+from medanalyzr.rules import comparison, interpret, write_measurement
 from rule_cases import check
 
 
@@ -60,3 +60,10 @@ def test_what_is_missing_is_said_and_asked_for():
 
 def test_nothing_to_interpret():
     assert interpret(parse_report("Sodium : 140 mmol/L")).splitlines()[1] == "Conclusion : intervalle manquant : Sodium."
+
+
+def test_bounds_keep_their_decimals_beside_a_whole_value():
+    answer = interpret(parse_report("Potassium : 6 mmol/L (3,5 - 5,0)\nCalcium : 2.1 mmol/L (2.20 - 2.60)"))
+    assert "Potassium : 6 mmol/L (3,5 ≤ 5,0 < 6) : élevé" in answer
+    assert "Calcium : 2,1 mmol/L (2,1 < 2,2) : bas" in answer
+    assert write_measurement(parse_report("Potassium : 6 mmol/L (3,5 - 5,0)").measurements[0]) == "Potassium : 6 mmol/L (3,5 - 5,0)"

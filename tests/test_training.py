@@ -5,7 +5,6 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.bundled import load_bundled
 from medanalyzr.models import mistral_tokenizer
 from medanalyzr.prompts import IGNORED, encode, format_prompt, token_lengths
-from medanalyzr.scoring import before_after, constant_accuracy, flag_accuracy
 from medanalyzr.training import encode_rows, history
 
 ROWS = load_bundled()[::40]
@@ -63,33 +62,6 @@ def test_history_joins_what_one_step_logged():
         {"step": 2, "train_runtime": 3},
     ]
     assert history(log) == [{"step": 1, "loss": 2.5, "learning_rate": 1e-3, "eval_loss": 2.0}]
-
-
-REFERENCES = [
-    "Sodium : 140 mmol/L (135 - 145) : normal\nPotassium : 6,8 mmol/L (3,5 - 5,0) : élevé, critique",
-    "Hémoglobine : 110 g/L (120 - 160) : bas\nVGM : 90 fL (80 - 100) : normal",
-]
-
-
-def test_flag_accuracy_of_known_answers():
-    assert flag_accuracy(REFERENCES, REFERENCES)["accuracy"] == 1
-    assert flag_accuracy(["", ""], REFERENCES) == {
-        "accuracy": 0.0,
-        "right": 0,
-        "analytes": 4,
-        "by_flag": {"bas": 0, "normal": 0, "élevé": 0},
-    }
-    assert flag_accuracy([REFERENCES[1], REFERENCES[0]], REFERENCES)["right"] == 0
-    half = [REFERENCES[0].replace("normal", "bas"), REFERENCES[1].replace("bas", "élevé")]
-    assert flag_accuracy(half, REFERENCES)["accuracy"] == 0.5
-    assert flag_accuracy(["x"], ["free text"])["accuracy"] is None
-
-
-def test_constant_answers():
-    assert constant_accuracy(REFERENCES) == {"normal": 0.5, "élevé": 0.25, "bas": 0.25}
-    table = {row["answers"]: row["flags"] for row in before_after(["", ""], REFERENCES, REFERENCES)}
-    assert table == {"base model": 0, "tuned model": 1, "always «élevé»": 0.25, "most frequent («normal»)": 0.5}
-    assert before_after(["a"], ["b"], ["free text"]) == []
 
 
 def test_smooth_keeps_length_and_mean_of_a_window():

@@ -73,7 +73,7 @@ def _measurement(analyte: str, text: str, sex: str | None) -> Measurement:
     return Measurement(analyte, known.name, sign + format_number(value, known.decimals), value, sign, known.unit, low, high)
 
 
-def _in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
+def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
     """`m` with its value in `unit`; its interval converted as well, or left in the French unit, which is then printed."""
     decimals = decimals_in(m.analyte, unit)
     text = format_number(convert(m.analyte, m.value, m.unit, unit), decimals)
@@ -96,7 +96,7 @@ def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Mea
     elif kind in ("autre unité", "unités mêlées"):
         place = rng.choice([i for i, m in enumerate(measurements) if m.analyte in FRENCH_HABITS])
         m = measurements[place]
-        measurements[place] = _in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
+        measurements[place] = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
     return measurements
 
 

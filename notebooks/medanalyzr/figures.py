@@ -97,3 +97,74 @@ def health_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0].ticklabel_format(axis="y", scilimits=(0, 0))
     _finish(figure, path)
+
+
+def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int = 24) -> None:
+    """Right and wrong flags of each analyte (`counts`: name -> right, of), the `most` frequent ones."""
+    names = sorted(counts, key=lambda name: -counts[name][1])[:most]
+    right = [counts[name][0] for name in names]
+    wrong = [counts[name][1] - counts[name][0] for name in names]
+    figure, axis = plt.subplots(figsize=(7, 1.1 + 0.2 * len(names)))
+    axis.barh(names, right, color=BLUE, label="right")
+    axis.barh(names, wrong, left=right, color=ORANGE, label="wrong")
+    axis.set(xlabel="flags")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    _finish(figure, path)
+
+
+def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> None:
+    """Counts of given flags (columns) for each expected flag (rows), shaded by the share of the row."""
+    expected = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion]
+    given = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion or any(flag in row for row in confusion.values())]
+    counts = [[confusion[row].get(column, 0) for column in given] for row in expected]
+    figure, axis = plt.subplots(figsize=(1.6 + 1.0 * len(given), 1.2 + 0.55 * len(expected)))
+    axis.imshow([[value / sum(row) for value in row] for row in counts], cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for y, row in enumerate(counts):
+        for x, value in enumerate(row):
+            axis.text(x, y, value, ha="center", va="center", color="white" if value > 0.6 * sum(row) else "black")
+    axis.set(xlabel="flag given", ylabel="flag expected")
+    axis.set_xticks(range(len(given)), given)
+    axis.set_yticks(range(len(expected)), expected)
+    _finish(figure, path)
+
+
+def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
+    """Shares with their 95 % intervals: a panel for each title of `shares`, a line for each name in it."""
+    shown = {title: {name: s for name, s in rows.items() if s["of"]} for title, rows in shares.items()}
+    names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
+    figure, axes = plt.subplots(1, len(shown), figsize=(8, 1 + 0.3 * len(names)), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], shown.items(), strict=True):
+        for name, share in rows.items():
+            y = names.index(name)
+            axis.plot([share["low"], share["high"]], [y, y], color=GREY, lw=2)
+            axis.plot(share["share"], y, "o", color=BLUE)
+            axis.annotate(f"{share['count']}/{share['of']}", (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7)
+        axis.set(title=title, xlim=(-0.05, 1.05), ylim=(len(names) - 0.5, -0.7))
+        axis.set_yticks(range(len(names)), names)
+    _finish(figure, path)
+
+
+def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Share of wrong flags among the most confident ones, against how many are kept."""
+    figure, axis = plt.subplots(figsize=(5.5, 3))
+    axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE)
+    axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="wrong among them", xlim=(0, 1.02))
+    axis.set_ylim(bottom=0)
+    _finish(figure, path)
+
+
+def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Right flags of each category (rows), one bar for each source of answers (`shares`: source -> category -> share)."""
+    names = list(dict.fromkeys(name for values in shares.values() for name in values))
+    figure, axis = plt.subplots(figsize=(7, 1.1 + 0.35 * len(names)))
+    height = 0.8 / len(shares)
+    for i, ((source, values), colour) in enumerate(zip(shares.items(), (GREY, ORANGE, BLUE, GREEN), strict=False)):
+        axis.barh([y + (i - (len(shares) - 1) / 2) * height for y in range(len(names))], [values.get(n, 0) for n in names], height,
+                  color=colour, label=source)  # fmt: skip
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set(xlabel="share of flags right", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+    axis.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1))
+    _finish(figure, path)

@@ -31,7 +31,17 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "train_on": (lambda v: v in ("auto", "answer", "all"), "'auto', 'answer' or 'all'"),
     "subset": (lambda v: v in ("auto", "all", "measured"), "'auto', 'all' or 'measured'"),
     "privacy": (lambda v: v in ("auto", "off", "warn", "stop"), "'auto', 'off', 'warn' or 'stop'"),
-    "eval_reports": (lambda v: v >= 0, "at least 0"),
+    "limit": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
+    "base_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
+    "loss_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
+    "probes": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
+    "evaluation_batch_size": (lambda v: v >= 1, "at least 1"),
+    "min_flags": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "min_critical_recall": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "max_false_alarms": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "min_consistency": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "min_abstention": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "gate": (lambda v: v in ("warn", "stop"), "'warn' or 'stop'"),
     "seed": (lambda v: 0 <= v < 2**32, "between 0 and 4294967295"),
 }
 

@@ -17,7 +17,7 @@ CRITICAL = "critique"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of a report. `text` is the value as printed, `value` its number; `sign` is "<", ">" or "".
+    """One line of a report. `text` is the value as printed (with a decimal comma), `value` its number; `sign` is "<", ">" or "".
 
     `interval_unit` is the unit printed in the interval, "" when it is that of the value.
     """
@@ -74,8 +74,14 @@ def format_number(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}".replace(".", ",")
 
 
+def decimals_needed(*bounds: float | None) -> int:
+    """The decimals it takes to print every one of `bounds` (None does not count)."""
+    return max((len(f"{bound:.6g}".partition(".")[2]) for bound in bounds if bound is not None), default=0)
+
+
 def format_interval(low: float | None, high: float | None, decimals: int) -> str:
-    """`3,5 - 5,0`, `≤ 35` or `≥ 90`; empty when there is no bound."""
+    """`3,5 - 5,0`, `≤ 35` or `≥ 90`, with `decimals` or as many as its bounds need; empty when there is no bound."""
+    decimals = max(decimals, decimals_needed(low, high))
     if low is None:
         return "" if high is None else f"≤ {format_number(high, decimals)}"
     if high is None:
@@ -107,7 +113,7 @@ def parse_line(line: str) -> Measurement | None:
     return Measurement(
         analyte=known.id if known else None,
         name=name,
-        text=match["sign"] + match["value"],
+        text=match["sign"] + match["value"].replace(".", ","),
         value=number(match["value"]),
         sign=match["sign"],
         unit=unit,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from medanalyzr.references import analytes, convert, critical_limits, decimals_in, depends_on_sex, reference_interval
-from medanalyzr.reports import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, format_number, number
+from medanalyzr.reports import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, format_interval, format_number, number
 
 
 def _decimals(text: str) -> int:
@@ -385,7 +385,7 @@ def comparison(m: Measurement, sex: str | None = None) -> str:
         return _LACKING[missing(m, sex)][0]
     converted = in_interval_unit(m)
     unit = f" {m.interval_unit}" if m.interval_unit else ""
-    decimals = _decimals(converted.text)
+    decimals = max(_decimals(converted.text), decimals_needed(m.low, m.high))
     if m.sign:
         return format_interval(m.low, m.high, decimals) + unit
     low, high = (None if bound is None else format_number(bound, decimals) for bound in (m.low, m.high))

@@ -94,6 +94,7 @@ def effective_settings(trainer) -> dict:
         "optimizer": str(getattr(args.optim, "value", args.optim)),
         "examples per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "packing": bool(getattr(args, "packing", False)),
+        "padding-free": bool(getattr(trainer.data_collator, "padding_free", False)),
         "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
