@@ -38,7 +38,8 @@ def test_the_run_folder_holds_what_the_design_says(pipeline):
     expected = {
         "environment.json", "data_report.json", "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "training.json",
         "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "adapter/tokenizer.json", "adapter/prompt_template.json",
-        "predictions.jsonl", "answers.jsonl", "evaluation.json", "manifest.json", "figures/loss.png", "figures/health.png", "figures/lengths.png", "figures/flags.png",
+        "predictions.jsonl", "answers.jsonl", "evaluation.json", "manifest.json",
+        *(f"figures/{name}.png" for name in ("loss", "health", "lengths", "flags", "flags_by_analyte", "confusion", "before_after")),
         *(f"notebooks/{name}.ipynb" for name in CHAIN),
     }  # fmt: skip
     assert expected <= {path.relative_to(pipeline).as_posix() for path in pipeline.rglob("*") if path.is_file()}

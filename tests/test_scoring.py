@@ -130,7 +130,13 @@ def test_the_first_of_repeated_lines_counts():
 
 def test_a_long_answer_is_scored_in_no_time():
     began = time.monotonic()
-    for text in ("a : 1 " * 1667, "Sodium : " + "9" * 10_000, "Sodium : 140 mmol/L (" * 500, "\n".join([REFERENCE] * 40), "(" * 10_000):
+    for text in (
+        "a : 1 " * 1667,
+        "Sodium : " + "9" * 10_000,
+        "Sodium : 140 mmol/L (" * 500,
+        "\n".join([REFERENCE] * 40),
+        "(" * 10_000,
+    ):
         score(REPORT, text, REFERENCE)
     assert time.monotonic() - began < 5
 
@@ -185,7 +191,9 @@ def test_probes_change_one_thing_and_the_rules_follow():
     probes = make_probes(ROWS, KINDS, 15, seed=3)
     assert {kind: sum(p.kind == kind for p in probes) for kind in KINDS} == dict.fromkeys(KINDS, 15)
     for probe in probes:
-        before, after = ({m.key: flag(m) for m in parse_report(row["input"]).measurements} for row in (probe.original, probe.changed))
+        before, after = (
+            {m.key: flag(m) for m in parse_report(row["input"]).measurements} for row in (probe.original, probe.changed)
+        )
         assert probe.changed["output"] == interpret(parse_report(probe.changed["input"])) and before.keys() == after.keys()
         different = {key for key in before if before[key] != after[key]}
         if probe.kind == "limit":

@@ -141,7 +141,9 @@ def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
             y = names.index(name)
             axis.plot([share["low"], share["high"]], [y, y], color=GREY, lw=2)
             axis.plot(share["share"], y, "o", color=BLUE)
-            axis.annotate(f"{share['count']}/{share['of']}", (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7)
+            axis.annotate(
+                f"{share['count']}/{share['of']}", (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7
+            )
         axis.set(title=title, xlim=(-0.05, 1.05), ylim=(len(names) - 0.5, -0.7))
         axis.set_yticks(range(len(names)), names)
     _finish(figure, path)
@@ -157,14 +159,18 @@ def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Right flags of each category (rows), one bar for each source of answers (`shares`: source -> category -> share)."""
+    """Right flags of each category (rows), one bar for each source of answers (`shares`: source -> category -> share).
+
+    No bar where a source answered no report of the category.
+    """
     names = list(dict.fromkeys(name for values in shares.values() for name in values))
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.35 * len(names)))
     height = 0.8 / len(shares)
     for i, ((source, values), colour) in enumerate(zip(shares.items(), (GREY, ORANGE, BLUE, GREEN), strict=False)):
-        axis.barh([y + (i - (len(shares) - 1) / 2) * height for y in range(len(names))], [values.get(n, 0) for n in names], height,
-                  color=colour, label=source)  # fmt: skip
+        places = [y + (i - (len(shares) - 1) / 2) * height for y, name in enumerate(names) if name in values]
+        bars = axis.barh(places, [values[name] for name in names if name in values], height, color=colour, label=source)
+        axis.bar_label(bars, fmt="%.2f", padding=2, size=7)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set(xlabel="share of flags right", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+    axis.set(xlabel="share of flags right", xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1))
     _finish(figure, path)

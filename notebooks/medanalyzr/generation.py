@@ -84,7 +84,9 @@ def generate(
                 ended = tokenizer.eos_token_id in ids
                 ids = ids[: ids.index(tokenizer.eos_token_id)] if ended else ids
                 text = tokenizer.decode(ids, **whole)
-                confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], [step[place] for step in watched.steps[: len(ids)]])
+                confidence = _line_confidence(
+                    [tokenizer.decode([t], **whole) for t in ids], [step[place] for step in watched.steps[: len(ids)]]
+                )
                 before = len(text) - len(text.lstrip())
                 answers[i] = Answer(text.strip(), len(ids), ended, confidence[text[:before].count("\n") :])
                 keep(i, answers[i])

@@ -152,7 +152,9 @@ def consistency(probes: Sequence[Probe], before: Sequence[str], after: Sequence[
             expected = _flags(probe.original["output"]), _flags(probe.changed["output"])
             others = [key for key in expected[0] if key != probe.key] if kind == "limit" else list(expected[0])
             kept.append(all(key in first and first[key] == second.get(key) for key in others))
-            flipped.append(all(given.get(probe.key) == want.get(probe.key) for given, want in zip((first, second), expected, strict=True)))
+            flipped.append(
+                all(given.get(probe.key) == want.get(probe.key) for given, want in zip((first, second), expected, strict=True))
+            )
             both.append(kept[-1] and (kind != "limit" or flipped[-1]))
         if both and kind == "limit":
             result[kind] = {"flipped": wilson(sum(flipped), len(flipped)), "others_kept": wilson(sum(kept), len(kept))}

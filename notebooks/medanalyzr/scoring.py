@@ -157,7 +157,13 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
 
     samples = [np.asarray(part, dtype=float) for part in parts]
     found = bootstrap(
-        samples, vectorized, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(seed)
+        samples,
+        vectorized,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
@@ -247,14 +253,16 @@ def pattern_scores(scored: Sequence[Scored]) -> dict:
         "precision": shared / given if given else None,
         "recall": shared / expected if expected else None,
         "f1": 2 * shared / (given + expected) if given + expected else None,
-        "by_name": {name: {"found": right, "of": of} for name, (right, of) in sorted(by_name.items(), key=lambda item: -item[1][1])},
+        "by_name": {
+            name: {"found": right, "of": of} for name, (right, of) in sorted(by_name.items(), key=lambda item: -item[1][1])
+        },
         "dfg_stage": wilson(sum(right for right, _ in stages), sum(of for _, of in stages)),
         "exact_reports": wilson(sum(one.exact for one in kept), len(kept)),
     }
 
 
 def abstention_scores(scored: Iterable[Scored]) -> dict:
-    """Right refusals («indéterminé» where it is due), flags made up there, and wrong refusals elsewhere, with Wilson's intervals."""
+    """Right refusals («indéterminé» where it is due), flags made up there, wrong refusals elsewhere, with Wilson's intervals."""
     lines = [line for one in scored for line in one.lines]
     due = [line for line in lines if line.expected == UNDETERMINED]
     other = [line for line in lines if line.expected != UNDETERMINED]
