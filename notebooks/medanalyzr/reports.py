@@ -13,6 +13,7 @@ from medanalyzr.references import find_analyte, fold
 FLAGS = ("bas", "normal", "élevé")
 UNDETERMINED = "indéterminé"
 CRITICAL = "critique"
+LONGEST_LINE = 400  # characters; a longer line is no measurement
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _interval(text: str | None) -> tuple[float | None, float | None, str]:
 
 def parse_line(line: str) -> Measurement | None:
     """The measurement on one line of a report or an answer, or None when the line holds none."""
-    match = _LINE.match(line.strip())
+    match = _LINE.match(line.strip()) if len(line) <= LONGEST_LINE else None
     if not match:
         return None
     low, high, interval_unit = _interval(match["interval"])
