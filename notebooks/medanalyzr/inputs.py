@@ -4,21 +4,28 @@ import json
 import re
 from pathlib import Path
 
+from medanalyzr.bundled import write_report
+from medanalyzr.crbio import read_crbio
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.layouts import in_our_layout
 from medanalyzr.loading import read_csv
 
 
 def load_reports(name: str) -> list[str]:
-    """The reports of a file: .txt (blank line between reports), .csv or .jsonl (column `input` or `report`). "" gives [].
+    """The reports of a file, each measurement line in the layout of the training data. "" gives [].
+
+    .txt (blank line between reports), .csv or .jsonl (column `input` or `report`), .xml (one CR-BIO report).
 
     Raises:
-        MedAnalyzrError: the file is missing, not UTF-8 text, empty, or lacks the column.
+        MedAnalyzrError: the file is missing, not UTF-8 text, empty, lacks the column, or is no CR-BIO report.
     """
     if not name:
         return []
     path = Path(name).expanduser()
-    if not path.is_file() or path.suffix not in (".txt", ".csv", ".jsonl"):
-        raise MedAnalyzrError(f"reports={name!r} is not an existing .txt, .csv or .jsonl file.")
+    if not path.is_file() or path.suffix not in (".txt", ".csv", ".jsonl", ".xml"):
+        raise MedAnalyzrError(f"reports={name!r} is not an existing .txt, .csv, .jsonl or .xml file.")
+    if path.suffix == ".xml":
+        return [write_report(read_crbio(path.read_bytes()))]
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".txt":
@@ -29,7 +36,7 @@ def load_reports(name: str) -> list[str]:
         raise MedAnalyzrError(f"reports={name!r} is not UTF-8 text: save it as UTF-8.") from None
     except ValueError as error:
         raise MedAnalyzrError(f"reports={name!r} cannot be read: {error}.") from None
-    found = [report for report in found if report]
+    found = [in_our_layout(report) for report in found if report]
     if not found:
         raise MedAnalyzrError(f"reports={name!r} holds no report.")
     return found

@@ -11,6 +11,7 @@ from functools import cache
 
 from medanalyzr.references import Analyte, find_analyte
 from medanalyzr.reports import LONGEST_LINE, Measurement, Report, number, parse_line, parse_report
+from medanalyzr.rules import write_measurement
 from medanalyzr.units import spellings, usual_unit
 
 LONGEST_NAME = 60  # characters
@@ -122,6 +123,12 @@ def read_line(line: str) -> Measurement | None:
     return Measurement(
         known.id, name, text, number(text.lstrip("<>")), sign, read.unit, low, high, interval_unit=read.interval_unit
     )
+
+
+def in_our_layout(text: str) -> str:
+    """`text` with every measurement line written as the training data write it; other lines stay as they are."""
+    lines = clean(text).splitlines()
+    return "\n".join(line if (m := read_line(line)) is None else write_measurement(m) for line in lines)
 
 
 def read_report(text: str) -> Report:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 import ipywidgets as widgets
 from IPython.display import display
 
+from medanalyzr.layouts import in_our_layout
+
 
 def show_panel(example: str, answer: Callable[[str], Iterator[str]]) -> widgets.VBox:
-    """Show a box that holds `example` and a button; `answer(report)` yields the pieces of the answer.
+    """Show a box that holds `example` and a button; `answer(report)` yields the pieces of the answer to
+    the report, its lines brought to the layout of the training data.
 
     Works where a front end with ipywidgets listens (JupyterLab, Colab, Kaggle); elsewhere only a sentence is left.
     Report and answer are shown as text, never as HTML. Returns the widget: box, button, answer.
@@ -20,7 +23,7 @@ def show_panel(example: str, answer: Callable[[str], Iterator[str]]) -> widgets.
     def press(_) -> None:
         button.disabled, text = True, ""
         try:
-            for piece in answer(box.value):
+            for piece in answer(in_our_layout(box.value)):
                 text += piece
                 out.value = f"<pre style='white-space:pre-wrap'>{html.escape(text)}</pre>"
         except Exception as error:
