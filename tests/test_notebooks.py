@@ -174,7 +174,11 @@ def shortened(folder: Path) -> Path:
     for name, changes in {
         "03_train": {"max_steps: int = -1": "max_steps: int = 3"},
         "04_inference": {"max_new_tokens: int = 320": "max_new_tokens: int = 24"},
-        "05_evaluation": {"base_reports: int = -1": "base_reports: int = 1", "probes: int = -1": "probes: int = 0"},
+        "05_evaluation": {
+            "limit: int = -1": "limit: int = 2",
+            "base_reports: int = -1": "base_reports: int = 1",
+            "probes: int = -1": "probes: int = 0",
+        },
     }.items():
         path = folder / "notebooks" / f"{name}.ipynb"
         text = path.read_text(encoding="utf-8")
