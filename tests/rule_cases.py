@@ -63,6 +63,24 @@ CRITICAL = [
     ("Hématies : 1,00 T/L (4,20 - 5,20)", False),
 ]
 
+COMPARED_WITH_CRITICAL = [
+    ("Potassium : 6,8 mmol/L (3,5 - 5,0)", "critique 6,2 ≤ 6,8"),
+    ("Potassium : 6,2 mmol/L (3,5 - 5,0)", "critique 6,2 ≤ 6,2"),
+    ("Potassium : 5,4 mmol/L (3,5 - 5,0)", "critique 6,2 > 5,4"),
+    ("Potassium : 2,8 mmol/L (3,5 - 5,0)", "critique 2,8 ≥ 2,8"),
+    ("Potassium : 3,4 mmol/L (3,5 - 5,0)", "critique 2,8 < 3,4"),
+    ("Potassium : 4,2 mmol/L (3,5 - 5,0)", ""),
+    ("Potassium : 4,2 mmol/L", ""),
+    ("Potassium : 6,8 mmol/L", "critique 6,2 ≤ 6,8"),
+    ("Potassium : 2,1 mmol/L (1,0 - 5,0)", "critique 2,8 ≥ 2,1"),
+    ("Potassium : >7,0 mmol/L (3,5 - 5,0)", ""),
+    ("Hémoglobine : 6,5 g/dL (12,0 - 16,0)", "critique 66 ≥ 65 g/L"),
+    ("Glycémie : 1,30 g/L (0,70 - 0,99)", "critique 26,9 > 7,2 mmol/L"),
+    ("CRP : 12 mg/L (≤ 5)", "critique 300 > 12"),
+    ("Hématies : 1,00 T/L (4,20 - 5,20)", ""),
+    ("Index d'hémolyse : 32 (≤ 20)", ""),
+]
+
 GAS = "pH : {} (7,35 - 7,45)\nPaCO2 : {} mmHg (35 - 45)\nBicarbonates artériels : {} mmol/L (22,0 - 26,0)"
 GAP = "Sodium : {} mmol/L (135 - 145)\nChlorures : {} mmol/L (95 - 105)\nBicarbonates : {} mmol/L (22 - 30)"
 CALCIUM = "Calcium : {} mmol/L (2,20 - 2,60)\nAlbumine : {} g/L (5 - 50)"
@@ -158,12 +176,13 @@ PATTERNS = [
     ("PAL : 130 UI/L (30 - 120)", "PAL élevée"),
     ("Créatinine : 150 µmol/L (60 - 115)", "créatinine élevée"),
     ("DFG : 60 mL/min/1,73 m² (≥ 90)", ""),
-    ("Créatinine : 150 µmol/L (60 - 115)\nDFG : 44 mL/min/1,73 m² (≥ 90)", "DFG abaissé, stade G3b"),
-    ("DFG : 59,9 mL/min/1,73 m² (≥ 90)", "DFG abaissé, stade G3a"),
+    ("Créatinine : 150 µmol/L (60 - 115)\nDFG : 44 mL/min/1,73 m² (≥ 90)", "DFG abaissé (30 ≤ 44 < 45), stade G3b"),
+    ("DFG : 59,9 mL/min/1,73 m² (≥ 90)", "DFG abaissé (45 ≤ 59,9 < 60), stade G3a"),
     ("Rapport kappa/lambda : 1,66 (0,26 - 1,65)", "excès de chaînes légères kappa"),
     ("Rapport kappa/lambda : 0,25 (0,26 - 1,65)", "excès de chaînes légères lambda"),
     (FASTING.format("7,0"), "glycémie compatible avec un diabète"),
-    ("Glycémie : 1,26 g/L (0,70 - 0,99)", "hyperglycémie modérée à jeun"),
+    ("Glycémie : 1,26 g/L (0,70 - 0,99)", "glycémie compatible avec un diabète"),
+    ("Glycémie : 1,25 g/L (0,70 - 0,99)", "hyperglycémie modérée à jeun"),
     (FASTING.format("6,99"), "hyperglycémie modérée à jeun"),
     (FASTING.format("6,1"), "hyperglycémie modérée à jeun"),
     (FASTING.format("6,09"), "glycémie au-dessus de l'intervalle"),
@@ -241,12 +260,14 @@ def check(rules, references) -> None:
         assert rules.missing(parse_line(line), sex) == expected, line
     for line, expected in CRITICAL:
         assert rules.is_critical(parse_line(line)) is expected, line
+    for line, expected in COMPARED_WITH_CRITICAL:
+        assert rules.critical_comparison(parse_line(line)) == expected, line
     for report, expected in PATTERNS:
         assert " ; ".join(p.name for p in rules.patterns(parse_report(report))) == expected, report
     for report, expected in NEXT_STEPS:
         assert rules.interpret(parse_report(report)).splitlines()[-1] == expected, report
     for stage, rate in STAGES:
-        assert rules.dfg_stage(rate) == stage, rate
+        assert rules.dfg_stage(rate)[1] == stage, rate
     for creatinine, age, sex in ((44, 30, "F"), (120, 55, "F"), (44, 30, "H"), (120, 55, "H"), (500, 80, "H")):
         expected = ckd_epi_by_hand(creatinine, age, sex)
         assert abs(rules.ckd_epi_2009(creatinine, age, sex) / expected - 1) < 1e-9, (creatinine, age, sex)

@@ -64,6 +64,6 @@ def test_nothing_to_interpret():
 
 def test_bounds_keep_their_decimals_beside_a_whole_value():
     answer = interpret(parse_report("Potassium : 6 mmol/L (3,5 - 5,0)\nCalcium : 2.1 mmol/L (2.20 - 2.60)"))
-    assert "Potassium : 6 mmol/L (3,5 ≤ 5,0 < 6) : élevé" in answer
-    assert "Calcium : 2,1 mmol/L (2,1 < 2,2) : bas" in answer
+    assert "Potassium : 6 mmol/L (3,5 ≤ 5,0 < 6 ; critique 6,2 > 6) : élevé" in answer
+    assert "Calcium : 2,1 mmol/L (2,1 < 2,2 ; critique 1,65 < 2,1) : bas" in answer
     assert write_measurement(parse_report("Potassium : 6 mmol/L (3,5 - 5,0)").measurements[0]) == "Potassium : 6 mmol/L (3,5 - 5,0)"

@@ -106,7 +106,7 @@ def test_a_wrong_unit_is_seen_and_a_converted_value_is_right():
 
 def test_a_decimal_point_is_the_same_number_and_is_counted():
     one = score(REPORT, REFERENCE.replace("6,8", "6.8"), REFERENCE)
-    assert one.exact and not one.made_up and one.points == 2
+    assert one.exact and not one.made_up and one.points == 3
 
 
 def test_a_right_flag_on_the_wrong_analyte_is_wrong():
@@ -215,7 +215,7 @@ def test_probes_change_one_thing_and_the_rules_follow():
 def test_a_probe_that_changes_another_flag_too_is_not_consistent():
     changed = REPORT.replace("Sodium : 140", "Sodium : 120")
     probe = Probe("limit", "sodium", {"output": REFERENCE}, {"output": interpret(parse_report(changed))})
-    result = consistency([probe], [REFERENCE], [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20) : bas", "")])
+    result = consistency([probe], [REFERENCE], [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; critique 1,65 < 2,10) : bas", "")])
     assert result["limit"]["flipped"]["share"] == 1 and result["limit"]["others_kept"]["share"] == 0
 
 

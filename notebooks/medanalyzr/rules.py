@@ -68,25 +68,25 @@ def missing(m: Measurement, sex: str | None) -> str:
     return "valeur exacte" if flag(m) == UNDETERMINED else unit
 
 
-def _french_value(m: Measurement) -> float | None:
-    """The value of a known analyte in its French unit; None when it is printed in a unit that cannot be converted."""
-    try:
-        return convert(m.analyte, m.value, m.unit)
-    except KeyError:
+def _in_french_unit(m: Measurement) -> Measurement | None:
+    """A known analyte's measurement in its French unit (see `in_interval_unit`); None in a unit that cannot be converted."""
+    unit = analytes()[m.analyte].unit
+    return m if m.unit == unit else in_interval_unit(replace(m, interval_unit=unit))
+
+
+def _critical_limit(m: Measurement) -> float | None:
+    """The critical limit that a value reaches (≤ low or ≥ high, in the analyte's French unit), or None."""
+    limits = critical_limits(m.analyte) if m.analyte else None
+    if limits is None or (m := _in_french_unit(m)) is None:
         return None
+    if limits.low is not None and m.value <= limits.low and m.sign != ">":
+        return limits.low
+    return limits.high if limits.high is not None and m.value >= limits.high and m.sign != "<" else None
 
 
 def is_critical(m: Measurement) -> bool:
     """Whether the value reaches a critical limit (≤ low or ≥ high, in the analyte's French unit)."""
-    limits = critical_limits(m.analyte) if m.analyte else None
-    if limits is None:
-        return False
-    value = _french_value(m)
-    if value is None:
-        return False
-    low = limits.low is not None and value <= limits.low and m.sign != ">"
-    high = limits.high is not None and value >= limits.high and m.sign != "<"
-    return low or high
+    return _critical_limit(m) is not None
 
 
 def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
@@ -100,10 +100,11 @@ def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
     return scale * min(ratio, 1) ** alpha * max(ratio, 1) ** -1.209 * 0.993**age
 
 
-def dfg_stage(rate: float) -> str:
-    """KDIGO stage G1 to G5 of a filtration rate in mL/min/1,73 m²."""
-    stages = ((90, "G1"), (60, "G2"), (45, "G3a"), (30, "G3b"), (15, "G4"), (-math.inf, "G5"))
-    return next(stage for bound, stage in stages if rate >= bound)
+def dfg_stage(rate: float) -> tuple[int, str, int | None]:
+    """KDIGO stage G1 to G5 of a filtration rate in mL/min/1,73 m², between the bounds of the stage (the upper one excluded)."""
+    bounds, names = (90, 60, 45, 30, 15, 0), ("G1", "G2", "G3a", "G3b", "G4", "G5")
+    place = next(i for i, bound in enumerate(bounds) if rate >= bound)
+    return bounds[place], names[place], bounds[place - 1] if place else None
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ class _View:
 
     def value(self, analyte: str) -> float | None:
         m = self._by_id.get(analyte)
-        return None if m is None or m.sign else _french_value(m)
+        m = None if m is None or m.sign else _in_french_unit(m)
+        return m.value if m else None
+
+    def text(self, analyte: str) -> str:
+        return self._by_id[analyte].text
 
     def flag(self, analyte: str) -> str | None:
         m = self._by_id.get(analyte)
@@ -180,7 +185,9 @@ def _kidney(v: _View) -> Iterator[Pattern]:
     rate = v.value("dfg")
     if rate is not None and rate < 60:
         step = "avis néphrologique" if rate < 30 else "contrôler le DFG et l'albuminurie à 3 mois"
-        yield Pattern(f"DFG abaissé, stade {dfg_stage(rate)}", step)
+        low, stage, high = dfg_stage(rate)
+        bounds = f"({f'{low} ≤ ' if low else ''}{v.text('dfg')} < {high})"
+        yield Pattern(f"DFG abaissé {bounds}, stade {stage}", step)
     elif v.flag("creatinine") == "élevé":
         yield Pattern("créatinine élevée", "contrôler la créatinine")
 
@@ -396,9 +403,28 @@ def comparison(m: Measurement, sex: str | None = None) -> str:
     return " ≤ ".join(part for part in (low, converted.text, high) if part is not None) + unit
 
 
+def critical_comparison(m: Measurement) -> str:
+    """How a value stands to the critical limit that it reaches or, when low or high, might reach: `critique 6,2 ≤ 6,8`,
+    `critique 6,2 > 5,4`.
+
+    No report prints that limit: written out at each value, a model meets it often enough to know it. Empty for a normal or
+    censored value, and where there is no limit.
+    """
+    limits = critical_limits(m.analyte) if m.analyte else None
+    converted = _in_french_unit(m) if limits and not m.sign else None
+    reached = _critical_limit(m)
+    limit = reached if reached is not None else {"bas": limits.low, "élevé": limits.high}.get(flag(m)) if converted else None
+    if converted is None or limit is None:
+        return ""
+    relation = ("≥" if reached is not None else "<") if limit == limits.low else ("≤" if reached is not None else ">")
+    unit = "" if converted is m else f" {converted.unit}"
+    return f"{CRITICAL} {format_number(limit, analytes()[m.analyte].decimals)} {relation} {converted.text}{unit}"
+
+
 def answer_line(m: Measurement, sex: str | None = None) -> str:
-    """The line of the answer for one measurement: value, unit, comparison and flag, with its critical mark."""
-    line = f"{m.name} : {m.text} {m.unit}".rstrip() + f" ({comparison(m, sex)})"
+    """The line of the answer for one measurement: value, unit, comparisons and flag, with its critical mark."""
+    compared = " ; ".join(part for part in (comparison(m, sex), critical_comparison(m)) if part)
+    line = f"{m.name} : {m.text} {m.unit}".rstrip() + f" ({compared})"
     return f"{line} : {flag(m)}" + (f", {CRITICAL}" if is_critical(m) else "")
 
 

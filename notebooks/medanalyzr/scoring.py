@@ -81,7 +81,7 @@ class Scored:
 def conclusion(answer: str) -> frozenset[str]:
     """What an answer concludes: the parts of its line «Conclusion : a ; b.», folded, without what stands in brackets."""
     line = next((text for text in answer.splitlines() if fold(text).startswith("conclusion :")), "")
-    parts = re.sub(r"\([^)]*\)", "", fold(line).partition(":")[2]).rstrip(". ").split(" ; ")
+    parts = re.sub(r"\s*\([^)]*\)", "", fold(line).partition(":")[2]).rstrip(". ").split(" ; ")
     return frozenset(" ".join(part.split()) for part in parts if part.strip())
 
 
