@@ -50,8 +50,8 @@ def test_a_critical_value_is_phoned_first():
 def test_what_is_missing_is_said_and_asked_for():
     answer = interpret(parse_report("Patient : 50 ans\nHb : 125 g/L\nSodium : 140 mmol/L\nCRP : 3 (≤ 5)"))
     assert answer.splitlines() == [
-        "Hb : 125 g/L (sexe manquant) : indéterminé",
-        "Sodium : 140 mmol/L (intervalle manquant) : indéterminé",
+        "Hb : 125 g/L (sexe manquant ; critique 66 < 125 < 199) : indéterminé",
+        "Sodium : 140 mmol/L (intervalle manquant ; critique 120 < 140 < 158) : indéterminé",
         "CRP : 3 (3 ≤ 5) : normal",
         "Conclusion : valeurs dans les intervalles ; sexe manquant : Hb ; intervalle manquant : Sodium ; unité manquante : CRP.",
         "Suite : préciser le sexe ; demander l'intervalle du laboratoire ; demander l'unité.",

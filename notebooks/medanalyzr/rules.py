@@ -405,20 +405,25 @@ def comparison(m: Measurement, sex: str | None = None) -> str:
 
 def critical_comparison(m: Measurement) -> str:
     """How a value stands to the critical limit that it reaches or, when low or high, might reach: `critique 6,2 ≤ 6,8`,
-    `critique 6,2 > 5,4`.
+    `critique 6,2 > 5,4`; without a flag, to both: `critique 2,8 < 5,4 < 6,2`.
 
     No report prints that limit: written out at each value, a model meets it often enough to know it. Empty for a normal or
     censored value, and where there is no limit.
     """
     limits = critical_limits(m.analyte) if m.analyte else None
     converted = _in_french_unit(m) if limits and not m.sign else None
-    reached = _critical_limit(m)
-    limit = reached if reached is not None else {"bas": limits.low, "élevé": limits.high}.get(flag(m)) if converted else None
-    if converted is None or limit is None:
+    if converted is None:
         return ""
-    relation = ("≥" if reached is not None else "<") if limit == limits.low else ("≤" if reached is not None else ">")
-    unit = "" if converted is m else f" {converted.unit}"
-    return f"{CRITICAL} {format_number(limit, analytes()[m.analyte].decimals)} {relation} {converted.text}{unit}"
+    low, high = (None if b is None else format_number(b, analytes()[m.analyte].decimals) for b in (limits.low, limits.high))
+    reached, state = _critical_limit(m), flag(m)
+    if reached is not None:
+        compared = f"{low} ≥ {converted.text}" if reached == limits.low else f"{high} ≤ {converted.text}"
+    elif state == UNDETERMINED:
+        compared = (f"{low} < " if low else "") + converted.text + (f" < {high}" if high else "")
+    else:
+        sides = {"bas": low and f"{low} < {converted.text}", "élevé": high and f"{high} > {converted.text}"}
+        compared = sides.get(state)
+    return f"{CRITICAL} {compared}" + ("" if converted is m else f" {converted.unit}") if compared else ""
 
 
 def answer_line(m: Measurement, sex: str | None = None) -> str:

@@ -13,7 +13,7 @@ from medanalyzr.references import analytes, critical_limits, reference_interval
 from medanalyzr.rules import ckd_epi_2009
 
 Values = dict[str, float]
-_STATES, _WEIGHTS = ("normal", "bas", "élevé", "critique bas", "critique élevé"), (46, 21, 21, 6, 6)
+_STATES, _WEIGHTS = ("normal", "bas", "élevé", "critique bas", "critique élevé"), (38, 18, 18, 13, 13)
 
 
 def draw(rng: Random, analyte: str, sex: str, state: str | None = None) -> float:
