@@ -54,3 +54,17 @@ def tiny_mistral(tmp_path_factory, artifacts):
     MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_run(artifacts, tmp_path_factory):
+    """The run folder of a chain with three steps, called from the project's root without --cwd."""
+    out = tmp_path_factory.mktemp("out") / "00.ipynb"
+    reports = out.with_name("reports.txt")
+    reports.write_text(
+        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
+    )
+    few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "limit": 3, "base_reports": 1, "probes": 1}
+    process = papermill("notebooks/00_pipeline.ipynb", out, cwd=NOTEBOOKS.parent, run="smoke", reports=reports, **few)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return artifacts / "runs" / "smoke"

@@ -4,7 +4,7 @@ import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.bundled import write_report
 from medanalyzr.crbio import LARGEST, read_crbio
-from medanalyzr.inputs import load_reports
+from medanalyzr.inputs import Pending, load_reports
 
 HEAD = '<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
 PATIENT = """<effectiveTime value="20251203083000+0100"/><recordTarget><patientRole><patient>
@@ -102,9 +102,9 @@ def test_hostile_documents_cost_one_sentence(data, sentence):
 def test_files_of_reports_come_out_in_one_layout(tmp_path):
     xml, text = tmp_path / "bilan.xml", tmp_path / "bilans.txt"
     xml.write_bytes(document(result("Potassium", quantity("6.8", "mmol/L"), interval("3.5", "5.0", "mmol/L"))))
-    assert load_reports(str(xml)) == ["Patient : femme, 65 ans\nPotassium : 6,8 mmol/L (3,5 - 5,0)"]
+    assert load_reports(str(xml)) == [Pending("bilan.xml", "Patient : femme, 65 ans\nPotassium : 6,8 mmol/L (3,5 - 5,0)")]
     text.write_text("Labo Dupont\nPotassium\t6.8\tmmol/l\t3.5 - 5.0\n\nCommentaire : à jeun\nCRP 3 mg/L < 5", encoding="utf-8")
-    assert load_reports(str(text)) == [
+    assert [one.text for one in load_reports(str(text))] == [
         "Labo Dupont\nPotassium : 6,8 mmol/L (3,5 - 5,0)",
         "Commentaire : à jeun\nCRP : 3 mg/L (≤ 5)",
     ]

@@ -20,21 +20,7 @@ def last_line(process):
     return process.stderr.strip().splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def pipeline(artifacts, tmp_path_factory):
-    """The chain with three steps, called from the project's root without --cwd."""
-    out = tmp_path_factory.mktemp("out") / "00.ipynb"
-    reports = out.with_name("reports.txt")
-    reports.write_text(
-        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
-    )
-    few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "limit": 3, "base_reports": 1, "probes": 1}
-    process = papermill("notebooks/00_pipeline.ipynb", out, cwd=ROOT, run="smoke", reports=reports, **few)
-    assert process.returncode == 0, process.stderr[-2000:]
-    return artifacts / "runs" / "smoke"
-
-
-def test_the_run_folder_holds_what_the_design_says(pipeline):
+def test_the_run_folder_holds_what_the_design_says(smoke_run):
     expected = {
         "environment.json", "data_report.json", "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "training.json",
         "adapter/adapter_model.safetensors", "adapter/adapter_config.json", "adapter/tokenizer.json", "adapter/prompt_template.json",
@@ -42,11 +28,11 @@ def test_the_run_folder_holds_what_the_design_says(pipeline):
         *(f"figures/{name}.png" for name in ("loss", "health", "lengths", "flags", "flags_by_analyte", "confusion", "before_after")),
         *(f"notebooks/{name}.ipynb" for name in CHAIN),
     }  # fmt: skip
-    assert expected <= {path.relative_to(pipeline).as_posix() for path in pipeline.rglob("*") if path.is_file()}
+    assert expected <= {path.relative_to(smoke_run).as_posix() for path in smoke_run.rglob("*") if path.is_file()}
 
 
-def test_training_json_keeps_its_contract(pipeline):
-    record = json.loads((pipeline / "training.json").read_text(encoding="utf-8"))
+def test_training_json_keeps_its_contract(smoke_run):
+    record = json.loads((smoke_run / "training.json").read_text(encoding="utf-8"))
     assert record["profile"] == "cpu" and record["dataset"] == "bundled" and record["base_model"] == "SmolLM2-135M-Instruct"
     assert record["steps"] == 3 and record["resumed_from"] is None
     assert record["tokens"] > 300 and record["seconds"] > 0 and record["peak_memory_gib"] > 0.2
@@ -58,15 +44,15 @@ def test_training_json_keeps_its_contract(pipeline):
     assert record["subset"] == "measured"
 
 
-def test_parameters_reach_the_notebooks(pipeline):
-    manifest = json.loads((pipeline / "manifest.json").read_text(encoding="utf-8"))
+def test_parameters_reach_the_notebooks(smoke_run):
+    manifest = json.loads((smoke_run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"]["max_steps"] == 3 and manifest["training"]["steps"] == 3
     assert set(manifest["seconds"]) == set(CHAIN)
     assert manifest["evaluation"]["reports"] == 3
 
 
-def test_a_file_of_reports_is_answered(pipeline):
-    lines = [json.loads(line) for line in (pipeline / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+def test_a_file_of_reports_is_answered(smoke_run):
+    lines = [json.loads(line) for line in (smoke_run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["report"].splitlines()[-1] for line in lines] == [
         "ASAT : 40 UI/L (≤ 35)",
         "Glycémie à jeun : 7,2 mmol/L (3,9 - 5,5)",
@@ -74,16 +60,16 @@ def test_a_file_of_reports_is_answered(pipeline):
     assert all(line["answer"] and 0 < line["tokens"] <= 24 for line in lines)
 
 
-def test_an_interrupted_training_goes_on(pipeline, tmp_path):
+def test_an_interrupted_training_goes_on(smoke_run, tmp_path):
     """More steps than the stored run has: other settings are refused; the same run continues from its checkpoint."""
     out = tmp_path / "03.ipynb"
     options = {"run": "smoke", "validation_examples": 2}
     refused = papermill("03_train.ipynb", out, **options, max_steps=4)
     assert refused.returncode != 0 and "max_steps: 3 -> 4" in last_line(refused) and "resume=False" in last_line(refused)
-    shutil.rmtree(pipeline / "checkpoints" / "checkpoint-3")
+    shutil.rmtree(smoke_run / "checkpoints" / "checkpoint-3")
     again = papermill("03_train.ipynb", out, **options, max_steps=3)
     assert again.returncode == 0, again.stderr[-2000:]
-    record = json.loads((pipeline / "training.json").read_text(encoding="utf-8"))
+    record = json.loads((smoke_run / "training.json").read_text(encoding="utf-8"))
     assert record["resumed_from"] == "checkpoint-2" and record["steps"] == 3
     assert [row["step"] for row in record["history"]] == [1, 2, 3]
     assert record["effective"]["adapter dtype"] == "float32"

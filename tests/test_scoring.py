@@ -215,7 +215,11 @@ def test_probes_change_one_thing_and_the_rules_follow():
 def test_a_probe_that_changes_another_flag_too_is_not_consistent():
     changed = REPORT.replace("Sodium : 140", "Sodium : 120")
     probe = Probe("limit", "sodium", {"output": REFERENCE}, {"output": interpret(parse_report(changed))})
-    result = consistency([probe], [REFERENCE], [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; critique 1,65 < 2,10) : bas", "")])
+    result = consistency(
+        [probe],
+        [REFERENCE],
+        [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; critique 1,65 < 2,10) : bas", "")],
+    )
     assert result["limit"]["flipped"]["share"] == 1 and result["limit"]["others_kept"]["share"] == 0
 
 

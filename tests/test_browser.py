@@ -1,0 +1,117 @@
+"""04_inference as a user has it: JupyterLab in a real browser, run all, ask, read, upload."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_crbio import document, interval, quantity, result
+
+ROOT = Path(__file__).parents[1]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TOKEN = "of-this-test"
+REPORT = (
+    "Patient : femme, 60 ans\nPotassium\t6.8\tmmol/l\t3.5 - 5.0\n<img src=x onerror=alert(1)> Créatinine : 64 µmol/L (45 - 105)"
+)
+
+
+@pytest.fixture
+def lab(smoke_run, tmp_path):
+    """JupyterLab on a copy of notebooks/, whose 04_inference asks the smoke run; yields its address."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "requirements.txt", folder)
+    path = folder / "notebooks" / "04_inference.ipynb"
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('run: str = "demo"', f'run: str = "{smoke_run.name}"').replace("= 320 ", "= 48 ")
+    nbformat.write(notebook, path)
+    address = folder / "server.log"
+    options = ["--no-browser", "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
+    options += ["--ServerApp.allow_root=True"]
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
+    environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+    with open(address, "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, cwd=folder, env=environment
+        )
+        try:
+            for _ in range(120):
+                found = re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", address.read_text())
+                if found:
+                    break
+                time.sleep(0.5)
+            assert found, address.read_text()[-2000:]
+            urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/api/status?token={TOKEN}", timeout=30).read()
+            yield f"http://127.0.0.1:{found[1]}"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def run_all(page, lab):
+    """Open 04_inference, run all cells, and return the panel's place in the page once it is there."""
+    page.goto(f"{lab}/lab/tree/notebooks/04_inference.ipynb?token={TOKEN}", timeout=90_000)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=90_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    button = page.get_by_role("button", name="Interpréter")
+    button.wait_for(timeout=200_000)
+    button.scroll_into_view_if_needed()
+    return page.locator(".jp-OutputArea-output", has=button)
+
+
+def ask(panel, report, texts=()):
+    """Put `report` into the box, press, collect in `texts` what is shown on the way, and wait for the rules' table."""
+    panel.locator("textarea").fill(report)
+    panel.get_by_role("button", name="Interpréter").click()
+    table = panel.locator("table")
+    for _ in range(600):
+        shown = panel.locator("pre")
+        texts += [shown.inner_text()] if shown.count() else []
+        if table.count():
+            return table.inner_text()
+        time.sleep(0.1)
+    raise AssertionError(panel.inner_text())
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
+def test_ask_read_and_upload_in_jupyterlab(lab, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        alerts, texts = [], []
+        page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+        panel = run_all(page, lab)
+        assert "Pas un dispositif médical" in panel.inner_text()
+        table = ask(panel, REPORT, texts)
+        assert len(set(filter(None, texts))) > 2, "the answer did not come piece by piece"
+        assert "6,8 mmol/L" in table and "élevé, critique" in table and "3,5 - 5,0" in table
+        assert "Valeur critique selon les règles : Potassium" in panel.inner_text()
+        assert not alerts and not panel.locator("img").count()
+        file = tmp_path / "bilan.xml"
+        file.write_bytes(document(result("Sodium", quantity("118", "mmol/L"), interval("135", "145", "mmol/L"))))
+        panel.locator("input[type=file]").set_input_files(file)
+        page.wait_for_function("text => document.body.innerText.includes(text)", arg="Lu : bilan.xml", timeout=20_000)
+        assert panel.locator("textarea").input_value() == "Patient : femme, 65 ans\nSodium : 118 mmol/L (135 - 145)"
+        browser.close()
