@@ -22,7 +22,7 @@ def code_cells(notebook):
 
 
 def test_all_notebooks_are_there():
-    assert NAMES == ["00_pipeline", "01_setup", "02_data", "03_train", "04_inference", "05_evaluation"]
+    assert NAMES == ["00_pipeline", "01_setup", "02_data", "03_train", "04_inference", "05_evaluation", "06_export", "07_benchmark"]
 
 
 def test_one_clean_run_is_stored(notebook):

@@ -174,3 +174,14 @@ def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> No
     axis.set(xlabel="share of flags right", xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1))
     _finish(figure, path)
+
+
+def speed_figure(table: Sequence[Mapping], path: Path) -> None:
+    """Tokens per second of each configuration of `benchmark.measured`, with its share of the device's limit."""
+    figure, axis = plt.subplots(figsize=(7, 1 + 0.45 * len(table)))
+    names, speeds = [row["configuration"] for row in table], [row["tokens_per_second"] for row in table]
+    bars = axis.barh(names, speeds, color=BLUE)
+    axis.bar_label(bars, [f"{row['share_of_limit']:.0%} of the limit" for row in table], padding=4, fontsize=8)
+    axis.set(xlabel="tokens per second", xlim=(0, 1.25 * max(speeds)))
+    axis.invert_yaxis()
+    _finish(figure, path)

@@ -53,9 +53,9 @@ PROFILES = {
     for p in (
         Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "measured", "fp32", 1, 1, 2e-3, 1, 260, "off", "off", "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
-        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 2e-4, 1, -1, "on", "unsloth", "answer"),
-        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 2e-4, 1, -1, "on", "off", "answer"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 2e-4, 1, -1, "on", "off", "answer"),
+        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "on", "unsloth", "answer"),
+        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "on", "off", "answer"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "on", "off", "answer"),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip

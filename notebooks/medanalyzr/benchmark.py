@@ -1,0 +1,127 @@
+"""Training configurations measured side by side: each in its own process, on the same rows."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.pipeline import run_notebook
+from medanalyzr.profiles import PROFILES, Profile
+from medanalyzr.runs import NOTEBOOKS, read_json, write_json
+
+PLAIN = "plain"
+WARM_UP = 2  # steps left out of the medians: start-up and compilation
+
+
+def matmul_limit() -> float:
+    """The floating-point operations per second of a large matrix product on this device, the median of five, in its training dtype.
+
+    On a GPU 8192 × 8192 in bfloat16 (float16 without it), on a CPU 1024 × 1024 in float32. A product of n × n matrices takes
+    2 n³ operations.
+    """
+    import torch
+
+    cuda = torch.cuda.is_available()
+    size = 8192 if cuda else 1024
+    dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    a = torch.randn(size, size, device="cuda" if cuda else "cpu", dtype=dtype)
+    found = []
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(10):
+            a @ a
+        if cuda:
+            torch.cuda.synchronize()
+        found.append(10 * 2 * size**3 / (time.perf_counter() - start))
+    return statistics.median(found[2:])
+
+
+def parameters_of(base: str) -> int:
+    """The parameters of a model's matrices, without the embedding that is only looked up, from its configuration."""
+    from transformers import AutoConfig
+
+    c = AutoConfig.from_pretrained(base)
+    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    attention = c.hidden_size * head * (2 * c.num_attention_heads + 2 * c.num_key_value_heads)
+    return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
+
+
+def _steps_of_notebook(record: dict) -> list[dict]:
+    """Seconds and tokens of each step in a training.json."""
+    steps, before = [], 0.0
+    for row in record["history"]:
+        if "seconds" in row:
+            steps.append({"seconds": row["seconds"], "tokens": row["num_input_tokens_seen"] - before})
+            before = row["num_input_tokens_seen"]
+    return steps
+
+
+def measured(name: str, steps: Sequence[dict], wall: float, peak_gib: float, epoch_tokens: int, flops: float, limit: float) -> dict:
+    """One line of the table. `steps` have seconds and tokens, the first two are left out; `flops` are those of one token.
+
+    `share_of_limit` counts forward and backward pass once: what is computed again (gradient checkpointing) is no use.
+    `start_up_s` is what the run took beside its steps at their median.
+
+    Raises:
+        MedAnalyzrError: fewer than three steps.
+    """
+    kept = steps[WARM_UP:]
+    if not kept:
+        raise MedAnalyzrError(f"{name} ran {len(steps)} steps: measure at least {WARM_UP + 1}.")
+    per_step = statistics.median(step["seconds"] for step in kept)
+    speed = sum(step["tokens"] for step in kept) / sum(step["seconds"] for step in kept)
+    return {
+        "configuration": name,
+        "seconds_per_step": per_step,
+        "tokens_per_step": statistics.mean(step["tokens"] for step in kept),
+        "tokens_per_second": speed,
+        "epoch_s": epoch_tokens / speed,
+        "share_of_limit": speed * flops / limit,
+        "peak_gib": peak_gib,
+        "start_up_s": max(0.0, wall - per_step * len(steps)),
+    }
+
+
+def run_profile(name: str, parameters: dict, folder: Path) -> tuple[list[dict], float, float]:
+    """Steps, seconds in all, and peak memory in GiB of 03_train under profile `name`, in a folder of its own."""
+    run = folder / name
+    seconds = run_notebook("03_train", parameters | {"run": str(run), "profile": name, "resume": False}, run)
+    record = read_json(run / "training.json", "03_train")
+    return _steps_of_notebook(record), seconds, record["peak_memory_gib"]
+
+
+def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, folder: Path) -> tuple[list[dict], float, float]:
+    """The same of `medanalyzr.plain` with batch and rate of `profile`.
+
+    Raises:
+        MedAnalyzrError: the process failed (its last line).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {"base_model": base, "rows": str(rows.resolve()), "steps": steps, "seed": seed, "max_seq_length": 2048}
+    asked |= {name: getattr(profile, name) for name in ("batch_size", "gradient_accumulation_steps", "learning_rate", "train_on")}
+    asked |= {"checkpointing": profile.checkpointing != "off", "result": str((folder / "plain.json").resolve())}
+    write_json(folder / "plain_settings.json", asked)
+    command = [sys.executable, "-m", "medanalyzr.plain", str((folder / "plain_settings.json").resolve())]
+    process = subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MedAnalyzrError(f"{PLAIN} failed: {last}")
+    found = json.loads((folder / "plain.json").read_text(encoding="utf-8"))
+    return found["times"], found["seconds"], found["peak_memory_gib"]
+
+
+def configurations(asked: str, chosen: str) -> list[str]:
+    """The names in `asked` ("a,b"); "auto" is the profile of this machine, on a GPU the recipe, and plain.
+
+    Raises:
+        MedAnalyzrError: a name that is neither a profile nor "plain".
+    """
+    names = list(dict.fromkeys((["recipe"] if chosen != "cpu" else []) + [chosen, PLAIN])) if asked == "auto" else asked.split(",")
+    for name in names:
+        if name not in (*PROFILES, PLAIN):
+            raise MedAnalyzrError(f"configurations names {name!r}: choose among {', '.join((*PROFILES, PLAIN))}, or auto.")
+    return names

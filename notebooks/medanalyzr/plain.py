@@ -1,0 +1,81 @@
+"""The recipe with transformers, PEFT and TRL alone, without Unsloth: what 07_benchmark compares with.
+
+`python -m medanalyzr.plain settings.json` in notebooks/, in a process of its own, because Unsloth changes these libraries
+where it is imported. settings.json: base_model, rows (a JSON-lines file), batch_size, gradient_accumulation_steps, checkpointing,
+steps, learning_rate, max_seq_length, seed, train_on; result (the file to write).
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from medanalyzr.prompts import encode
+from medanalyzr.runs import write_json
+
+
+def main(asked: dict) -> dict:
+    """Train `steps` steps; returns seconds and tokens of each, peak memory in GiB, parameters, total seconds."""
+    start = time.monotonic()
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from medanalyzr.profiles import TARGET_MODULES
+    from medanalyzr.training import peak_memory_gib
+
+    cuda = torch.cuda.is_available()
+    dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    tokenizer = AutoTokenizer.from_pretrained(asked["base_model"])
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token
+    four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(asked["base_model"], quantization_config=four, dtype=dtype)
+    model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=asked["checkpointing"])
+    rows = [json.loads(line) for line in Path(asked["rows"]).read_text(encoding="utf-8").splitlines()]
+    examples = [encode(row, tokenizer, asked["train_on"]) for row in rows]
+    times: list[dict] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            self.began, self.seen = time.monotonic(), int(state.num_input_tokens_seen)
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if cuda:
+                torch.cuda.synchronize()
+            times.append({"seconds": time.monotonic() - self.began, "tokens": int(state.num_input_tokens_seen) - self.seen})
+
+    config = SFTConfig(
+        output_dir=str(Path(asked["result"]).parent / "plain"),
+        per_device_train_batch_size=asked["batch_size"],
+        gradient_accumulation_steps=asked["gradient_accumulation_steps"],
+        learning_rate=asked["learning_rate"],
+        max_steps=asked["steps"],
+        optim="adamw_8bit" if cuda else "adamw_torch_fused",
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+        max_length=asked["max_seq_length"],
+        gradient_checkpointing=asked["checkpointing"],
+        include_num_input_tokens_seen="non_padding",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=asked["seed"],
+    )
+    lora = LoraConfig(r=16, lora_alpha=16, target_modules=list(TARGET_MODULES), task_type="CAUSAL_LM")
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(examples),
+        peft_config=lora,
+        callbacks=[Clock()],
+    )
+    trainer.train()
+    return {"times": times, "peak_memory_gib": peak_memory_gib(), "seconds": time.monotonic() - start}
+
+
+if __name__ == "__main__":
+    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    write_json(Path(settings["result"]), main(settings))

@@ -1,0 +1,31 @@
+"""What 07_benchmark says of a run."""
+
+import pytest
+from medanalyzr import MedAnalyzrError
+from medanalyzr.benchmark import configurations, matmul_limit, measured, parameters_of
+from medanalyzr.models import resolve_base_model
+from medanalyzr.profiles import SMOLLM2
+
+
+def test_a_line_of_the_table_follows_from_its_steps():
+    steps = [{"seconds": s, "tokens": t} for s, t in ((9, 100), (8, 100), (2, 200), (2, 300), (4, 100))]
+    row = measured("cpu", steps, 40, 1.5, 9000, 1e9, 1e12)
+    assert row["seconds_per_step"] == 2 and row["tokens_per_second"] == 75 and row["epoch_s"] == 120
+    assert row["share_of_limit"] == pytest.approx(0.075) and row["start_up_s"] == 30 and row["tokens_per_step"] == 200
+    with pytest.raises(MedAnalyzrError, match="at least 3"):
+        measured("cpu", steps[:2], 40, 1.5, 9000, 1e9, 1e12)
+
+
+def test_parameters_of_smollm2_without_its_lookup():
+    assert parameters_of(resolve_base_model(SMOLLM2)) == pytest.approx(134.5e6, rel=0.001)
+
+
+def test_the_limit_is_a_speed():
+    assert 1e9 < matmul_limit() < 1e15
+
+
+def test_names_of_configurations():
+    assert configurations("auto", "cpu") == ["cpu", "plain"] and configurations("auto", "80gb") == ["recipe", "80gb", "plain"]
+    assert configurations("80gb,plain", "t4") == ["80gb", "plain"]
+    with pytest.raises(MedAnalyzrError, match="'fast'"):
+        configurations("fast", "cpu")
