@@ -111,7 +111,9 @@ def test_ask_read_and_upload_in_jupyterlab(lab, tmp_path):
         assert not alerts and not panel.locator("img").count()
         file = tmp_path / "bilan.xml"
         file.write_bytes(document(result("Sodium", quantity("118", "mmol/L"), interval("135", "145", "mmol/L"))))
-        panel.locator("input[type=file]").set_input_files(file)
+        with page.expect_file_chooser() as chooser:
+            panel.get_by_role("button", name="Fichier").click()
+        chooser.value.set_files(file)
         page.wait_for_function("text => document.body.innerText.includes(text)", arg="Lu : bilan.xml", timeout=20_000)
         assert panel.locator("textarea").input_value() == "Patient : femme, 65 ans\nSodium : 118 mmol/L (135 - 145)"
         browser.close()

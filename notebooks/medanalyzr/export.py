@@ -15,8 +15,8 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 def _vocabulary(writer, folder: Path, size: int) -> None:
     """Tokens, types and merges of a saved tokenizer, of the two families our base models have.
 
-    Byte-level BPE (SmolLM2) is GGUF's "gpt2"; BPE with byte tokens (Mistral) is "llama", where tokens merge in the order of
-    their identifiers, so that the score is minus the identifier.
+    Byte-level BPE (SmolLM2) is GGUF's "gpt2"; BPE with byte tokens (Mistral) is "llama", which knows no merges: there the score
+    of a token is minus the place of the first merge that makes it.
 
     Raises:
         MedAnalyzrError: another kind of tokenizer.
@@ -35,15 +35,17 @@ def _vocabulary(writer, folder: Path, size: int) -> None:
         kind = TokenType.UNUSED if number not in names else TokenType.CONTROL if number in special else TokenType.NORMAL
         tokens.append(name)
         types.append(TokenType.BYTE if kind == TokenType.NORMAL and _BYTE.fullmatch(name) else kind)
-    spm = model.get("byte_fallback", False)
+    merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+    spm = any("▁" in "".join(pair) for pair in merges[:100])
     writer.add_tokenizer_model("llama" if spm else "gpt2")
     writer.add_tokenizer_pre("default" if spm else "smollm")
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     if spm:
-        writer.add_token_scores([-float(number) for number in range(size)])
+        places = {"".join(pair): place for place, pair in reversed(list(enumerate(merges)))}
+        writer.add_token_scores([-float(places.get(token, len(merges))) for token in tokens])
     else:
-        writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]])
+        writer.add_token_merges([" ".join(pair) for pair in merges])
     for name in ("bos", "eos", "pad", "unk"):
         if (number := getattr(tokenizer, f"{name}_token_id")) is not None:
             getattr(writer, f"add_{name}_token_id")(number)

@@ -46,6 +46,12 @@ def main(asked: dict) -> dict:
                 torch.cuda.synchronize()
             times.append({"seconds": time.monotonic() - self.began, "tokens": int(state.num_input_tokens_seen) - self.seen})
 
+    class OnCpu(SFTTrainer):
+        """TRL's loss is a Triton kernel for GPUs: here the one of transformers."""
+
+        def compute_loss(self, *args, **kwargs):
+            return super(SFTTrainer, self).compute_loss(*args, **kwargs)
+
     config = SFTConfig(
         output_dir=str(Path(asked["result"]).parent / "plain"),
         per_device_train_batch_size=asked["batch_size"],
@@ -64,7 +70,7 @@ def main(asked: dict) -> dict:
         seed=asked["seed"],
     )
     lora = LoraConfig(r=16, lora_alpha=16, target_modules=list(TARGET_MODULES), task_type="CAUSAL_LM")
-    trainer = SFTTrainer(
+    trainer = (SFTTrainer if cuda else OnCpu)(
         model=model,
         args=config,
         processing_class=tokenizer,
