@@ -2,8 +2,8 @@
 
 import pytest
 from medanalyzr.crosscheck import NOT_A_DEVICE, check_html, cross_check
-from medanalyzr.rules import interpret
 from medanalyzr.reports import parse_report
+from medanalyzr.rules import interpret
 
 REPORT = """Patient : femme, 60 ans
 Potassium : 6,8 mmol/L (3,5 - 5,0)

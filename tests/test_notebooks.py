@@ -1,7 +1,6 @@
 """The notebooks themselves: through papermill as a user calls it, through nbval against what they store."""
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -75,47 +74,6 @@ def test_an_interrupted_training_goes_on(smoke_run, tmp_path):
     assert record["effective"]["adapter dtype"] == "float32"
 
 
-def free_text(count):
-    """Rows as MedAnalyzr has them: French reports and English questions with an empty input, free answers, no patient."""
-    rng = random.Random(0)
-    words = ["bilan", "taux", "valeur", "dosage", "suivi", "foie", "rein", "sang", "carence", "inflammation", "contrôle", "avis"]
-    rows = []
-    for i in range(count):
-        topic = f"{''.join(rng.choices('bcdfglmnprst', k=3))}{''.join(rng.choices('aeiou', k=2))}{i}"
-        text = " ".join(rng.choices(words, k=90))
-        if i % 4:
-            rows.append(
-                {"instruction": "Commentez ce bilan.", "input": f"Bilan {topic} : {rng.uniform(1, 9):.1f} g/L, {text[:200]}"}
-            )
-        else:
-            rows.append({"instruction": f"What does {topic} mean, and when is it {rng.choice(words)}?", "input": ""})
-        rows[-1] |= {"output": f"Pour {topic} : {text}.", "prompt": "Vous êtes un médecin professionnel."}
-    return rows
-
-
-def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_03_and_05(artifacts, tmp_path):
-    data = tmp_path / "rows.json"
-    data.write_text(json.dumps(free_text(2182)), encoding="utf-8")
-    for notebook, parameters in (
-        ("02_data", {"dataset": data}),
-        ("03_train", {"dataset": data, "max_steps": 2}),
-        ("05_evaluation", {"limit": 2, "base_reports": 1, "loss_reports": 1}),
-    ):
-        process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", run="free", **parameters)
-        assert process.returncode == 0, process.stderr[-2000:]
-    report = json.loads((artifacts / "runs" / "free" / "data_report.json").read_text(encoding="utf-8"))
-    assert report["rows_used"] == 2182 and report["findings"] == [] and report["grouped_by"] == "text without numbers"
-    assert sum(report["rows"].values()) == 2182 and report["rows"]["test"] > 200 and report["overlap"]["same answer"] == 0
-    assert 250 < report["tokens"]["Mistral v3"]["mean"] < 350
-    record = json.loads((artifacts / "runs" / "free" / "training.json").read_text(encoding="utf-8"))
-    assert record["steps"] == 2 and record["dataset"] == str(data)
-    assert record["examples"] == report["rows"]["train"]
-    evaluation = json.loads((artifacts / "runs" / "free" / "evaluation.json").read_text(encoding="utf-8"))
-    assert evaluation["structured"] is False and evaluation["results"]["tuned model"]["flags"]["share"] is None
-    assert 0 < evaluation["text"]["tuned model"]["chrf"] < 100 and evaluation["answer_loss"] > 0
-    assert not evaluation["verdict"]["released"]
-
-
 @pytest.mark.parametrize(
     ("notebook", "parameters", "sentence"),
     [
@@ -123,15 +81,14 @@ def test_a_dataset_in_the_schema_of_medanalyzr_goes_through_02_03_and_05(artifac
         ("00_pipeline", {"dataset": "missing.json"}, "02_data stopped in cell"),
         ("01_setup", {"profile": "huge"}, "profile='huge' does not exist"),
         ("01_setup", {"profile": "80gb"}, "profile='80gb' needs a CUDA GPU"),
-        ("02_data", {"dataset": "missing.json"}, "dataset='missing.json' is no file"),
         ("02_data", {"dataset": "Nassira/MedAnalyzr"}, "cannot be reached"),
         ("02_data", {"privacy": "maybe"}, "privacy='maybe' must be 'auto', 'off', 'warn' or 'stop'"),
-        ("03_train", {"subset": "some"}, "subset='some' must be"),
         ("03_train", {"max_steps": "abc"}, "max_steps='abc' must be of type int"),
         ("03_train", {"base_model": "/nowhere"}, "neither a folder"),
         ("04_inference", {}, "is missing: run 03_train"),
-        ("05_evaluation", {}, "is missing: run 03_train"),
         ("05_evaluation", {"gate": "maybe"}, "gate='maybe' must be 'warn' or 'stop'"),
+        ("06_export", {}, "is missing: run 03_train"),
+        ("07_benchmark", {"configurations": "fast"}, "configurations names 'fast'"),
     ],
 )
 def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
@@ -157,22 +114,14 @@ def shortened(folder: Path) -> Path:
     """A copy of notebooks/ in which the training takes three steps; nothing that is checked depends on their number."""
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copy(ROOT / "requirements.txt", folder)
-    for name, changes in {
-        "03_train": {"max_steps: int = -1": "max_steps: int = 3"},
-        "04_inference": {"max_new_tokens: int = 320": "max_new_tokens: int = 24"},
-        "05_evaluation": {
-            "limit: int = -1": "limit: int = 2",
-            "base_reports: int = -1": "base_reports: int = 1",
-            "probes: int = -1": "probes: int = 0",
-        },
-    }.items():
-        path = folder / "notebooks" / f"{name}.ipynb"
-        text = path.read_text(encoding="utf-8")
-        for old, new in changes.items():
-            assert text.count(old) == 1
-            text = text.replace(old, new)
-        path.write_text(text, encoding="utf-8")
+    path = folder / "notebooks" / "03_train.ipynb"
+    text = path.read_text(encoding="utf-8")
+    assert text.count("max_steps: int = -1") == 1
+    path.write_text(text.replace("max_steps: int = -1", "max_steps: int = 3"), encoding="utf-8")
     return folder / "notebooks"
+
+
+CHECKED = CHAIN[:3]  # the notebooks with outputs that are the same on every machine
 
 
 def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
@@ -190,9 +139,9 @@ def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
     ]
     command += [
         f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}",
-        *(str(notebooks / f"{name}.ipynb") for name in CHAIN),
+        *(str(notebooks / f"{name}.ipynb") for name in CHECKED),
     ]
     process = subprocess.run(command, cwd=notebooks, capture_output=True, text=True, timeout=900)
     assert process.returncode == 0, process.stdout[-4000:]
-    marked = sum("NBVAL_CHECK_OUTPUT" in c.source for name in CHAIN for c in nbformat.read(notebooks / f"{name}.ipynb", 4).cells)
+    marked = sum("NBVAL_CHECK_OUTPUT" in c.source for name in CHECKED for c in nbformat.read(notebooks / f"{name}.ipynb", 4).cells)
     assert marked >= 10

@@ -59,7 +59,7 @@ def test_examples_and_files_fill_the_box():
     panel.example.value = "b"
     assert panel.box.value == "deux"
     panel.upload.set_trait(
-        "value", ({"name": "r.txt", "type": "", "size": 1, "last_modified": NOW, "content": memoryview("Hb : 110 g/L".encode())},)
+        "value", ({"name": "r.txt", "type": "", "size": 1, "last_modified": NOW, "content": memoryview(b"Hb : 110 g/L")},)
     )
     assert panel.box.value == "Hb : 110 g/L" and "r.txt" in panel.note.value
     panel.upload.set_trait(

@@ -189,7 +189,10 @@ def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: in
     Raises:
         MedAnalyzrError: it does not (says how many tokens it has and may have).
     """
-    count, most = len(tokens(prompt, tokenizer).input_ids), max_seq_length - max_new_tokens
+    most = max_seq_length - max_new_tokens
+    if len(prompt) > 100 * max_seq_length:
+        raise MedAnalyzrError(f"The report is too long: {len(prompt):,} characters, and {most} tokens leave room for the answer.")
+    count = len(tokens(prompt, tokenizer).input_ids)
     if count > most:
         raise MedAnalyzrError(f"The report is too long: with its prompt {count} tokens, and {most} leave room for the answer.")
 

@@ -16,6 +16,7 @@ from medanalyzr.layouts import in_our_layout
 from medanalyzr.loading import read_csv
 
 SUFFIXES = (".txt", ".csv", ".jsonl", ".xml")
+LARGEST = 2**20  # characters of a report
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,27 @@ def _of_file(path: Path) -> Iterator[Pending]:
         raise MedAnalyzrError(f"{path.name} cannot be read: {error}.") from None
     if suffix == ".txt":
         parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-        yield from (Pending(f"{path.name}, report {i}", in_our_layout(part)) for i, part in enumerate(parts, 1))
+        yield from (_pending(part, f"{path.name}, report {i}") for i, part in enumerate(parts, 1))
         return
     lines = rows if rows is not None else [line for line in text.splitlines() if line.strip()]
     yield from (_of_row(row, f"{path.name}, row {i}") for i, row in enumerate(lines, 1))
+
+
+def _pending(text: str, source: str) -> Pending:
+    if len(text) > LARGEST:
+        return Pending(source, "", f"{len(text) / 2**20:.0f} MiB of text, more than a report can have (1 MiB)")
+    return Pending(source, in_our_layout(text))
 
 
 def _of_row(row: dict | str, source: str) -> Pending:
     if isinstance(row, str):
         try:
             row = json.loads(row)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return Pending(source, "", f"no valid JSON ({error})")
     for column in ("input", "report"):
         if isinstance(row, dict) and isinstance(row.get(column), str) and row[column].strip():
-            return Pending(source, in_our_layout(row[column].strip()))
+            return _pending(row[column].strip(), source)
     return Pending(source, "", "no text in a column 'input' or 'report'")
 
 

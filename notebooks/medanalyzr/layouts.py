@@ -15,7 +15,7 @@ from medanalyzr.rules import write_measurement
 from medanalyzr.units import spellings, usual_unit
 
 LONGEST_NAME = 60  # characters
-_NUMBER = r"-?\d+(?:[.,]\d+)?(?![\d^*])"
+_NUMBER = r"-?\d+(?:[.,]\d+)?(?![\d^*]|e[+-]?\d)"
 _INFERIOR = r"inf(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|jusqu'à|≤|<\s*="
 _SUPERIOR = r"sup(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|≥|>\s*="
 

@@ -13,9 +13,9 @@ from medanalyzr.bundled import write_report
 from medanalyzr.crbio import read_crbio
 from medanalyzr.crosscheck import NOT_A_DEVICE, check_html, cross_check
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.inputs import LARGEST
 from medanalyzr.layouts import in_our_layout
 
-LARGEST = 2**20  # bytes of a text file
 Answer = Callable[[str, int, float, Callable[[], bool]], Iterator[str]]
 
 
@@ -102,6 +102,9 @@ class Panel:
 
     def _press(self, _) -> None:
         if self._thread and self._thread.is_alive():
+            return
+        if len(self.box.value) > LARGEST:
+            self._say("Plus de 1 Mio : ce n'est pas un compte rendu.")
             return
         self._stop.clear()
         self.button.disabled, self.stop.disabled, self.text, self.check.value = True, False, "", ""

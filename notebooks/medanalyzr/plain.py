@@ -30,7 +30,9 @@ def main(asked: dict) -> dict:
     dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     tokenizer = AutoTokenizer.from_pretrained(asked["base_model"])
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token
-    four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    four = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
     model = AutoModelForCausalLM.from_pretrained(asked["base_model"], quantization_config=four, dtype=dtype)
     model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=asked["checkpointing"])
     rows = [json.loads(line) for line in Path(asked["rows"]).read_text(encoding="utf-8").splitlines()]
