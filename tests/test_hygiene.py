@@ -63,3 +63,12 @@ def test_cells_are_short_and_sections_end_well(notebook):
 
 def test_the_first_cell_is_the_same_everywhere():
     assert len({code_cells(nbformat.read(path, as_version=4))[0].source for path in NOTEBOOKS}) == 1
+
+
+def test_nothing_runs_code_out_of_a_file_and_nothing_reports_home():
+    package = NOTEBOOKS[0].parent / "medanalyzr"
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (*NOTEBOOKS, *sorted(package.glob("*.py"))))
+    for word in ("trust_remote_code", "import pickle", "torch.load(", "torch.save(", "yaml.load(", "eval(", "shell=True"):
+        assert word not in source.replace(".eval(", "").replace("literal_eval(", ""), word
+    environment = (package / "environment.py").read_text(encoding="utf-8")
+    assert "UNSLOTH_DISABLE_STATISTICS" in environment and "HF_HUB_DISABLE_TELEMETRY" in environment

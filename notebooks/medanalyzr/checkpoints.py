@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.parallel import is_first, wait_for_all
 from medanalyzr.runs import read_json, show_path, write_json
 
 SEAL = "seal.json"
@@ -40,6 +41,7 @@ class Seal(TrainerCallback):
     """Seals each checkpoint after the trainer has written it."""
 
     def on_save(self, args, state, control, **kwargs):
+        wait_for_all()  # each process writes the state of its random numbers
         if state.is_world_process_zero:
             seal(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 
@@ -58,11 +60,12 @@ def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
         MedAnalyzrError: the checkpoints were made with other settings (names those that differ), or one was changed.
     """
     record = folder / "settings.json"
-    if not resume:
+    if not resume and is_first():
         shutil.rmtree(folder, ignore_errors=True)
+    wait_for_all()
     found = _steps(folder)
     whole = [path for path in found if (path / SEAL).is_file()]
-    for path in set(found) - set(whole):
+    for path in set(found) - set(whole) if is_first() else ():
         shutil.rmtree(path)
     if whole:
         before = read_json(record, "03_train") if record.is_file() else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from medanalyzr.bundled import ORIGINS
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.loading import COLUMNS, Row, check_rows, is_local, load_rows, nearly
+from medanalyzr.parallel import first_process_first
 from medanalyzr.privacy import gate
 from medanalyzr.profiles import Profile
 from medanalyzr.runs import read_json, read_jsonl, write_json, write_jsonl
@@ -143,9 +144,10 @@ def prepared(dataset: str, folder: Path, seed: int, settings: Profile) -> dict:
     Raises:
         MedAnalyzrError: the run folder holds another dataset than the one asked for.
     """
-    if not (folder / "data_report.json").is_file():
-        name = settings.dataset if dataset == "auto" else dataset
-        return prepare(name, folder, settings.validation_fraction, settings.test_fraction, seed)
+    with first_process_first():
+        if not (folder / "data_report.json").is_file():
+            name = settings.dataset if dataset == "auto" else dataset
+            return prepare(name, folder, settings.validation_fraction, settings.test_fraction, seed)
     report = read_json(folder / "data_report.json", "02_data")
     if dataset not in ("auto", report["dataset"]):
         raise MedAnalyzrError(

@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 from IPython.display import display
 from matplotlib.ticker import MaxNLocator
 
+from medanalyzr.parallel import is_first
+
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"  # Okabe-Ito: readable without colour vision
 FLAG_COLOURS = {"bas": BLUE, "normal": GREEN, "élevé": ORANGE, "indéterminé": GREY}
 
@@ -15,7 +17,8 @@ def _finish(figure, path: Path) -> None:
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    if is_first():
+        figure.savefig(path, dpi=150)
     display(figure)
     plt.close(figure)
 

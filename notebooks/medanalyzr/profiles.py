@@ -6,6 +6,7 @@ from typing import Any
 
 from medanalyzr.environment import Device
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.parallel import processes, shared
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 MISTRAL = "unsloth/mistral-7b-v0.3"
@@ -107,13 +108,16 @@ def planned_steps(settings: Profile, examples: int) -> int:
     """
     if settings.name != "recipe" or settings.max_steps != -1:
         return settings.max_steps
-    return max(1, int(settings.num_train_epochs * examples) // (settings.batch_size * settings.gradient_accumulation_steps))
+    batch = settings.batch_size * settings.gradient_accumulation_steps * processes()
+    return max(1, int(settings.num_train_epochs * examples) // batch)
 
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
-    """`profile` with every notebook parameter of the same name that is not "auto" or -1."""
+    """`profile` with every notebook parameter of the same name that is not "auto" or -1, its batch shared among the processes."""
     names = (field.name for field in fields(profile) if field.name in parameters)
     asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
     if "num_train_epochs" in asked and "max_steps" not in asked:
         asked["max_steps"] = -1
-    return replace(profile, **asked)
+    settings = replace(profile, **asked)
+    batch_size, accumulation = shared(settings.batch_size, settings.gradient_accumulation_steps)
+    return replace(settings, batch_size=batch_size, gradient_accumulation_steps=accumulation)

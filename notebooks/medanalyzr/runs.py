@@ -4,11 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.parallel import is_first
 
 NOTEBOOKS = Path(__file__).parents[1]
 
@@ -37,7 +39,7 @@ def run_folder(run: str) -> Path:
     try:
         (path / "figures").mkdir(parents=True, exist_ok=True)
         write_text(path / "figures" / ".writable", "")
-        (path / "figures" / ".writable").unlink()
+        (path / "figures" / ".writable").unlink(missing_ok=True)
     except OSError as error:
         raise MedAnalyzrError(f"The run folder {path} cannot be written ({error.strerror}): set MEDANALYZR_ARTIFACTS.") from None
     return path
@@ -50,7 +52,9 @@ def show_path(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: first beside it, then renamed."""
+    """Write a whole file or nothing: first beside it, then renamed. Of several processes the first alone writes."""
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
@@ -59,7 +63,14 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when the block ends without an error: all of it or nothing."""
+    """An empty folder that takes the place of `folder` when the block ends without an error: all of it or nothing.
+
+    Of several processes only the first one's folder does.
+    """
+    if not is_first():
+        with tempfile.TemporaryDirectory() as other:
+            yield Path(other)
+        return
     partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
     for path in (partial, old):
         shutil.rmtree(path, ignore_errors=True)

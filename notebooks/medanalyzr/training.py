@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.training_args import OptimizerNames
@@ -39,7 +40,10 @@ def quiet() -> None:
     """No bars while weights load and rows are tokenized: they would be stored in the notebook as broken widgets."""
     import datasets
     import transformers
+    from tqdm import tqdm
+    from transformers import modeling_gguf_pytorch_utils
 
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
 

@@ -1,0 +1,98 @@
+"""One notebook in several processes, one a GPU, as torchrun starts them; the first process alone writes.
+
+    python -m medanalyzr.parallel 2 03_train.ipynb out.ipynb -p profile 80gb     (in notebooks/, two GPUs)
+
+What follows the number goes to papermill. The batch of the profile is shared among the processes, so that a step learns from
+as many examples as on one GPU.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from medanalyzr.errors import MedAnalyzrError
+
+
+def processes() -> int:
+    """How many processes train together (1 unless torchrun started this one)."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def first_process_first() -> AbstractContextManager:
+    """A block that the first process runs before the others."""
+    if processes() == 1:
+        return nullcontext()
+    from accelerate import PartialState
+
+    return PartialState().main_process_first()
+
+
+def wait_for_all() -> None:
+    """Until every process has come here."""
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+def shared(batch_size: int, accumulation: int) -> tuple[int, int]:
+    """Batch and accumulation of one process, whose product over all processes is that of the arguments.
+
+    Raises:
+        MedAnalyzrError: the number of processes divides neither.
+    """
+    count = processes()
+    if accumulation % count == 0:
+        return batch_size, accumulation // count
+    if batch_size % count == 0:
+        return batch_size // count, accumulation
+    raise MedAnalyzrError(
+        f"{count} processes cannot share batch_size={batch_size} × gradient_accumulation_steps={accumulation}: "
+        "set one of them to a multiple of the processes."
+    )
+
+
+def launch(count: int, arguments: list[str]) -> None:
+    """Run papermill with `arguments` in `count` processes that train together; the first shows its progress.
+
+    Raises:
+        MedAnalyzrError: a process failed (the last line it wrote).
+    """
+    with tempfile.TemporaryDirectory() as logs:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        command += [f"--log-dir={logs}", "--redirects=3", "-m", "medanalyzr.parallel", *arguments]
+        if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            return
+        written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("stderr.log"))]
+    last = [lines[-1] for lines in written if lines]
+    said = next((line for line in last if "MedAnalyzrError" in line), last[0] if last else "no process said why")
+    raise MedAnalyzrError(said.removeprefix("MedAnalyzrError: "))
+
+
+def _work(arguments: list[str]) -> None:
+    """papermill in this process; only the first keeps its executed notebook."""
+    from papermill.cli import papermill
+
+    if not is_first():
+        arguments = [arguments[0], str(Path(tempfile.mkdtemp()) / "executed.ipynb"), *arguments[2:]]
+    papermill(arguments)
+
+
+if __name__ == "__main__":
+    if "RANK" in os.environ:
+        _work(sys.argv[1:])
+    elif len(sys.argv) < 4 or not sys.argv[1].isdigit():
+        sys.exit("usage: python -m medanalyzr.parallel GPUS NOTEBOOK OUTPUT [-p NAME VALUE]…")
+    else:
+        try:
+            launch(int(sys.argv[1]), sys.argv[2:])
+        except MedAnalyzrError as error:
+            sys.exit(f"MedAnalyzrError: {error}")

@@ -1,0 +1,59 @@
+"""Several processes train together: the same steps as one process, written once."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import NOTEBOOKS, papermill
+from medanalyzr import MedAnalyzrError
+from medanalyzr.parallel import shared
+from medanalyzr.profiles import PROFILES, override, planned_steps
+
+
+def test_the_batch_is_shared(monkeypatch):
+    assert shared(2, 4) == (2, 4)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert shared(2, 4) == (2, 1) and shared(4, 1) == (1, 1)
+    assert planned_steps(override(PROFILES["recipe"], {}), 2182) == 272
+    with pytest.raises(MedAnalyzrError, match="4 processes cannot share batch_size=2 × gradient_accumulation_steps=1"):
+        shared(2, 1)
+
+
+def launched(out, *parameters):
+    command = [sys.executable, "-m", "medanalyzr.parallel", "2", "03_train.ipynb", str(out), *map(str, parameters)]
+    return subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True, timeout=600)
+
+
+def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
+    options = {
+        "base_model": tiny_mistral,
+        "max_steps": 6,
+        "gradient_accumulation_steps": 2,
+        "evaluations": 2,
+        "validation_examples": 2,
+    }
+    alone = papermill("03_train.ipynb", tmp_path / "alone.ipynb", run="alone", **options)
+    assert alone.returncode == 0, alone.stderr[-2000:]
+    given = [part for name, value in options.items() for part in ("-p", name, value)]
+    two = launched(tmp_path / "two.ipynb", "-p", "run", "two", *given)
+    assert two.returncode == 0, two.stderr[-2000:]
+    one, both = (json.loads((artifacts / "runs" / run / "training.json").read_text(encoding="utf-8")) for run in ("alone", "two"))
+    assert (
+        both["effective"]["processes"] == 2 and both["effective"]["examples per step"] == one["effective"]["examples per step"] == 2
+    )
+    assert both["steps"] == one["steps"] == 6 and both["tokens"] == one["tokens"]
+    assert [row["loss"] for row in both["history"]] == pytest.approx([row["loss"] for row in one["history"]], rel=1e-3)
+    assert both["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-3)
+    again = launched(tmp_path / "two.ipynb", "-p", "run", "two", *given)
+    assert again.returncode == 0, again.stderr[-2000:]
+    record = json.loads((artifacts / "runs" / "two" / "training.json").read_text(encoding="utf-8"))
+    assert record["resumed_from"] == "checkpoint-6" and [row["loss"] for row in record["history"]] == [
+        row["loss"] for row in both["history"]
+    ]
+
+
+def test_a_mistake_costs_one_sentence_here_too(tmp_path):
+    failed = launched(tmp_path / "out.ipynb", "-p", "learning_rates", "1", "-p", "profile", "huge", "-p", "run", "wrong")
+    assert failed.returncode != 0 and failed.stderr.strip().splitlines()[-1].startswith("MedAnalyzrError: ")
+    assert "profile='huge' does not exist" in failed.stderr
