@@ -79,7 +79,7 @@ def run_all(page, lab):
     return page.locator(".jp-OutputArea-output", has=button)
 
 
-def ask(panel, report, texts=()):
+def ask(panel, report, texts):
     """Put `report` into the box, press, collect in `texts` what is shown on the way, and wait for the rules' table."""
     panel.locator("textarea").fill(report)
     panel.get_by_role("button", name="Interpréter").click()
