@@ -32,14 +32,15 @@ REPORT = (
 
 @pytest.fixture
 def lab(smoke_run, tmp_path):
-    """JupyterLab on a copy of notebooks/, whose 04_inference asks the smoke run; yields its address."""
+    """JupyterLab on a copy of notebooks/, whose 04_inference asks a copy of the smoke run; yields its address."""
+    shutil.copytree(smoke_run, smoke_run.with_name("browser"), dirs_exist_ok=True)
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copy(ROOT / "requirements.txt", folder)
     path = folder / "notebooks" / "04_inference.ipynb"
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace('run: str = "demo"', f'run: str = "{smoke_run.name}"').replace("= 320 ", "= 48 ")
+        cell.source = cell.source.replace('run: str = "demo"', 'run: str = "browser"').replace("= 320 ", "= 48 ")
     nbformat.write(notebook, path)
     address = folder / "server.log"
     options = ["--no-browser", "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]

@@ -45,15 +45,9 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
     assert both["steps"] == one["steps"] == 6 and both["tokens"] == one["tokens"]
     assert [row["loss"] for row in both["history"]] == pytest.approx([row["loss"] for row in one["history"]], rel=1e-3)
     assert both["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-3)
-    again = launched(tmp_path / "two.ipynb", "-p", "run", "two", *given)
-    assert again.returncode == 0, again.stderr[-2000:]
-    record = json.loads((artifacts / "runs" / "two" / "training.json").read_text(encoding="utf-8"))
-    assert record["resumed_from"] == "checkpoint-6" and [row["loss"] for row in record["history"]] == [
-        row["loss"] for row in both["history"]
-    ]
 
 
 def test_a_mistake_costs_one_sentence_here_too(tmp_path):
-    failed = launched(tmp_path / "out.ipynb", "-p", "learning_rates", "1", "-p", "profile", "huge", "-p", "run", "wrong")
+    failed = launched(tmp_path / "out.ipynb", "-p", "profile", "huge", "-p", "run", "wrong")
     assert failed.returncode != 0 and failed.stderr.strip().splitlines()[-1].startswith("MedAnalyzrError: ")
     assert "profile='huge' does not exist" in failed.stderr
