@@ -89,6 +89,14 @@ def test_another_seed_gives_another_training(uncut, tiny_mistral, artifacts, tmp
     shutil.rmtree(artifacts / "runs" / "other")
 
 
+def test_a_finished_training_takes_no_step_more(uncut, tiny_mistral, artifacts, tmp_path):
+    weights, history, _, _ = uncut
+    finish(start("uncut", tiny_mistral, tmp_path / "out.ipynb"))
+    again, same_history, record = outcome(artifacts / "runs" / "uncut")
+    assert record["resumed_from"] == f"checkpoint-{STEPS}" and record["steps"] == STEPS
+    assert again == weights and same_history == history
+
+
 def checkpoint(folder, step, sealed=True):
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
 
 from medanalyzr.environment import describe
@@ -170,6 +172,18 @@ def trainer_steps(trainer) -> int:
     return trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
 
 
+def _finished(trainer, checkpoint: str) -> bool:
+    """Whether `checkpoint` is that of the last step; then it is loaded, because the trainer itself would take one step more."""
+    state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+    if state.global_step < trainer_steps(trainer):
+        return False
+    trainer.state = state
+    trainer._load_from_checkpoint(checkpoint)
+    if trainer.args.load_best_model_at_end and state.best_model_checkpoint:
+        trainer._load_best_model()
+    return True
+
+
 def train(trainer, checkpoint: str | None):
     """`trainer.train`, from `checkpoint` where given; returns the seconds it took.
 
@@ -181,6 +195,8 @@ def train(trainer, checkpoint: str | None):
 
     start = time.monotonic()
     try:
+        if checkpoint and _finished(trainer, checkpoint):
+            return time.monotonic() - start
         trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError:
         raise MedAnalyzrError(
@@ -233,7 +249,7 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
     return {
         "tokens": tokens,
         "seconds": seconds,
-        "tokens_per_second": (tokens - shown.tokens_before) / seconds,
+        "tokens_per_second": (tokens - getattr(shown, "tokens_before", tokens)) / seconds,
         "gradient_checkpointing_seen": getattr(shown, "checkpointing", None),
         "train_loss": sum(losses[-5:]) / len(losses[-5:]),
         "eval_loss": validation[-1] if validation else None,
