@@ -1,6 +1,5 @@
 """Training configurations measured side by side: each in its own process, on the same rows."""
 
-import json
 import statistics
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from medanalyzr.environment import device
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.pipeline import run_notebook
 from medanalyzr.profiles import PROFILES, Profile
@@ -25,10 +25,10 @@ def matmul_limit() -> float:
     """
     import torch
 
-    cuda = torch.cuda.is_available()
+    machine = device()
+    cuda = machine.kind == "cuda"
     size = 8192 if cuda else 1024
-    dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    a = torch.randn(size, size, device="cuda" if cuda else "cpu", dtype=dtype)
+    a = torch.randn(size, size, device=machine.kind, dtype=getattr(torch, machine.dtype))
     found = []
     for _ in range(7):
         start = time.perf_counter()
@@ -110,7 +110,7 @@ def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, fo
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise MedAnalyzrError(f"{PLAIN} failed: {last}")
-    found = json.loads((folder / "plain.json").read_text(encoding="utf-8"))
+    found = read_json(folder / "plain.json", PLAIN)
     return found["times"], found["seconds"], found["peak_memory_gib"]
 
 

@@ -5,13 +5,13 @@ where it is imported. settings.json: base_model, rows (a JSON-lines file), batch
 steps, learning_rate, max_seq_length, seed, train_on; result (the file to write).
 """
 
-import json
 import sys
 import time
 from pathlib import Path
 
+from medanalyzr.environment import device
 from medanalyzr.prompts import encode
-from medanalyzr.runs import write_json
+from medanalyzr.runs import read_json, read_jsonl, write_json
 
 
 def main(asked: dict) -> dict:
@@ -26,8 +26,7 @@ def main(asked: dict) -> dict:
     from medanalyzr.profiles import TARGET_MODULES
     from medanalyzr.training import peak_memory_gib
 
-    cuda = torch.cuda.is_available()
-    dtype = torch.float32 if not cuda else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    cuda, dtype = device().kind == "cuda", getattr(torch, device().dtype)
     tokenizer = AutoTokenizer.from_pretrained(asked["base_model"])
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token
     four = BitsAndBytesConfig(
@@ -35,8 +34,7 @@ def main(asked: dict) -> dict:
     )
     model = AutoModelForCausalLM.from_pretrained(asked["base_model"], quantization_config=four, dtype=dtype)
     model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=asked["checkpointing"])
-    rows = [json.loads(line) for line in Path(asked["rows"]).read_text(encoding="utf-8").splitlines()]
-    examples = [encode(row, tokenizer, asked["train_on"]) for row in rows]
+    examples = [encode(row, tokenizer, asked["train_on"]) for row in read_jsonl(Path(asked["rows"]), "07_benchmark")]
     times: list[dict] = []
 
     class Clock(TrainerCallback):
@@ -85,5 +83,5 @@ def main(asked: dict) -> dict:
 
 
 if __name__ == "__main__":
-    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    settings = read_json(Path(sys.argv[1]), "07_benchmark")
     write_json(Path(settings["result"]), main(settings))
