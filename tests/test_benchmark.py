@@ -2,9 +2,7 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.benchmark import configurations, matmul_limit, measured, parameters_of
-from medanalyzr.models import resolve_base_model
-from medanalyzr.profiles import SMOLLM2
+from medanalyzr.benchmark import configurations, measured
 
 
 def test_a_line_of_the_table_follows_from_its_steps():
@@ -14,14 +12,6 @@ def test_a_line_of_the_table_follows_from_its_steps():
     assert row["share_of_limit"] == pytest.approx(0.075) and row["start_up_s"] == 30 and row["tokens_per_step"] == 200
     with pytest.raises(MedAnalyzrError, match="at least 3"):
         measured("cpu", steps[:2], 40, 1.5, 9000, 1e9, 1e12)
-
-
-def test_parameters_of_smollm2_without_its_lookup():
-    assert parameters_of(resolve_base_model(SMOLLM2)) == pytest.approx(134.5e6, rel=0.001)
-
-
-def test_the_limit_is_a_speed():
-    assert 1e9 < matmul_limit() < 1e15
 
 
 def test_names_of_configurations():

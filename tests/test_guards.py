@@ -134,6 +134,20 @@ def test_packed_examples_that_see_each_other_stop():
         check_isolation(trainer_of(packed_batch(), model=leaky))
 
 
+def test_the_padding_behind_packed_examples_is_no_example():
+    import torch
+
+    model, plain = tiny_llama().eval(), packed_batch()
+    tail = {"input_ids": 0, "labels": IGNORED, "position_ids": 0}
+    padded_to_32 = {name: torch.cat([plain[name], torch.full((1, 3), value)], dim=1) for name, value in tail.items()}
+    padded_to_32["packed_seq_lengths"] = torch.tensor([9, 14, 6])
+    assert check_isolation(trainer_of(padded_to_32, model=model)) == check_isolation(trainer_of(plain, model=model))
+    alone = {"input_ids": torch.tensor([[5, 6, 0, 0]]), "labels": torch.tensor([[IGNORED, 6, IGNORED, IGNORED]])}
+    alone |= {"position_ids": torch.tensor([[0, 1, 0, 0]]), "packed_seq_lengths": torch.tensor([2])}
+    with pytest.raises(MedAnalyzrError, match="the trainer does not pack"):
+        check_trainer(trainer_of(alone), packing=True)
+
+
 def logged(step=30, fp16=False, **logs):
     """One `on_log` of a running training."""
     state = SimpleNamespace(global_step=step, max_steps=99, num_input_tokens_seen=0, log_history=[{}])

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from medanalyzr.environment import device
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.pipeline import run_notebook
 from medanalyzr.profiles import PROFILES, Profile
@@ -15,39 +14,6 @@ from medanalyzr.runs import NOTEBOOKS, read_json, write_json
 
 PLAIN = "plain"
 WARM_UP = 2  # steps left out of the medians: start-up and compilation
-
-
-def matmul_limit() -> float:
-    """The floating-point operations per second of a large matrix product on this device, the median of five, in its training dtype.
-
-    On a GPU 8192 × 8192 in bfloat16 (float16 without it), on a CPU 1024 × 1024 in float32. A product of n × n matrices takes
-    2 n³ operations.
-    """
-    import torch
-
-    machine = device()
-    cuda = machine.kind == "cuda"
-    size = 8192 if cuda else 1024
-    a = torch.randn(size, size, device=machine.kind, dtype=getattr(torch, machine.dtype))
-    found = []
-    for _ in range(7):
-        start = time.perf_counter()
-        for _ in range(10):
-            a @ a
-        if cuda:
-            torch.cuda.synchronize()
-        found.append(10 * 2 * size**3 / (time.perf_counter() - start))
-    return statistics.median(found[2:])
-
-
-def parameters_of(base: str) -> int:
-    """The parameters of a model's matrices, without the embedding that is only looked up, from its configuration."""
-    from transformers import AutoConfig
-
-    c = AutoConfig.from_pretrained(base)
-    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    attention = c.hidden_size * head * (2 * c.num_attention_heads + 2 * c.num_key_value_heads)
-    return c.num_hidden_layers * (attention + 3 * c.hidden_size * c.intermediate_size) + c.vocab_size * c.hidden_size
 
 
 def _steps_of_notebook(record: dict) -> list[dict]:

@@ -44,6 +44,11 @@ class Device:
     count: int
     cores: int
 
+    @property
+    def dtype(self) -> str:
+        """The number format it trains in: float32 on a CPU, on a GPU bfloat16, or float16 without that."""
+        return "float32" if self.kind != "cuda" else "bfloat16" if self.bf16 else "float16"
+
 
 def where() -> str:
     """ "colab", "kaggle" or "local", by the environment variables those hosts set."""

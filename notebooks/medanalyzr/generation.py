@@ -43,17 +43,17 @@ def in_a_loop(ids: Sequence[int]) -> bool:
 
 
 class _Guard(StoppingCriteria):
-    """Ends the answers that turn in a loop, and all of them once `stopped` says so."""
+    """Ends an answer that turns in a loop; all of them once `stopped` says so, or `enough` to what was written."""
 
-    def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False):
-        self._start, self._stopped = prompt_length, stopped
+    def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
+        self._start, self._stopped, self._enough = prompt_length, stopped, enough
 
     def __call__(self, input_ids, scores, **kwargs):
         import torch
 
-        stop = self._stopped()
-        ended = [stop or in_a_loop(ids) for ids in input_ids[:, self._start :][:, -192:].tolist()]
-        return torch.tensor(ended, device=input_ids.device)
+        written = input_ids[:, self._start :]
+        ended = torch.tensor([in_a_loop(ids) for ids in written[:, -192:].tolist()], device=input_ids.device)
+        return ended | (self._stopped() or self._enough(written))
 
 
 def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
@@ -87,6 +87,54 @@ def share_keys_on_cpu(model) -> None:
         model.set_attn_implementation("sdpa_grouped")
 
 
+def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
+    """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
+
+    A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
+    the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
+    """
+    import torch
+
+    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], None
+    start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
+    share = 0.25 if model.device.type == "cpu" else 1
+    while rows:
+        lengths = torch.tensor([limits[row] for row in rows], device=ids.device)
+
+        def enough(written, lengths=lengths):
+            ended = (written == eos).any(1) | (lengths <= written.shape[1])
+            return bool(ended.sum() >= max(1, share * len(lengths)))
+
+        watched = _Confidence()
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                logits_processor=LogitsProcessorList([watched]),
+                stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
+                max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
+                do_sample=False,
+                use_cache=True,
+                return_dict_in_generate=True,
+                pad_token_id=pad,
+            )
+        left = []
+        for place, row in enumerate(rows):
+            logs[row] += [step[place] for step in watched.steps]
+            written = out.sequences[place, start:].tolist()
+            if eos in written or pad in written or len(written) >= limits[row] or in_a_loop(written):
+                yield row, written[: limits[row]], logs[row]
+            else:
+                left.append(place)
+        if left:
+            cache = out.past_key_values
+            cache.batch_select_indices(torch.tensor(left, device=ids.device))
+        new = out.sequences.shape[1] - ids.shape[1]
+        ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
+        rows = [rows[place] for place in left]
+
+
 def generate(
     model,
     tokenizer,
@@ -98,46 +146,30 @@ def generate(
 ) -> list[Answer]:
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
-    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. A batch runs
-    to the highest limit of its prompts. `keep` is called with the place of a prompt and its answer as soon as it is there.
+    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
+    the place of a prompt and its answer as soon as it is there.
     """
-    import torch
-
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
     answers: dict[int, Answer] = {}
     side, tokenizer.padding_side = tokenizer.padding_side, "left"
     whole = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     bar = Progress(title, len(prompts))
     try:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
-            watched = _Confidence()
-            with torch.inference_mode():
-                out = model.generate(
-                    **inputs,
-                    logits_processor=LogitsProcessorList([watched]),
-                    stopping_criteria=StoppingCriteriaList([_Guard(inputs["input_ids"].shape[1])]),
-                    max_new_tokens=max(limits[i] for i in batch),
-                    do_sample=False,
-                    use_cache=True,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-            for place, (i, ids) in enumerate(zip(batch, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True)):
-                end = next(
-                    (k for k, token in enumerate(ids) if token in (tokenizer.eos_token_id, tokenizer.pad_token_id)), len(ids)
-                )
-                ended, ids = tokenizer.eos_token_id in ids[: end + 1], ids[:end]
+            for row, ids, logs in _write(model, inputs, [limits[i] for i in batch], eos, pad):
+                end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
+                ended, ids = eos in ids[: end + 1], ids[:end]
                 text = tokenizer.decode(ids, **whole)
-                confidence = _line_confidence(
-                    [tokenizer.decode([t], **whole) for t in ids], [step[place] for step in watched.steps[: len(ids)]]
-                )
+                confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
                 before = len(text) - len(text.lstrip())
                 confidence = confidence[text[:before].count("\n") :]
-                answers[i] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids))
-                keep(i, answers[i])
-            bar.update(len(answers))
+                answers[batch[row]] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids))
+                keep(batch[row], answers[batch[row]])
+                bar.update(len(answers))
     finally:
         tokenizer.padding_side = side
     return [answers[i] for i in range(len(prompts))]
@@ -181,6 +213,23 @@ def unpack_on_cpu(model) -> None:
                 linear = torch.nn.Linear(child.in_features, child.out_features, bias=False, device="meta")
                 linear.weight = torch.nn.Parameter(weight, requires_grad=False)
                 setattr(parent, name, linear)
+
+
+def merge_on_cpu(model) -> None:
+    """On a CPU, add the adapter to the decoded weights for good, so that answers need no small products beside the large ones; on a
+    GPU, do nothing. The base model is no longer to be had from `model` afterwards.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    if model.device.type != "cpu":
+        return
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, LoraLayer):
+                for name in layer.active_adapters:
+                    layer.get_base_layer().weight += layer.scaling[name] * layer.lora_B[name].weight @ layer.lora_A[name].weight
+    model.base_model.disable_adapter_layers()
 
 
 def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:

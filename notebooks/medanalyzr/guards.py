@@ -89,11 +89,17 @@ def check_adapter(model, r: int) -> dict[str, str]:
 
 
 def _first_batch(trainer) -> Mapping:
-    """The first training batch, without touching the random state that the training starts from."""
+    """The first training batch, without touching the random state that the training starts from; packed rows without their end of
+    padding.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        return next(iter(trainer.get_train_dataloader()))
+        batch = dict(next(iter(trainer.get_train_dataloader())))
+    if "packed_seq_lengths" in batch:
+        whole = int(batch["packed_seq_lengths"].sum())
+        batch |= {name: batch[name][:, :whole] for name in ("input_ids", "labels", "position_ids") if name in batch}
+    return batch
 
 
 def _is_packed(batch: Mapping) -> bool:

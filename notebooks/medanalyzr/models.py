@@ -154,8 +154,8 @@ def check_fits(adapter: Path, base: str) -> None:
         )
 
 
-def adapter_of(folder: Path) -> tuple[str, str]:
-    """The adapter folder of a run and the prompt template it was trained with.
+def adapter_of(folder: Path) -> tuple[str, str, bool]:
+    """The adapter folder of a run, the prompt template it was trained with, and whether its base model was in 4 bits.
 
     Raises:
         MedAnalyzrError: the run has no adapter (names the notebook that makes it), or its base model cannot be had.
@@ -168,7 +168,7 @@ def adapter_of(folder: Path) -> tuple[str, str]:
     check_fits(adapter, base)
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
-    return os.path.relpath(adapter), record["template"]
+    return os.path.relpath(adapter), record["template"], record.get("load_in_4bit", "on") == "on"
 
 
 def mistral_tokenizer():

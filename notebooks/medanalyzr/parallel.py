@@ -7,6 +7,7 @@ as many examples as on one GPU.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from medanalyzr.errors import MedAnalyzrError
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 
 
 def processes() -> int:
@@ -72,8 +75,8 @@ def launch(count: int, arguments: list[str]) -> None:
         if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
             return
         written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("stderr.log"))]
-    last = [lines[-1] for lines in written if lines]
-    said = next((line for line in last if "MedAnalyzrError" in line), last[0] if last else "no process said why")
+    errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
+    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
     raise MedAnalyzrError(said.removeprefix("MedAnalyzrError: "))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
@@ -76,6 +77,7 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
         "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",
         "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,  # several processes: every adapter weight is used in every step
         **(best if keep_best and validate else {}),
     }
 
@@ -92,15 +94,26 @@ def adapters_in_float32(model) -> None:
             parameter.data = parameter.data.float()
 
 
+def attention(padding_free: bool) -> str:
+    """The attention kernel that Unsloth takes on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
+    if not torch.cuda.is_available():
+        return "sdpa"
+    from unsloth.utils.attention_dispatch import select_attention_backend
+
+    return select_attention_backend(use_varlen=padding_free)
+
+
 def effective_settings(trainer) -> dict:
     """What the trainer will really do, read from the trainer and the model it holds."""
     args, model = trainer.args, trainer.model
+    padding_free = bool(getattr(trainer.data_collator, "padding_free", False))
     return {
         "planned steps": trainer_steps(trainer),
         "optimizer": str(getattr(args.optim, "value", args.optim)),
         "examples per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "packing": bool(getattr(args, "packing", False)),
-        "padding-free": bool(getattr(trainer.data_collator, "padding_free", False)),
+        "padding-free": padding_free,
+        "attention": attention(padding_free),
         "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
@@ -113,7 +126,6 @@ def effective_settings(trainer) -> dict:
 def peak_memory_gib() -> float:
     """Peak memory so far in GiB: of the GPU where there is one, else of this process."""
     import psutil
-    import torch
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_reserved() / 2**30
@@ -144,6 +156,8 @@ class ShowProgress(TrainerCallback):
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         self.checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules()) if model else None
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.step_seconds = time.monotonic() - self.step_began
         self.bar.update(state.global_step, self.note)
 
@@ -190,7 +204,6 @@ def train(trainer, checkpoint: str | None):
     Raises:
         MedAnalyzrError: the GPU is out of memory, or the disk is full.
     """
-    import torch
     from safetensors import SafetensorError
 
     start = time.monotonic()

@@ -1,0 +1,73 @@
+"""What is said before a training is near what was measured on the machines on record."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from conftest import NOTEBOOKS
+from medanalyzr import MedAnalyzrError
+from medanalyzr.environment import Device
+from medanalyzr.estimates import (
+    SHAPES,
+    TYPICAL,
+    check_memory,
+    expectation,
+    expected_memory_gib,
+    expected_seconds,
+    matmul_limit,
+    shape_of,
+)
+from medanalyzr.models import resolve_base_model
+from medanalyzr.profiles import BUNDLED, MEDANALYZR, MISTRAL, PROFILES, SMOLLM2
+
+H100 = Device("cuda", "NVIDIA H100 80GB HBM3", 79.2, True, 1, 16)
+T4 = Device("cuda", "Tesla T4", 14.6, False, 1, 2)
+CPU = Device("cpu", "CPU", 23.5, False, 0, 2)
+SEVEN_B = SHAPES[MISTRAL]
+RECORD = json.loads((NOTEBOOKS.parent / "artifacts" / "benchmarks" / "profiles.json").read_text(encoding="utf-8"))["profiles"]
+
+
+def test_the_shapes_are_those_of_the_models():
+    assert shape_of(resolve_base_model(SMOLLM2)) == SHAPES[SMOLLM2]
+    assert SHAPES[SMOLLM2].matrices == pytest.approx(134.5e6, rel=0.001)
+    assert SEVEN_B.matrices + SEVEN_B.vocabulary * SEVEN_B.hidden == pytest.approx(7.248e9, rel=0.001)
+
+
+@pytest.mark.parametrize("row", RECORD, ids=[row["profile"] for row in RECORD])
+def test_times_and_memory_on_record(row):
+    """12 steps of each profile on an H100, whose large matrix product runs at 790 TFLOP/s."""
+    settings = replace(PROFILES[row["profile"]], max_steps=12, load_in_4bit="on")
+    batches = settings.batch_size * settings.gradient_accumulation_steps
+    examples, tokens = (batches * 12, row["tokens_per_step"] * 12) if settings.packing == "off" else (400, 100_000)
+    seconds = expected_seconds(settings, SEVEN_B, H100, examples, tokens, 790e12, 2048)
+    assert seconds == pytest.approx(12 * row["seconds_per_step"], rel=0.35)
+    longest = settings.batch_size * (2048 if settings.packing == "on" else 500)
+    assert expected_memory_gib(settings, SEVEN_B, H100, longest, 16) == pytest.approx(row["peak_memory_gib"], rel=0.25)
+
+
+def test_the_published_time_on_a_small_gpu():
+    seconds = expected_seconds(PROFILES["recipe"], SEVEN_B, T4, *TYPICAL[MEDANALYZR], 28e12, 2048)
+    assert seconds / 60 == pytest.approx(34, rel=0.25)
+
+
+def test_the_arithmetic_of_a_cpu_training():
+    rows, tokens = TYPICAL[BUNDLED]
+    expected = expectation(PROFILES["cpu"], SHAPES[SMOLLM2], CPU, [tokens // rows] * rows, 2048, 16, 1.5e11)
+    assert expected["minutes"] * 60 == pytest.approx(260 * (tokens // rows) * 4 * 134.48e6 / (0.52 * 1.5e11), rel=0.001)
+    twice = replace(PROFILES["cpu"], max_steps=520)
+    assert expectation(twice, SHAPES[SMOLLM2], CPU, [264] * rows, 2048, 16, 1.5e11)["minutes"] == pytest.approx(
+        2 * expected["minutes"], rel=0.01
+    )
+    assert 1.5 < expected["memory_gib"] < 3
+
+
+def test_what_cannot_fit_is_refused_before_it_is_loaded():
+    assert check_memory(PROFILES["t4"], SEVEN_B, T4, 2048, 16).startswith("at least 5")
+    with pytest.raises(MedAnalyzrError, match=r"needs about 15 GiB and Tesla T4 has 15: lower batch_size .* load_in_4bit='on'"):
+        check_memory(replace(PROFILES["t4"], load_in_4bit="off"), SEVEN_B, T4, 2048, 16)
+    with pytest.raises(MedAnalyzrError, match="needs about 45 GiB"):
+        check_memory(PROFILES["80gb"], SEVEN_B, replace(H100, memory_gib=40.0), 2048, 16)
+
+
+def test_the_limit_is_a_speed():
+    assert 1e9 < matmul_limit() < 1e15

@@ -1,0 +1,57 @@
+"""Batches of answers: rows that end early leave the batch, and no answer changes by it."""
+
+import pytest
+from medanalyzr.bundled import load_bundled
+from medanalyzr.generation import generate, merge_on_cpu
+from medanalyzr.models import mistral_tokenizer
+from medanalyzr.prompts import format_prompt, tokens
+
+ROWS = load_bundled()[::300]
+LIMITS = [3, 30, 4, 20, 5, 40, 6, 12]
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_mistral):
+    """The tiny model with an adapter that changes its answers."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_mistral, dtype=torch.float32)
+    model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    return model.eval()
+
+
+def test_a_batch_gives_each_prompt_the_answer_it_gets_alone(tuned):
+    tokenizer, prompts, kept = mistral_tokenizer(), [format_prompt(row) for row in ROWS], []
+    together = generate(tuned, tokenizer, prompts, LIMITS, 8, keep=lambda place, answer: kept.append(place))
+    alone = [generate(tuned, tokenizer, [prompt], limit)[0] for prompt, limit in zip(prompts, LIMITS, strict=True)]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert all(answer.tokens == limit or answer.ended or answer.repeats for answer, limit in zip(together, LIMITS, strict=True))
+    assert sorted(kept) == list(range(8)) and kept.index(0) < kept.index(5)
+    for one, other in zip(together, alone, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
+    assert tokenizer.padding_side == mistral_tokenizer().padding_side
+
+
+def test_the_end_token_ends_a_row(tuned):
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
+    inputs = tokens(prompts[0], tokenizer, return_tensors="pt")
+    written = tuned.generate(**inputs, max_new_tokens=5, do_sample=False)[0, inputs["input_ids"].shape[1] :].tolist()
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(written[-1])  # what it would write next is the end
+    tuned.generation_config.eos_token_id = written[-1]
+    try:
+        answers = generate(tuned, tokenizer, prompts, 12, 4)
+    finally:
+        tuned.generation_config.eos_token_id = mistral_tokenizer().eos_token_id
+    assert answers[0].ended and answers[0].tokens == written.index(written[-1]) < 12
+
+
+def test_the_merged_adapter_answers_alike(tuned):
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
+    before = generate(tuned, tokenizer, prompts, 12, 4)
+    with tuned.disable_adapter():
+        base = generate(tuned, tokenizer, prompts, 12, 4)
+    merge_on_cpu(tuned)
+    after = generate(tuned, tokenizer, prompts, 12, 4)
+    assert [answer.text for answer in after] == [answer.text for answer in before] != [answer.text for answer in base]
