@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import NOTEBOOKS, papermill
 from medanalyzr import MedAnalyzrError
-from medanalyzr.parallel import shared
+from medanalyzr.parallel import _reason, shared
 from medanalyzr.profiles import PROFILES, override, planned_steps
 
 pytestmark = pytest.mark.xdist_group("parallel")
@@ -22,6 +22,14 @@ def test_the_batch_is_shared(monkeypatch):
         shared(2, 1)
 
 
+def test_the_reason_of_a_failure_is_found_among_warnings():
+    first = ["Traceback (most recent call last):", "NameError: name 'curve' is not defined", "", "[rank0]:[W1125] Warning: unused parameters"]
+    ours = ["RuntimeError: peer closed", "MedAnalyzrError: batch_size=3 cannot be shared: set 4"]
+    assert _reason([first]) == "NameError: name 'curve' is not defined"
+    assert _reason([first, ours]) == "batch_size=3 cannot be shared: set 4"
+    assert _reason([["only warnings"], []]) == "no process said why"
+
+
 def launched(out, *parameters):
     command = [sys.executable, "-m", "medanalyzr.parallel", "2", "03_train.ipynb", str(out), *map(str, parameters)]
     return subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True, timeout=600)
@@ -32,6 +40,7 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
         "base_model": tiny_mistral,
         "max_steps": 6,
         "gradient_accumulation_steps": 2,
+        "load_in_4bit": "off",
         "evaluations": 2,
         "validation_examples": 2,
     }
@@ -44,6 +53,7 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
     assert (
         both["effective"]["processes"] == 2 and both["effective"]["examples per step"] == one["effective"]["examples per step"] == 2
     )
+    assert one["effective"]["4-bit"] is both["effective"]["4-bit"] is False
     assert both["steps"] == one["steps"] == 6 and both["tokens"] == one["tokens"]
     assert [row["loss"] for row in both["history"]] == pytest.approx([row["loss"] for row in one["history"]], rel=1e-3)
     assert both["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-3)

@@ -63,6 +63,13 @@ def shared(batch_size: int, accumulation: int) -> tuple[int, int]:
     )
 
 
+def _reason(written: list[list[str]]) -> str:
+    """Of the lines that each process wrote, the last error: a sentence of ours if there is one; warnings may follow it."""
+    errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
+    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
+    return said.removeprefix("MedAnalyzrError: ")
+
+
 def launch(count: int, arguments: list[str]) -> None:
     """Run papermill with `arguments` in `count` processes that train together; the first shows its progress.
 
@@ -75,9 +82,7 @@ def launch(count: int, arguments: list[str]) -> None:
         if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
             return
         written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("stderr.log"))]
-    errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
-    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
-    raise MedAnalyzrError(said.removeprefix("MedAnalyzrError: "))
+    raise MedAnalyzrError(_reason(written))
 
 
 def _work(arguments: list[str]) -> None:
