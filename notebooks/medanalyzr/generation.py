@@ -95,7 +95,7 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
     """
     import torch
 
-    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], None
+    ids, mask, going_on = inputs["input_ids"], inputs["attention_mask"], {}
     start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
     share = 0.25 if model.device.type == "cpu" else 1
     while rows:
@@ -110,7 +110,7 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
             out = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=cache,
+                **going_on,
                 logits_processor=LogitsProcessorList([watched]),
                 stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
                 max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
@@ -128,8 +128,8 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
             else:
                 left.append(place)
         if left:
-            cache = out.past_key_values
-            cache.batch_select_indices(torch.tensor(left, device=ids.device))
+            out.past_key_values.batch_select_indices(torch.tensor(left, device=ids.device))
+            going_on = {"past_key_values": out.past_key_values}
         new = out.sequences.shape[1] - ids.shape[1]
         ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
         rows = [rows[place] for place in left]
