@@ -1,7 +1,4 @@
-"""Every test writes into a temporary artifacts folder: a user's runs are never touched.
-
-Two workers share that folder (pytest-xdist), each with one thread: torch's threads would wait for each other.
-"""
+"""Every test writes into a temporary artifacts folder: a user's runs are never touched."""
 
 import os
 import subprocess
@@ -9,10 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
@@ -25,27 +18,12 @@ def papermill(notebook, out, *, cwd=NOTEBOOKS, options=(), environment=(), **par
     return subprocess.run(command, cwd=cwd, env=os.environ | dict(environment), capture_output=True, text=True, timeout=900)
 
 
-LONG = ("smoke", "resume", "mistral", "nbval", "parallel")  # groups of tests that share a run; they begin first
-
-
-def pytest_collection_modifyitems(items):
-    """The long groups before the rest, so that no worker is left with one of them at the end."""
-    groups = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("xdist_group"))}
-    items.sort(key=lambda item: LONG.index(groups[item]) if item in groups else len(LONG))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def artifacts(tmp_path_factory):
     """The artifacts folder of the whole test session: the base model is converted once."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
-    folder.mkdir(exist_ok=True)
+    folder = tmp_path_factory.mktemp("artifacts")
     os.environ["MEDANALYZR_ARTIFACTS"] = str(folder)
     os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
-    from medanalyzr.models import smollm2_folder
-
-    with FileLock(folder / "conversion.lock"):
-        smollm2_folder()
     return folder
 
 

@@ -13,8 +13,6 @@ import nbformat
 import pytest
 from test_crbio import document, interval, quantity, result
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 ROOT = Path(__file__).parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = (

@@ -6,8 +6,6 @@ import random
 import pytest
 from conftest import papermill
 
-pytestmark = pytest.mark.xdist_group("mistral")
-
 
 def free_text(count):
     """Rows as MedAnalyzr has them: French reports and English questions with an empty input, free answers, no patient."""

@@ -13,14 +13,12 @@ from conftest import papermill
 ROOT = Path(__file__).parents[1]
 CHAIN = ("01_setup", "02_data", "03_train", "04_inference", "05_evaluation")
 NOTEBOOKS = ROOT / "notebooks"
-smoke = pytest.mark.xdist_group("smoke")
 
 
 def last_line(process):
     return process.stderr.strip().splitlines()[-1]
 
 
-@smoke
 def test_the_run_folder_holds_what_the_design_says(smoke_run):
     expected = {
         "environment.json", "data_report.json", "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "training.json",
@@ -32,7 +30,6 @@ def test_the_run_folder_holds_what_the_design_says(smoke_run):
     assert expected <= {path.relative_to(smoke_run).as_posix() for path in smoke_run.rglob("*") if path.is_file()}
 
 
-@smoke
 def test_training_json_keeps_its_contract(smoke_run):
     record = json.loads((smoke_run / "training.json").read_text(encoding="utf-8"))
     assert record["profile"] == "cpu" and record["dataset"] == "bundled" and record["base_model"] == "SmolLM2-135M-Instruct"
@@ -46,7 +43,6 @@ def test_training_json_keeps_its_contract(smoke_run):
     assert record["subset"] == "measured"
 
 
-@smoke
 def test_parameters_reach_the_notebooks(smoke_run):
     manifest = json.loads((smoke_run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"]["max_steps"] == 3 and manifest["training"]["steps"] == 3
@@ -54,7 +50,6 @@ def test_parameters_reach_the_notebooks(smoke_run):
     assert manifest["evaluation"]["reports"] == 3
 
 
-@smoke
 def test_a_file_of_reports_is_answered(smoke_run):
     lines = [json.loads(line) for line in (smoke_run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["report"].splitlines()[-1] for line in lines] == [
@@ -64,7 +59,6 @@ def test_a_file_of_reports_is_answered(smoke_run):
     assert all(line["answer"] and 0 < line["tokens"] <= 24 for line in lines)
 
 
-@smoke
 def test_an_interrupted_training_goes_on(smoke_run, tmp_path):
     """More steps than the stored run has: other settings are refused; the same run continues from its checkpoint."""
     out = tmp_path / "03.ipynb"
@@ -133,7 +127,6 @@ def shortened(folder: Path) -> Path:
 CHECKED = CHAIN[:3]  # the notebooks with outputs that are the same on every machine
 
 
-@pytest.mark.xdist_group("nbval")
 def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
     notebooks = shortened(tmp_path)
     command = [

@@ -10,8 +10,6 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.parallel import _reason, shared
 from medanalyzr.profiles import PROFILES, override, planned_steps
 
-pytestmark = pytest.mark.xdist_group("parallel")
-
 
 def test_the_batch_is_shared(monkeypatch):
     assert shared(2, 4) == (2, 4)

@@ -17,8 +17,6 @@ import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.checkpoints import SEAL, find_checkpoint, seal
 
-pytestmark = pytest.mark.xdist_group("resume")
-
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 KILLS = int(os.environ.get("MEDANALYZR_KILLS", 2))
 STEPS = max(60, 15 * KILLS)
