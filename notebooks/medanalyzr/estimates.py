@@ -114,13 +114,13 @@ def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens
 
     Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four), adapter of rank `r` in float32 with
     gradient and optimizer (14 bytes a parameter), and the activations kept for the backward pass: 2 × intermediate + 8 × hidden
-    values a token and layer, or one layer's and the kept hidden states with gradient checkpointing.
+    values a token and layer, or those of one layer with gradient checkpointing.
     """
     width = 2 if machine.kind == "cuda" else 4
     packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width
     weights = shape.projections * packed + shape.vocabulary * shape.hidden * width * 2
-    projected = shape.hidden * 4 + shape.head_size * (2 * shape.heads + 2 * shape.key_value_heads) + 3 * (shape.hidden + shape.intermediate)
-    adapter = 14 * r * shape.layers * projected
+    attention = 4 * shape.hidden + shape.head_size * (2 * shape.heads + 2 * shape.key_value_heads)  # inputs and outputs
+    adapter = 14 * r * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
     kept = 2 * shape.intermediate + 8 * shape.hidden
     layers = shape.layers if settings.checkpointing == "off" else 1
     return (weights + adapter + tokens * layers * kept * width) / GIB + RUNTIME_GIB
