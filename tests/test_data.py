@@ -56,7 +56,7 @@ def test_the_bundled_rows_are_complete_and_say_whence_they_come():
     assert measured == {"pbcseq", "pbc", "liver", "mgus2", "flchain", "ais", "Diabetes", "Pima.tr"}
     assert sum(row["origin"] == "measured" for row in rows) > len(rows) / 2
     categories = Counter(row["category"] for row in rows)
-    assert min(categories.values()) >= 50 and len(categories) == 14
+    assert min(categories.values()) >= 50 and len(categories) == 15
 
 
 def test_every_difficult_kind_is_there_and_is_what_it_says():
@@ -85,6 +85,14 @@ def test_no_constant_answer_is_a_strategy():
     assert len(by_analyte) >= 40
     single = [name for name, flags in by_analyte.items() if max(flags.values()) == flags.total()]
     assert not single
+
+
+def test_critical_values_are_learnt_without_an_interval_and_beyond_what_a_method_measures_too():
+    train = split_rows(load_bundled(), 0.05, 0.1, seed=3407)["train"]
+    lines = [line for row in train if row["input"] for line in row["output"].splitlines() if line.endswith(", critique")]
+    assert len(lines) >= 500 and all(re.search(r"critique [\d,]+ [≤≥] [\d,]+", line) for line in lines)
+    assert sum("indéterminé" in line for line in lines) >= 50
+    assert sum(re.search(r" : [<>]", line) is not None for line in lines) >= 15
 
 
 def test_the_bundled_file_is_what_the_script_makes():

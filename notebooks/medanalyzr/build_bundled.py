@@ -19,13 +19,15 @@ from medanalyzr.bundled import FRENCH_HABITS, SIMULATED
 from medanalyzr.references import TABLES, analytes, convert, critical_limits, depends_on_sex, reference_interval
 from medanalyzr.reports import format_number
 from medanalyzr.rules import ckd_epi_2009
-from medanalyzr.simulate import simulated
+from medanalyzr.simulate import ACUTE, simulated
 
 FILE = TABLES / "bundled_values.csv"
 COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "values")
 # Share of the reports that become each difficult kind, where it can be made of them.
 SHARES = {"sans sexe": 0.06, "sans intervalle": 0.035, "sans unité": 0.03, "autre unité": 0.06, "unités mêlées": 0.035,
           "borne": 0.05, "censuré": 0.14}  # fmt: skip
+# Of reports with critical values more: without an interval, or beyond what a method measures, the value alone must tell.
+ACUTE_SHARES = SHARES | {"sans intervalle": 0.45, "censuré": 0.3}
 # Detection limits of common methods, and analytes whose value depends on no other one of their report.
 CENSORED = {"tsh": ("<0.01", ">100.00"), "crp": ("<1", ">300"), "pct": ("<0.05", ">50.00"), "ferritine": ("<5", ">2000"),
             "ddimeres": ("<200", ">4000"), "glucose": ("<1.1", ">33.0"), "vs": ("<2", ">120")}  # fmt: skip
@@ -203,7 +205,7 @@ def _possible(kind: str, source: Source) -> bool:
 def with_kind(source: Source) -> Source:
     """`source` as one of the difficult kinds, or as it is (most are): decided by a hash of its identifier."""
     rng = Random(f"kind {source.report}")
-    for kind, share in SHARES.items():
+    for kind, share in (ACUTE_SHARES if source.category == ACUTE else SHARES).items():
         if rng.random() < share and _possible(kind, source):
             values = source.values
             if kind == "borne":

@@ -386,42 +386,43 @@ def comparison(m: Measurement, sex: str | None = None) -> str:
     """The value among its bounds, in rising order up to its flag: `32 < 35`, `3,5 ≤ 4,2 ≤ 5,0`, `3,5 ≤ 5,0 < 6,8`.
 
     Written before the flag, it lets a model compare digit by digit instead of all at once. A value in another unit than
-    its interval appears converted, with the unit. Where no flag can be given: what is missing.
+    its interval appears converted, with the unit; of `<0,01` the number, which decides: `0,01 ≤ 0,40`. Where no flag can be
+    given: what is missing.
     """
     if flag(m) == UNDETERMINED:
         return _LACKING[missing(m, sex)][0]
     converted = in_interval_unit(m)
     unit = f" {m.interval_unit}" if m.interval_unit else ""
     decimals = max(_decimals(converted.text), decimals_needed(m.low, m.high))
-    if m.sign:
-        return format_interval(m.low, m.high, decimals) + unit
     low, high = (None if bound is None else format_number(bound, decimals) for bound in (m.low, m.high))
+    text, less = converted.text.removeprefix(m.sign), "≤" if m.sign else "<"
     if flag(m) == "bas":
-        return f"{converted.text} < {low}{unit}"
+        return f"{text} {less} {low}{unit}"
     if flag(m) == "élevé":
-        return (f"{low} ≤ " if low else "") + f"{high} < {converted.text}{unit}"
-    return " ≤ ".join(part for part in (low, converted.text, high) if part is not None) + unit
+        return (f"{low} ≤ " if low else "") + f"{high} {less} {text}{unit}"
+    return " ≤ ".join(part for part in (low, text, high) if part is not None) + unit
 
 
 def critical_comparison(m: Measurement) -> str:
     """How a value stands to the critical limit that it reaches or, when low or high, might reach: `critique 6,2 ≤ 6,8`,
     `critique 6,2 > 5,4`; without a flag, to both: `critique 2,8 < 5,4 < 6,2`.
 
-    No report prints that limit: written out at each value, a model meets it often enough to know it. Empty for a normal or
-    censored value, and where there is no limit.
+    No report prints that limit: written out at each value, a model meets it often enough to know it. Empty for a normal
+    value, for a censored one that does not reach it, and where there is no limit.
     """
     limits = critical_limits(m.analyte) if m.analyte else None
-    converted = _in_french_unit(m) if limits and not m.sign else None
-    if converted is None:
+    converted = _in_french_unit(m) if limits else None
+    reached, state = _critical_limit(m), flag(m)
+    if converted is None or (m.sign and reached is None):
         return ""
     low, high = (None if b is None else format_number(b, analytes()[m.analyte].decimals) for b in (limits.low, limits.high))
-    reached, state = _critical_limit(m), flag(m)
+    text = converted.text.removeprefix(m.sign)
     if reached is not None:
-        compared = f"{low} ≥ {converted.text}" if reached == limits.low else f"{high} ≤ {converted.text}"
+        compared = f"{low} ≥ {text}" if reached == limits.low else f"{high} ≤ {text}"
     elif state == UNDETERMINED:
-        compared = (f"{low} < " if low else "") + converted.text + (f" < {high}" if high else "")
+        compared = (f"{low} < " if low else "") + text + (f" < {high}" if high else "")
     else:
-        sides = {"bas": low and f"{low} < {converted.text}", "élevé": high and f"{high} > {converted.text}"}
+        sides = {"bas": low and f"{low} < {text}", "élevé": high and f"{high} > {text}"}
         compared = sides.get(state)
     return f"{CRITICAL} {compared}" + ("" if converted is m else f" {converted.unit}") if compared else ""
 

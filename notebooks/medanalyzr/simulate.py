@@ -13,6 +13,7 @@ from medanalyzr.references import analytes, critical_limits, reference_interval
 from medanalyzr.rules import ckd_epi_2009
 
 Values = dict[str, float]
+ACUTE = "urgence"
 _STATES, _WEIGHTS = ("normal", "bas", "élevé", "critique bas", "critique élevé"), (38, 18, 18, 13, 13)
 
 
@@ -134,6 +135,20 @@ def _glucose(rng: Random, sex: str, age: int) -> Values:
     }
 
 
+_ACUTE = ("potassium", "sodium", "calcium", "leucocytes", "plaquettes", "hb", "lactate", "fibrinogene", "albumine",
+          "bilirubine_totale", "creatinine", "uree", "pao2")  # fmt: skip
+
+
+def _acute(rng: Random, sex: str, age: int) -> Values:
+    """Four analytes drawn each by itself, all with a critical limit, half of them beyond it; glucose or CRP is one of them."""
+    values = {}
+    for name in (*rng.sample(_ACUTE, 3), rng.choice(("glucose", "crp"))):
+        limits = critical_limits(name)
+        sides = [side for side, limit in (("bas", limits.low), ("élevé", limits.high)) if limit is not None]
+        values[name] = draw(rng, name, sex, f"critique {rng.choice(sides)}" if rng.random() < 0.5 else None)
+    return values
+
+
 PANELS: dict[str, tuple[str, int, Callable[[Random, str, int], Values]]] = {
     "electrolytes": ("ionogramme", 120, _electrolytes),
     "calcium": ("ionogramme", 60, _calcium),
@@ -146,6 +161,7 @@ PANELS: dict[str, tuple[str, int, Callable[[Random, str, int], Values]]] = {
     "liver": ("hépatique", 50, _liver),
     "kidney": ("rénal", 50, _kidney),
     "glucose": ("glycémie", 50, _glucose),
+    "acute": (ACUTE, 110, _acute),
 }
 
 
