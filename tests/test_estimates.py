@@ -24,7 +24,9 @@ H100 = Device("cuda", "NVIDIA H100 80GB HBM3", 79.2, True, 1, 16)
 T4 = Device("cuda", "Tesla T4", 14.6, False, 1, 2)
 CPU = Device("cpu", "CPU", 23.5, False, 0, 2)
 SEVEN_B = SHAPES[MISTRAL]
-RECORD = json.loads((NOTEBOOKS.parent / "artifacts" / "benchmarks" / "profiles.json").read_text(encoding="utf-8"))["profiles"]
+BENCHMARKS = NOTEBOOKS.parent / "artifacts" / "benchmarks"
+RECORD = json.loads((BENCHMARKS / "profiles.json").read_text(encoding="utf-8"))["profiles"]
+H100_RECORD = json.loads((BENCHMARKS / "h100.json").read_text(encoding="utf-8"))
 
 
 def test_the_shapes_are_those_of_the_models():
@@ -43,6 +45,16 @@ def test_times_and_memory_on_record(row):
     assert seconds == pytest.approx(12 * row["seconds_per_step"], rel=0.35)
     longest = settings.batch_size * (2048 if settings.packing == "on" else 500)
     assert expected_memory_gib(settings, SEVEN_B, H100, longest, 16) == pytest.approx(row["peak_memory_gib"], rel=0.25)
+
+
+def test_a_base_model_in_16_bits_and_the_longest_rows_on_record():
+    run = next(run for run in H100_RECORD["runs"] if run["configuration"] == "80gb")
+    seconds = expected_seconds(PROFILES["80gb"], SEVEN_B, H100, 2182, 684_426, H100_RECORD["limit_tflops"] * 1e12, 2048)
+    assert seconds == pytest.approx(run["epoch_s"], rel=0.25)
+    assert expected_memory_gib(PROFILES["80gb"], SEVEN_B, H100, 4 * 2048, 16) == pytest.approx(run["peak_gib"], rel=0.1)
+    assert expected_memory_gib(PROFILES["t4"], SEVEN_B, T4, 2 * 2027, 16) == pytest.approx(
+        H100_RECORD["t4_worst_case"]["peak_gib"], rel=0.1
+    )
 
 
 def test_the_published_time_on_a_small_gpu():
