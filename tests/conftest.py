@@ -1,4 +1,7 @@
-"""Every test writes into a temporary artifacts folder: a user's runs are never touched."""
+"""Every test writes into a temporary artifacts folder: a user's runs are never touched.
+
+Two workers (pytest-xdist) share that folder, a file of tests each, with one thread each: torch's threads would wait for each other.
+"""
 
 import os
 import subprocess
@@ -6,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS))
@@ -18,12 +25,32 @@ def papermill(notebook, out, *, cwd=NOTEBOOKS, options=(), environment=(), **par
     return subprocess.run(command, cwd=cwd, env=os.environ | dict(environment), capture_output=True, text=True, timeout=900)
 
 
+def last_line(process):
+    return process.stderr.strip().splitlines()[-1]
+
+
+LONG = ("notebooks", "resume", "stored_outputs", "mistral", "mistakes", "browser", "parallel")  # minutes each: they begin first
+
+
+def pytest_collection_modifyitems(items):
+    """The long files before the rest, so that no worker is left with one of them at the end."""
+    names = [item.path.stem.removeprefix("test_") for item in items]
+    order = [LONG.index(name) if name in LONG else len(LONG) for name in names]
+    items[:] = [items[i] for i in sorted(range(len(items)), key=order.__getitem__)]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def artifacts(tmp_path_factory):
     """The artifacts folder of the whole test session: the base model is converted once."""
-    folder = tmp_path_factory.mktemp("artifacts")
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "artifacts"
+    folder.mkdir(exist_ok=True)
     os.environ["MEDANALYZR_ARTIFACTS"] = str(folder)
     os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
+    from medanalyzr.models import smollm2_folder
+
+    with FileLock(folder / "conversion.lock"):
+        smollm2_folder()
     return folder
 
 

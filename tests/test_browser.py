@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import papermill
 from test_crbio import document, interval, quantity, result
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +32,10 @@ REPORT = (
 
 
 @pytest.fixture
-def lab(smoke_run, tmp_path):
-    """JupyterLab on a copy of notebooks/, whose 04_inference asks a copy of the smoke run; yields its address."""
-    shutil.copytree(smoke_run, smoke_run.with_name("browser"), dirs_exist_ok=True)
+def lab(tmp_path):
+    """JupyterLab on a copy of notebooks/, whose 04_inference asks an adapter of three steps; yields its address."""
+    trained = papermill("03_train.ipynb", tmp_path / "03.ipynb", run="browser", max_steps=3, validation_examples=0)
+    assert trained.returncode == 0, trained.stderr[-2000:]
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copy(ROOT / "requirements.txt", folder)

@@ -1,0 +1,44 @@
+"""A user's mistake costs one sentence, in every notebook."""
+
+import nbformat
+import pytest
+from conftest import last_line, papermill
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "sentence"),
+    [
+        ("00_pipeline", {"max_step": 3}, "00_pipeline has no parameter max_step"),
+        ("00_pipeline", {"dataset": "missing.json"}, "02_data stopped in cell"),
+        ("01_setup", {"profile": "huge"}, "profile='huge' does not exist"),
+        ("01_setup", {"profile": "80gb"}, "profile='80gb' needs a CUDA GPU"),
+        ("02_data", {"dataset": "missing.json"}, "dataset='missing.json' is no file"),
+        ("02_data", {"dataset": "Nassira/MedAnalyzr"}, "cannot be reached"),
+        ("02_data", {"privacy": "maybe"}, "privacy='maybe' must be 'auto', 'off', 'warn' or 'stop'"),
+        ("03_train", {"subset": "some"}, "subset='some' must be"),
+        ("03_train", {"max_steps": "abc"}, "max_steps='abc' must be of type int"),
+        ("03_train", {"base_model": "/nowhere"}, "neither a folder"),
+        ("04_inference", {}, "is missing: run 03_train"),
+        ("05_evaluation", {}, "is missing: run 03_train"),
+        ("05_evaluation", {"gate": "maybe"}, "gate='maybe' must be 'warn' or 'stop'"),
+        ("06_export", {}, "is missing: run 03_train"),
+        ("07_benchmark", {"configurations": "fast"}, "configurations names 'fast'"),
+    ],
+)
+def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    process = papermill(f"{notebook}.ipynb", tmp_path / "out.ipynb", run="empty", environment=nowhere, **parameters)
+    assert process.returncode != 0
+    assert last_line(process).startswith("MedAnalyzrError: ") and sentence in last_line(process)
+    shown = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", []) if o.output_type == "error"]
+    assert len(shown) == 1 and len(shown[0].traceback) == 1
+
+
+def test_help_shows_every_parameter_with_type_and_help():
+    shown = papermill("03_train.ipynb", "", options=["--help-notebook"])
+    from medanalyzr.parameters import declared_parameters
+
+    for name, default in declared_parameters("03_train").items():
+        line = next(line for line in shown.stdout.splitlines() if line.strip().startswith(f"{name}:"))
+        assert type(default).__name__ in line, line
+    assert "rank of the adapter" in shown.stdout
