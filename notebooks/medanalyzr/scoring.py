@@ -171,6 +171,7 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
 def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
     """Right flags of all analytes, with the 95 % interval over reports, macro-F1 and confusion.
 
+    Where all flags are right, or none, resampling has nothing to vary: the interval is then Wilson's, a report counting once.
     `count`, `of`, `share`, `low`, `high`; `by_flag` (share right of each expected flag), `macro_f1` over bas, normal and
     élevé, `confusion` (expected flag -> given flag or "absent" -> count). Shares are None without flagged analytes.
     """
@@ -184,7 +185,10 @@ def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
         from sklearn.metrics import f1_score
 
         kept = [one for one in scored if one.lines]
-        if len(kept) > 1:
+        if right in (0, total):
+            bounds = wilson(len(kept) if right else 0, len(kept))
+            result["low"], result["high"] = bounds["low"], bounds["high"]
+        elif len(kept) > 1:
             parts = [one.right for one in kept], [len(one.lines) for one in kept]
             result["low"], result["high"] = _resampled(parts, lambda r, n: r / n, seed)
         pairs = [line.expected for line in lines], [line.given for line in lines]
