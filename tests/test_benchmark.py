@@ -2,7 +2,7 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.benchmark import configurations, measured
+from medanalyzr.benchmark import configurations, measured, middle
 
 
 def test_a_line_of_the_table_follows_from_its_steps():
@@ -12,6 +12,11 @@ def test_a_line_of_the_table_follows_from_its_steps():
     assert row["share_of_limit"] == pytest.approx(0.075) and row["start_up_s"] == 30 and row["tokens_per_step"] == 200
     with pytest.raises(MedAnalyzrError, match="at least 3"):
         measured("cpu", steps[:2], 40, 1.5, 9000, 1e9, 1e12)
+
+
+def test_the_run_of_median_speed_counts():
+    runs = [{"configuration": name, "tokens_per_second": speed} for name, speed in (("a", 30), ("b", 1), ("a", 10), ("a", 20), ("b", 2))]
+    assert middle(runs, "a")["tokens_per_second"] == 20 and middle(runs, "b")["tokens_per_second"] == 1
 
 
 def test_names_of_configurations():

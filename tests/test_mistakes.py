@@ -23,6 +23,7 @@ from conftest import last_line, papermill
         ("05_evaluation", {"gate": "maybe"}, "gate='maybe' must be 'warn' or 'stop'"),
         ("06_export", {}, "is missing: run 03_train"),
         ("07_benchmark", {"configurations": "fast"}, "configurations names 'fast'"),
+        ("07_benchmark", {"steps": 2}, "steps=2 must be at least 3"),
     ],
 )
 def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):

@@ -84,7 +84,9 @@ def test_the_benchmark_sets_a_profile_beside_the_plain_trainer(run, tiny_mistral
     options = {"base_model": tiny_mistral, "steps": 3, "run": "bench"}
     process = papermill("07_benchmark.ipynb", tmp_path / "out.ipynb", **options)
     assert process.returncode == 0, process.stderr[-2000:]
-    ours, plain = read(artifacts / "runs" / "bench" / "benchmark.json")["configurations"]
+    record = read(artifacts / "runs" / "bench" / "benchmark.json")
+    assert [row["configuration"] for row in record["runs"]] == ["cpu", "plain"]
+    ours, plain = record["configurations"]
     assert (ours["configuration"], plain["configuration"]) == ("cpu", "plain")
     for row in (ours, plain):
         assert row["tokens_per_second"] > 0 and 0 < row["share_of_limit"] < 1 and row["peak_gib"] > 0.2

@@ -52,6 +52,12 @@ def measured(name: str, steps: Sequence[dict], wall: float, peak_gib: float, epo
     }
 
 
+def middle(runs: Sequence[dict], name: str) -> dict:
+    """Of the lines of `measured` of one configuration the one of median speed (of an even number the slower of the two)."""
+    lines = sorted((run for run in runs if run["configuration"] == name), key=lambda run: run["tokens_per_second"])
+    return lines[(len(lines) - 1) // 2]
+
+
 def run_profile(name: str, parameters: dict, folder: Path) -> tuple[list[dict], float, float]:
     """Steps, seconds in all, and peak memory in GiB of 03_train under profile `name`, in a folder of its own."""
     run = folder / name

@@ -37,6 +37,8 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "loss_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "probes": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "evaluation_batch_size": (lambda v: v >= 1, "at least 1"),
+    "steps": (lambda v: v >= 3, "at least 3 (the first two are left out)"),
+    "repeats": (lambda v: v >= 1, "at least 1"),
     "compared_reports": (lambda v: v >= 1, "at least 1"),
     "min_flags": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "min_critical_recall": (lambda v: 0 <= v <= 1, "between 0 and 1"),
