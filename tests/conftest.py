@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -47,10 +46,6 @@ def artifacts(tmp_path_factory):
     folder.mkdir(exist_ok=True)
     os.environ["MEDANALYZR_ARTIFACTS"] = str(folder)
     os.environ["UNSLOTH_DISABLE_STATISTICS"] = "1"
-    from medanalyzr.models import smollm2_folder
-
-    with FileLock(folder / "conversion.lock"):
-        smollm2_folder()
     return folder
 
 

