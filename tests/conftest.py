@@ -4,6 +4,7 @@ Two workers (pytest-xdist) share that folder, a file of tests each, with one thr
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,14 +29,20 @@ def last_line(process):
     return process.stderr.strip().splitlines()[-1]
 
 
+def copy_of_project(folder):
+    """notebooks/ and what its first cells look for, copied into `folder`; returns the copy of notebooks/."""
+    shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(NOTEBOOKS.parent / "requirements.txt", folder)
+    return folder / "notebooks"
+
+
 LONG = ("notebooks", "resume", "stored_outputs", "mistral", "mistakes", "browser", "parallel")  # minutes each: they begin first
 
 
 def pytest_collection_modifyitems(items):
     """The long files before the rest, so that no worker is left with one of them at the end."""
-    names = [item.path.stem.removeprefix("test_") for item in items]
-    order = [LONG.index(name) if name in LONG else len(LONG) for name in names]
-    items[:] = [items[i] for i in sorted(range(len(items)), key=order.__getitem__)]
+    rank = {f"test_{name}": i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)

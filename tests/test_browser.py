@@ -7,14 +7,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import papermill
+from conftest import copy_of_project, papermill
 from test_crbio import document, interval, quantity, result
 
-ROOT = Path(__file__).parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = (
     "--no-sandbox",
@@ -37,9 +35,7 @@ def lab(tmp_path):
     trained = papermill("03_train.ipynb", tmp_path / "03.ipynb", run="browser", max_steps=3, validation_examples=0)
     assert trained.returncode == 0, trained.stderr[-2000:]
     folder = tmp_path / "project"
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    shutil.copy(ROOT / "requirements.txt", folder)
-    path = folder / "notebooks" / "04_inference.ipynb"
+    path = copy_of_project(folder) / "04_inference.ipynb"
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
         cell.source = cell.source.replace('run: str = "demo"', 'run: str = "browser"').replace("= 320 ", "= 48 ")

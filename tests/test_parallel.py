@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import NOTEBOOKS, papermill
+from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
 from medanalyzr.parallel import _reason, shared
 from medanalyzr.profiles import PROFILES, override, planned_steps
@@ -59,5 +59,5 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
 
 def test_a_mistake_costs_one_sentence_here_too(tmp_path):
     failed = launched(tmp_path / "out.ipynb", "-p", "profile", "huge", "-p", "run", "wrong")
-    assert failed.returncode != 0 and failed.stderr.strip().splitlines()[-1].startswith("MedAnalyzrError: ")
+    assert failed.returncode != 0 and last_line(failed).startswith("MedAnalyzrError: ")
     assert "profile='huge' does not exist" in failed.stderr

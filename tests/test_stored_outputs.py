@@ -1,25 +1,21 @@
 """The stored outputs are those of a run, by nbval."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
-from conftest import NOTEBOOKS
-
-ROOT = NOTEBOOKS.parent
+from conftest import copy_of_project
 
 
 def shortened(folder: Path) -> Path:
     """A copy of notebooks/ in which the training takes three steps; nothing that is checked depends on their number."""
-    shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    shutil.copy(ROOT / "requirements.txt", folder)
-    path = folder / "notebooks" / "03_train.ipynb"
+    notebooks = copy_of_project(folder)
+    path = notebooks / "03_train.ipynb"
     text = path.read_text(encoding="utf-8")
     assert text.count("max_steps: int = -1") == 1
     path.write_text(text.replace("max_steps: int = -1", "max_steps: int = 3"), encoding="utf-8")
-    return folder / "notebooks"
+    return notebooks
 
 
 CHECKED = ("01_setup", "02_data", "03_train")  # the notebooks with outputs that are the same on every machine
@@ -39,7 +35,7 @@ def test_stored_outputs_are_what_a_run_gives(artifacts, tmp_path):
         "-q",
     ]
     command += [
-        f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}",
+        f"--nbval-sanitize-with={Path(__file__).with_name('nbval_sanitize.cfg')}",
         *(str(notebooks / f"{name}.ipynb") for name in CHECKED),
     ]
     process = subprocess.run(command, cwd=notebooks, capture_output=True, text=True, timeout=900)

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import requests
 from filelock import FileLock
 
 from medanalyzr.errors import MedAnalyzrError
-from medanalyzr.parallel import first_process_first
 from medanalyzr.profiles import SMOLLM2
-from medanalyzr.runs import cache_folder, read_json, replacing, show_path, write_json
+from medanalyzr.runs import cache_folder, read_json, show_path, write_json
 
 HUB_TIMEOUT = 10  # seconds
 
@@ -51,12 +51,15 @@ def _package_folder(package: str) -> Path:
 
 
 def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`, made by `make` where it is not there yet; notebooks that start together make it once."""
+    """`folder`, made by `make` where it is not there yet; notebooks or processes that start together make it once."""
     if not folder.is_dir():
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                with replacing(folder) as unfinished:
+                with TemporaryDirectory(dir=folder.parent) as partial:
+                    unfinished = Path(partial) / folder.name
+                    unfinished.mkdir()
                     make(unfinished)
+                    unfinished.rename(folder)
     return folder
 
 
@@ -124,8 +127,7 @@ def resolve_base_model(name: str) -> str:
         MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
     """
     if name in _SHIPPED:
-        with first_process_first():
-            return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
+        return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
