@@ -1,6 +1,7 @@
 """Several processes train together: the same steps as one process, written once."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,20 @@ def test_the_reason_of_a_failure_is_found_among_warnings():
 def launched(out, *parameters):
     command = [sys.executable, "-m", "medanalyzr.parallel", "2", "03_train.ipynb", str(out), *map(str, parameters)]
     return subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True, timeout=600)
+
+
+def test_the_first_process_really_goes_first(tmp_path):
+    script = tmp_path / "order.py"
+    script.write_text(
+        "import sys, time\nfrom pathlib import Path\nfrom medanalyzr.parallel import first_process_first, is_first\n"
+        "with first_process_first():\n"
+        "    if is_first():\n        time.sleep(2)\n        Path(sys.argv[1]).touch()\n"
+        "    assert Path(sys.argv[1]).is_file()\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(tmp_path / "made")]
+    process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(NOTEBOOKS)}, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):

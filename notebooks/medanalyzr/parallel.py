@@ -29,21 +29,23 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def first_process_first() -> AbstractContextManager:
-    """A block that the first process runs before the others."""
-    if processes() == 1:
-        return nullcontext()
+def _group():
+    """accelerate's group of the processes; without a GPU it is one only when asked for the CPU."""
+    import torch
     from accelerate import PartialState
 
-    return PartialState().main_process_first()
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def first_process_first() -> AbstractContextManager:
+    """A block that the first process runs before the others."""
+    return _group().main_process_first() if processes() > 1 else nullcontext()
 
 
 def wait_for_all() -> None:
     """Until every process has come here."""
     if processes() > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
+        _group().wait_for_everyone()
 
 
 def shared(batch_size: int, accumulation: int) -> tuple[int, int]:
