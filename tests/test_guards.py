@@ -174,6 +174,17 @@ def test_a_training_gone_wrong_stops():
             logged(**logs)
 
 
+def test_a_loss_that_is_not_a_number_is_not_logged_as_zero(tmp_path):
+    from transformers import Trainer, TrainingArguments
+
+    model = tiny_llama()
+    model.lm_head.weight.data.fill_(math.nan)
+    arguments = TrainingArguments(tmp_path, max_steps=2, use_cpu=True, **watching(PROFILES["cpu"], False))
+    rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 2
+    with pytest.raises(MedAnalyzrError, match="The loss is nan at step 1: lower learning_rate"):
+        train(Trainer(model, arguments, train_dataset=rows, callbacks=[ShowProgress()]), None)
+
+
 def test_a_loss_that_does_not_fall_stops():
     assert check_fall([3.0] * 5 + [1.0] * 20) == "3.00 over the first five steps, 1.00 over the last five"
     check_fall([1.0, 2.0, 3.0])

@@ -67,6 +67,7 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
     best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
     return {
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would log a loss that is not a number as 0, and wait for the GPU to look at it
         "eval_strategy": "steps" if validate else "no",
         "eval_steps": 1 / evaluations,
         "per_device_eval_batch_size": min(4, settings.batch_size),
@@ -243,9 +244,10 @@ def history(log: Sequence[dict]) -> list[dict[str, float]]:
     return [steps[step] for step in sorted(steps)]
 
 
-def answer_limits(references: Sequence[str], tokenizer, margin: int = 16) -> list[int]:
-    """Tokens each answer may take: those of its reference answer plus a margin."""
-    return [len(tokens(reference, tokenizer, add_special_tokens=False).input_ids) + margin for reference in references]
+def answer_limits(references: Sequence[str], tokenizer, margin: int = 16, longest: float = math.inf) -> list[int]:
+    """Tokens each answer may take: those of its reference answer plus a margin, and at most `longest`."""
+    lengths = (len(tokens(reference, tokenizer, add_special_tokens=False).input_ids) for reference in references)
+    return [min(length + margin, longest) for length in lengths]
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
