@@ -1,9 +1,6 @@
-"""The chain of notebooks as a user calls it with papermill: what it writes, and how it goes on."""
+"""The chain of notebooks as a user calls it with papermill: what it writes."""
 
 import json
-import shutil
-
-from conftest import last_line, papermill
 
 CHAIN = ("01_setup", "02_data", "03_train", "04_inference", "05_evaluation")
 
@@ -46,18 +43,3 @@ def test_a_file_of_reports_is_answered(smoke_run):
         "Glycémie à jeun : 7,2 mmol/L (3,9 - 5,5)",
     ]
     assert all(line["answer"] and 0 < line["tokens"] <= 24 for line in lines)
-
-
-def test_an_interrupted_training_goes_on(smoke_run, tmp_path):
-    """More steps than the stored run has: other settings are refused; the same run continues from its checkpoint."""
-    out = tmp_path / "03.ipynb"
-    options = {"run": "smoke", "validation_examples": 2}
-    refused = papermill("03_train.ipynb", out, **options, max_steps=4)
-    assert refused.returncode != 0 and "max_steps: 3 -> 4" in last_line(refused) and "resume=False" in last_line(refused)
-    shutil.rmtree(smoke_run / "checkpoints" / "checkpoint-3")
-    again = papermill("03_train.ipynb", out, **options, max_steps=3)
-    assert again.returncode == 0, again.stderr[-2000:]
-    record = json.loads((smoke_run / "training.json").read_text(encoding="utf-8"))
-    assert record["resumed_from"] == "checkpoint-2" and record["steps"] == 3
-    assert [row["step"] for row in record["history"]] == [1, 2, 3]
-    assert record["effective"]["adapter dtype"] == "float32"
