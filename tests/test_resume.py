@@ -6,30 +6,25 @@ MEDANALYZR_KILLS=20 cuts twenty times instead of twice.
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
+from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
 from medanalyzr.checkpoints import SEAL, find_checkpoint, seal
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 KILLS = int(os.environ.get("MEDANALYZR_KILLS", 2))
 STEPS = max(60, 15 * KILLS)
+OPTIONS = {"max_steps": STEPS, "evaluations": STEPS // 5, "batch_size": 2}
 
 
 def start(run, base_model, out, **parameters):
-    options = {
-        "run": run,
-        "base_model": base_model,
-        "max_steps": STEPS,
-        "evaluations": STEPS // 5,
-        "batch_size": 2,
-    }
-    arguments = [str(part) for name, value in (options | parameters).items() for part in ("-p", name, value)]
+    options = {"run": run, "base_model": base_model} | OPTIONS | parameters
+    arguments = [str(part) for name, value in options.items() for part in ("-p", name, value)]
     command = [sys.executable, "-m", "papermill", "03_train.ipynb", str(out), *arguments, "--no-progress-bar"]
     return subprocess.Popen(command, cwd=NOTEBOOKS, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -88,9 +83,10 @@ def test_another_seed_gives_another_training(uncut, tiny_mistral, artifacts, tmp
 
 
 def test_other_settings_do_not_go_on(uncut, tiny_mistral, tmp_path):
-    process = start("uncut", tiny_mistral, tmp_path / "out.ipynb", max_steps=STEPS + 1)
-    last = process.communicate(timeout=600)[1].strip().splitlines()[-1]
-    assert process.returncode != 0 and f"max_steps: {STEPS} -> {STEPS + 1}" in last and "resume=False" in last
+    longer = OPTIONS | {"max_steps": STEPS + 1}
+    refused = papermill("03_train.ipynb", tmp_path / "out.ipynb", run="uncut", base_model=tiny_mistral, **longer)
+    assert refused.returncode != 0
+    assert f"max_steps: {STEPS} -> {STEPS + 1}" in last_line(refused) and "resume=False" in last_line(refused)
 
 
 def test_a_finished_training_takes_no_step_more(uncut, tiny_mistral, artifacts, tmp_path):
@@ -98,6 +94,16 @@ def test_a_finished_training_takes_no_step_more(uncut, tiny_mistral, artifacts, 
     finish(start("uncut", tiny_mistral, tmp_path / "out.ipynb"))
     again, same_history, record = outcome(artifacts / "runs" / "uncut")
     assert record["resumed_from"] == f"checkpoint-{STEPS}" and record["steps"] == STEPS
+    assert again == weights and same_history == history
+
+
+def test_a_training_without_its_last_checkpoint_goes_on_from_the_one_before(uncut, tiny_mistral, artifacts, tmp_path):
+    weights, history, _, _ = uncut
+    shutil.rmtree(artifacts / "runs" / "uncut" / "checkpoints" / f"checkpoint-{STEPS}")
+    finish(start("uncut", tiny_mistral, tmp_path / "out.ipynb"))
+    again, same_history, record = outcome(artifacts / "runs" / "uncut")
+    assert record["resumed_from"] == f"checkpoint-{STEPS - 5}" and record["steps"] == STEPS
+    assert [row["step"] for row in same_history] == list(range(1, STEPS + 1))
     assert again == weights and same_history == history
 
 
