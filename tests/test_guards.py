@@ -150,18 +150,22 @@ def test_the_padding_behind_packed_examples_is_no_example():
 
 def logged(step=30, fp16=False, **logs):
     """One `on_log` of a running training."""
+    import torch
+
     state = SimpleNamespace(global_step=step, max_steps=99, num_input_tokens_seen=0, log_history=[{}])
-    args, callback = SimpleNamespace(fp16=fp16), ShowProgress()
-    callback.on_train_begin(args, state, None)
-    callback.on_step_begin(args, state, None)
-    callback.on_step_end(args, state, None)
+    args, callback, model = SimpleNamespace(fp16=fp16), ShowProgress(), tiny_llama().train()
+    callback.on_train_begin(args, state, None, model=model, processing_class=SimpleNamespace(pad_token_id=0))
+    model(input_ids=torch.tensor([[5, 6, 7, 0]]))
+    model(input_ids=torch.tensor([[5, 6, 7, 0]]), attention_mask=torch.tensor([[1, 1, 0, 0]]))
+    model.eval()(input_ids=torch.tensor([[5, 6, 7, 0]]))
     for _ in range(logs.pop("times", 1)):
         callback.on_log(args, state, None, logs)
     return state
 
 
 def test_a_training_gone_wrong_stops():
-    assert logged(loss=0.5, grad_norm=1.0).log_history[-1]["seconds"] >= 0
+    last = logged(loss=0.5, grad_norm=1.0).log_history[-1]
+    assert last["seconds"] > 0 and last["num_input_tokens_seen"] == 3 + 2
     logged(loss=1e-4, step=50)
     logged(loss=0.5, grad_norm=math.inf, fp16=True, times=20)
     for logs, words in (
@@ -182,7 +186,8 @@ def test_a_loss_that_is_not_a_number_is_not_logged_as_zero(tmp_path):
     arguments = TrainingArguments(tmp_path, max_steps=2, use_cpu=True, **watching(PROFILES["cpu"], False))
     rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 2
     with pytest.raises(MedAnalyzrError, match="The loss is nan at step 1: lower learning_rate"):
-        train(Trainer(model, arguments, train_dataset=rows, callbacks=[ShowProgress()]), None)
+        tokenizer = SimpleNamespace(pad_token_id=0)
+        train(Trainer(model, arguments, train_dataset=rows, processing_class=tokenizer, callbacks=[ShowProgress()]), None)
 
 
 def test_a_loss_that_does_not_fall_stops():

@@ -38,13 +38,15 @@ def main(asked: dict) -> dict:
     times: list[dict] = []
 
     class Clock(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            self.began, self.seen = time.monotonic(), int(state.num_input_tokens_seen)
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.began, self.seen = time.monotonic(), 0
 
         def on_step_end(self, args, state, control, **kwargs):
             if cuda:
                 torch.cuda.synchronize()
-            times.append({"seconds": time.monotonic() - self.began, "tokens": int(state.num_input_tokens_seen) - self.seen})
+            now, seen = time.monotonic(), int(state.num_input_tokens_seen)
+            times.append({"seconds": now - self.began, "tokens": seen - self.seen})
+            self.began, self.seen = now, seen
 
     class OnCpu(SFTTrainer):
         """TRL's loss is a Triton kernel for GPUs: here the one of transformers."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate.utils import reduce
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
@@ -75,7 +76,6 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
         "save_strategy": "steps",
         "save_steps": 1 / evaluations,
         "save_total_limit": 2,
-        "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,  # several processes: every adapter weight is used in every step
@@ -144,28 +144,50 @@ FP16_SKIPS = 20  # in fp16 the loss scale is found by skipping steps with infini
 
 
 class ShowProgress(TrainerCallback):
-    """A bar with the time left and the last loss; adds its seconds to each logged step; stops a training gone wrong."""
+    """A bar with the time left and the last loss; adds seconds and tokens to each logged step; stops a training gone wrong.
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.bar, self.note, self.skipped = Progress("training", state.max_steps), "", 0
-        self.tokens_before = int(state.num_input_tokens_seen)
+    The tokens (padding left out) are added up on the device and read when the loss is, so that no step waits for its count. The
+    seconds of a step run from one log to the next: loading of the batch included, validation and saving not.
+    """
+
+    hook = None
+
+    def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
+        if self.hook:
+            self.hook.remove()  # of a training that was interrupted in this process
+        self.bar, self.skipped = Progress("training", state.max_steps), 0
         self.bar.resume_at(state.global_step)
-        self.step_began = time.monotonic()
+        self.tokens_before, self.counted, self.checkpointing = int(state.num_input_tokens_seen), 0, None
+        pad = processing_class.pad_token_id
 
-    def on_step_begin(self, args, state, control, **kwargs):
-        self.step_began = time.monotonic()
+        def count(module, arguments, inputs):
+            if module.training:
+                mask = inputs.get("attention_mask")
+                self.counted += (inputs["input_ids"] != pad if mask is None else mask).sum()
+
+        self.hook = model.register_forward_pre_hook(count, with_kwargs=True)
+        self.began = time.monotonic()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.hook.remove()
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        self.checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules()) if model else None
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.step_seconds = time.monotonic() - self.step_began
-        self.bar.update(state.global_step, self.note)
+        if self.checkpointing is None:
+            self.checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self.began = time.monotonic()
+
+    def on_save(self, args, state, control, **kwargs):
+        self.began = time.monotonic()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" not in (logs or {}):
             return
-        state.log_history[-1]["seconds"] = round(self.step_seconds, 4)
+        state.num_input_tokens_seen = self.tokens_before + int(reduce(self.counted, "sum"))
+        now = time.monotonic()
+        state.log_history[-1] |= {"seconds": round(now - self.began, 4), "num_input_tokens_seen": state.num_input_tokens_seen}
+        self.began = now
         loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
         if not math.isfinite(loss):
             self._stop(state, f"The loss is {loss}", "lower learning_rate")
@@ -174,8 +196,7 @@ class ShowProgress(TrainerCallback):
         self.skipped = 0 if math.isfinite(gradient) else self.skipped + 1
         if self.skipped > (FP16_SKIPS if args.fp16 else 0):
             self._stop(state, f"The gradient norm is {gradient}", "lower learning_rate, or use another precision")
-        self.note = f"loss {loss:.3f}"
-        self.bar.update(state.global_step, self.note)
+        self.bar.update(state.global_step, f"loss {loss:.3f}")
 
     @staticmethod
     def _stop(state, what: str, do: str) -> None:
