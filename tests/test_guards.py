@@ -200,6 +200,8 @@ def test_a_loss_that_does_not_fall_stops():
 def test_schedules():
     cpu = PROFILES["cpu"]
     assert watching(cpu, True, 10, True)["load_best_model_at_end"] and watching(cpu, True, 10)["eval_steps"] == 0.1
+    once = watching(cpu, True, 1)["save_steps"]
+    assert once < 1 and math.ceil(272 * once) == 272  # 1 would be a checkpoint at every step
     assert "load_best_model_at_end" not in watching(cpu, False, 4, True) and watching(cpu, False)["eval_strategy"] == "no"
     assert stopping(0) == [] and stopping(3)[0].early_stopping_patience == 3
     from dataclasses import replace

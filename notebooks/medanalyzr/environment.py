@@ -35,7 +35,9 @@ HOST_PACKAGES = (
 
 @dataclass(frozen=True)
 class Device:
-    """What trains: `kind` is "cuda" or "cpu"; memory in GiB (of one GPU, or of the machine)."""
+    """What trains: `kind` is "cuda" or "cpu"; memory in GiB (of one GPU, or of the machine); `float8` says whether it multiplies 8-bit
+    floats (NVIDIA's compute capability 8.9 and later).
+    """
 
     kind: str
     name: str
@@ -43,6 +45,7 @@ class Device:
     bf16: bool
     count: int
     cores: int
+    float8: bool = False
 
     @property
     def dtype(self) -> str:
@@ -68,10 +71,11 @@ def device() -> Device:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        native_bf16, total = card.major >= 8, card.total_memory / 2**30
+        native_bf16, native_float8 = card.major >= 8, (card.major, card.minor) >= (8, 9)
+        total = card.total_memory / 2**30
         memory = min(total, float(os.environ.get("MEDANALYZR_GPU_MEMORY_GIB", total)))
         torch.cuda.set_per_process_memory_fraction(memory / total)
-        return Device("cuda", card.name, memory, native_bf16, torch.cuda.device_count(), cores)
+        return Device("cuda", card.name, memory, native_bf16, torch.cuda.device_count(), cores, native_float8)
     return Device("cpu", "CPU", psutil.virtual_memory().total / 2**30, False, 0, cores)
 
 

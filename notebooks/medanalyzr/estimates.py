@@ -14,6 +14,7 @@ from medanalyzr.runs import read_json
 
 GIB = 2**30
 SHARE = 0.52  # of the measured matrix products, what our trainings reach where arithmetic limits them (artifacts/benchmarks)
+SHARE_FLOAT8 = 0.7  # the same with 8-bit floats, of the products in bfloat16
 LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s a GPU step spends launching kernels, by layer and micro-batch (same)
 RUNTIME_GIB = 0.9  # libraries, optimizer and buffers
 
@@ -95,7 +96,7 @@ def matmul_limit() -> float:
 def expected_seconds(settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, limit: float, longest: int) -> float:
     """Seconds of a training without its start-up.
 
-    The larger of two times: the arithmetic, at `SHARE` of `limit` operations per second (a third more with gradient
+    The larger of two times: the arithmetic, at `SHARE` (with 8-bit floats `SHARE_FLOAT8`) of `limit` operations per second (a third more with gradient
     checkpointing, which computes the forward pass twice), and on a GPU the launching of kernels, `LAYER_S` a layer and micro-batch.
     `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
     """
@@ -104,7 +105,8 @@ def expected_seconds(settings: Profile, shape: Shape, machine: Device, examples:
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
     seen = micro_batches * settings.batch_size * tokens / rows
-    arithmetic = seen * shape.flops_per_token * (1 if settings.checkpointing == "off" else 4 / 3) / (SHARE * limit)
+    share = SHARE_FLOAT8 if settings.float8 == "on" else SHARE
+    arithmetic = seen * shape.flops_per_token * (1 if settings.checkpointing == "off" else 4 / 3) / (share * limit)
     launching = micro_batches * shape.layers * LAYER_S[settings.checkpointing] if machine.kind == "cuda" else 0.0
     return max(arithmetic, launching)
 
@@ -112,12 +114,13 @@ def expected_seconds(settings: Profile, shape: Shape, machine: Device, examples:
 def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens: int, r: int) -> float:
     """Peak memory in GiB of a training whose micro-batch holds up to `tokens` tokens.
 
-    Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four), adapter of rank `r` in float32 with
+    Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four; 8-bit floats lie beside it in two
+    orientations), adapter of rank `r` in float32 with
     gradient and optimizer (14 bytes a parameter), and the activations kept for the backward pass: 2 × intermediate + 8 × hidden
     values a token and layer, or those of one layer with gradient checkpointing.
     """
     width = 2 if machine.kind == "cuda" else 4
-    packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width
+    packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width + 2 * (settings.float8 == "on")
     weights = shape.projections * packed + shape.vocabulary * shape.hidden * width * 2
     attention = 4 * shape.hidden + shape.head_size * (2 * shape.heads + 2 * shape.key_value_heads)  # inputs and outputs
     adapter = 14 * r * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))

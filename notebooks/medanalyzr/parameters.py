@@ -23,6 +23,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validation_fraction": (lambda v: v == -1 or 0 <= v <= 0.4, "between 0 and 0.4 (or -1: what the profile says)"),
     "test_fraction": (lambda v: v == -1 or 0 <= v <= 0.4, "between 0 and 0.4 (or -1: what the profile says)"),
     "precision": (lambda v: v in ("auto", "best", "fp32", "fp16", "bf16"), "'auto', 'best', 'fp32', 'fp16' or 'bf16'"),
+    "float8": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
     "load_in_4bit": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
     "packing": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
     "checkpointing": (lambda v: v in ("auto", "on", "off", "unsloth"), "'auto', 'on', 'off' or 'unsloth'"),

@@ -19,7 +19,8 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 class Profile:
     """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on" or "off", `checkpointing`
     "on", "off" or "unsloth" (activations offloaded to the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster
-    where it fits); `optimizer` is a name that transformers knows.
+    where it fits); `float8` "on" or "off" (products with a 16-bit base model in 8-bit floats, see `medanalyzr.float8`); `optimizer` is a
+    name that transformers knows.
 
     `subset` is "all" or "measured" (see `data.subset_of`): a CPU has minutes and learns from the complete reports of
     measured values. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
@@ -44,6 +45,7 @@ class Profile:
     test_fraction: float = 0.1
     optimizer: str = "adamw_8bit"
     load_in_4bit: str = "on"
+    float8: str = "off"
 
     @property
     def gradient_checkpointing(self) -> str | bool:
@@ -58,10 +60,15 @@ PROFILES = {
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "on", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on"),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
+
+
+def _fitted(profile: Profile, device: Device) -> Profile:
+    """`profile` without 8-bit floats where `device` does not multiply them (an A100)."""
+    return profile if device.float8 else replace(profile, float8="off")
 
 
 def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
@@ -77,7 +84,7 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
             raise MedAnalyzrError(
                 f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'."
             )
-        return PROFILES[requested], "asked for by the parameter profile"
+        return _fitted(PROFILES[requested], device), "asked for by the parameter profile"
     if device.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
     if device.memory_gib < 20 or not device.bf16:
@@ -85,14 +92,14 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
     else:
         name = "24gb" if device.memory_gib < 36 else "40gb" if device.memory_gib < 60 else "80gb"
     bf16 = "with" if device.bf16 else "without"
-    return PROFILES[name], f"{device.name} has {device.memory_gib:.0f} GiB, {bf16} bf16"
+    return _fitted(PROFILES[name], device), f"{device.name} has {device.memory_gib:.0f} GiB, {bf16} bf16"
 
 
 def check_settings(settings: Profile, device: Device) -> None:
     """Whether `device` can do what `settings` ask for.
 
     Raises:
-        MedAnalyzrError: a precision or packing that the device does not have.
+        MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model.
     """
     if settings.precision == "bf16" and device.kind == "cuda" and not device.bf16:
         raise MedAnalyzrError(f"precision='bf16' and {device.name} has no native bf16: set precision='fp16'.")
@@ -100,6 +107,10 @@ def check_settings(settings: Profile, device: Device) -> None:
         raise MedAnalyzrError(
             f"precision={settings.precision!r} needs a CUDA GPU and this machine shows none: set precision='fp32'."
         )
+    if settings.float8 == "on" and not device.float8:
+        raise MedAnalyzrError(f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {device.name}: set float8='off'.")
+    if settings.float8 == "on" and (settings.load_in_4bit == "on" or settings.precision != "bf16"):
+        raise MedAnalyzrError("float8='on' goes with a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
     if settings.packing == "on" and device.kind != "cuda":
         raise MedAnalyzrError("packing='on' needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
 

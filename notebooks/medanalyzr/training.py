@@ -18,6 +18,7 @@ from transformers.training_args import OptimizerNames
 
 from medanalyzr.environment import describe
 from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.float8 import in_float8
 from medanalyzr.progress import Progress
 from medanalyzr.prompts import PREAMBLE, PROMPT, encode, tokens
 from medanalyzr.runs import git_commit
@@ -61,7 +62,7 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
     Raises:
         MedAnalyzrError: transformers knows no optimizer of the name in `settings`.
     """
-    names = [str(name.value) for name in OptimizerNames]
+    names, share = [str(name.value) for name in OptimizerNames], min(1 / evaluations, 1 - 1e-9)  # 1 would mean every step
     if settings.optimizer not in names:
         close = ", ".join(difflib.get_close_matches(settings.optimizer, names) or ("adamw_8bit", "adamw_torch"))
         raise MedAnalyzrError(f"optimizer={settings.optimizer!r} does not exist: try {close}.")
@@ -70,11 +71,11 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would log a loss that is not a number as 0, and wait for the GPU to look at it
         "eval_strategy": "steps" if validate else "no",
-        "eval_steps": 1 / evaluations,
+        "eval_steps": share,
         "per_device_eval_batch_size": min(4, settings.batch_size),
         "prediction_loss_only": True,
         "save_strategy": "steps",
-        "save_steps": 1 / evaluations,
+        "save_steps": share,
         "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
@@ -119,6 +120,7 @@ def effective_settings(trainer) -> dict:
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
         "4-bit": bool(getattr(model, "is_loaded_in_4bit", False)),
+        "8-bit float products": in_float8(model),
         "gradient checkpointing": getattr(model, "_unsloth_gradient_checkpointing", False),
         "processes": args.world_size,
     }
