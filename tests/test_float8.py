@@ -69,6 +69,7 @@ def test_a_model_gets_its_very_weights_back():
     before = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
     assert not in_float8(model)
     train_in_float8(model)
+    train_in_float8(model)
     assert in_float8(model)
     back_from_float8(model)
     back_from_float8(model)

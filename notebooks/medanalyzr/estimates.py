@@ -96,8 +96,9 @@ def matmul_limit() -> float:
 def expected_seconds(settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, limit: float, longest: int) -> float:
     """Seconds of a training without its start-up.
 
-    The larger of two times: the arithmetic, at `SHARE` (with 8-bit floats `SHARE_FLOAT8`) of `limit` operations per second (a third more with gradient
-    checkpointing, which computes the forward pass twice), and on a GPU the launching of kernels, `LAYER_S` a layer and micro-batch.
+    The larger of two times: the arithmetic, at `SHARE` (with 8-bit floats `SHARE_FLOAT8`) of `limit` operations per second (a third
+    more with gradient checkpointing, which computes the forward pass twice), and on a GPU the launching of kernels, `LAYER_S` a layer
+    and micro-batch.
     `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing == "on" else examples
@@ -115,9 +116,8 @@ def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens
     """Peak memory in GiB of a training whose micro-batch holds up to `tokens` tokens.
 
     Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four; 8-bit floats lie beside it in two
-    orientations), adapter of rank `r` in float32 with
-    gradient and optimizer (14 bytes a parameter), and the activations kept for the backward pass: 2 × intermediate + 8 × hidden
-    values a token and layer, or those of one layer with gradient checkpointing.
+    orientations), adapter of rank `r` in float32 with gradient and optimizer (14 bytes a parameter), and the activations kept for the
+    backward pass: 2 × intermediate + 8 × hidden values a token and layer, or those of one layer with gradient checkpointing.
     """
     width = 2 if machine.kind == "cuda" else 4
     packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width + 2 * (settings.float8 == "on")

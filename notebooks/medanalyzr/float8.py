@@ -91,10 +91,13 @@ def _projections(model) -> list[torch.nn.Module]:
 
 
 def train_in_float8(model) -> None:
-    """Take the products with the base weights in 8-bit floats until `back_from_float8`; the weights themselves stay beside."""
+    """Take the products with the base weights in 8-bit floats until `back_from_float8`; the weights themselves stay beside. Does
+    nothing where it is so already (the cell was run again after a training that was interrupted).
+    """
     for layer in _projections(model):
-        layer.exact = layer._parameters.pop("weight")
-        layer.weight = Float8Matrix.of_weight(layer.exact.data)
+        if not isinstance(layer.weight, Float8Matrix):
+            layer.exact = layer._parameters.pop("weight")
+            layer.weight = Float8Matrix.of_weight(layer.exact.data)
 
 
 def back_from_float8(model) -> None:
