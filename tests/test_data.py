@@ -7,7 +7,7 @@ import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.balance import balance, flags_by_analyte
 from medanalyzr.bundled import KINDS, load_bundled
-from medanalyzr.data import groups_of, overlap, prepare, prepared, split_rows, subset_of
+from medanalyzr.data import QUICK, groups_of, overlap, prepare, prepared, split_rows, subset_of
 from medanalyzr.loading import LONGEST, check_rows, load_rows, map_columns
 from medanalyzr.profiles import PROFILES
 from medanalyzr.references import TABLES, fold
@@ -138,13 +138,16 @@ def test_train_and_test_share_no_patient_report_or_answer():
     assert (measured["same patient or text"], measured["same report"], measured["same answer"]) == (0, 0, 0)
 
 
-def test_the_measured_subset_is_a_choice_of_the_bundled_set_alone():
+def test_subsets_are_a_choice_of_the_bundled_set_alone():
     rows = load_bundled()
     measured = subset_of(rows, "measured")
     assert subset_of(rows, "all") == rows and 1000 < len(measured) < len(rows)
     assert {(row["origin"], row["kind"]) for row in measured} == {("measured", "")}
+    quick = subset_of(rows, "quick")
+    assert {row["category"] for row in quick} == set(QUICK) < {row["category"] for row in measured}
+    assert quick == [row for row in measured if row["category"] in QUICK]
     own = [ROW, ROW | {"origin": "Lyon", "kind": "NFS"}]
-    assert subset_of(own, "measured") == own
+    assert subset_of(own, "measured") == subset_of(own, "quick") == own
 
 
 def test_overlap_sees_a_leak():

@@ -26,7 +26,7 @@ def test_training_json_keeps_its_contract(smoke_run):
     assert record["eval_loss"] > 0
     assert record["effective"]["adapter dtype"] == "float32" and record["effective"]["4-bit"] is True
     assert record["effective"]["optimizer"] == "adamw_torch_fused" and record["effective"]["examples per step"] == 1
-    assert record["subset"] == "measured"
+    assert record["subset"] == "quick"
 
 
 def test_parameters_reach_the_notebooks(smoke_run):

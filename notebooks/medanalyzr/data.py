@@ -15,6 +15,7 @@ from medanalyzr.profiles import Profile
 from medanalyzr.runs import read_json, read_jsonl, write_json, write_jsonl
 
 SPLITS = ("train", "validation", "test")
+QUICK = ("hémoglobine et rein", "hématologie", "glycémie", "lipides")  # what a small model learns in minutes (tries.json)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -158,13 +159,15 @@ def prepared(dataset: str, folder: Path, seed: int, settings: Profile) -> dict:
 
 
 def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
-    """All rows, or with name "measured" the complete reports of measured values.
+    """All rows, or with name "measured" the complete reports of measured values, with "quick" those of the categories `QUICK`.
 
     Rows whose `origin` is none of the bundled set's are kept: only the bundled set has this choice.
     """
-    if name == "all":
-        return list(rows)
-    return [r for r in rows if r.get("origin") not in ORIGINS or (r["origin"] == "measured" and not r.get("kind"))]
+
+    def chosen(row: Row) -> bool:
+        return row["origin"] == "measured" and not row.get("kind") and (name == "measured" or row["category"] in QUICK)
+
+    return [row for row in rows if name == "all" or row.get("origin") not in ORIGINS or chosen(row)]
 
 
 def load_split(folder: Path, name: str) -> list[Row]:

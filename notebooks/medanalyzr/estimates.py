@@ -48,7 +48,7 @@ class Shape:
         return 4 * self.matrices
 
 
-TYPICAL = {BUNDLED: (877, 231_684), MEDANALYZR: (2182, 2182 * 316)}  # rows and tokens of an epoch with the profile's own data
+TYPICAL = {BUNDLED: (499, 121_495), MEDANALYZR: (2182, 2182 * 316)}  # rows and tokens of an epoch with the profile's own data
 SHAPES = {SMOLLM2: Shape(30, 576, 1536, 9, 3, 64, 49152), MISTRAL: Shape(32, 4096, 14336, 32, 8, 128, 32768)}
 
 

@@ -31,7 +31,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "early_stopping": (lambda v: v >= 0, "at least 0"),
     "validation_examples": (lambda v: v >= 0, "at least 0"),
     "train_on": (lambda v: v in ("auto", "answer", "all"), "'auto', 'answer' or 'all'"),
-    "subset": (lambda v: v in ("auto", "all", "measured"), "'auto', 'all' or 'measured'"),
+    "subset": (lambda v: v in ("auto", "all", "measured", "quick"), "'auto', 'all', 'measured' or 'quick'"),
     "privacy": (lambda v: v in ("auto", "off", "warn", "stop"), "'auto', 'off', 'warn' or 'stop'"),
     "limit": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "base_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),

@@ -22,8 +22,8 @@ class Profile:
     where it fits); `float8` "on" or "off" (products with a 16-bit base model in 8-bit floats, see `medanalyzr.float8`); `optimizer` is a
     name that transformers knows.
 
-    `subset` is "all" or "measured" (see `data.subset_of`): a CPU has minutes and learns from the complete reports of
-    measured values. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
+    `subset` is "all", "measured" or "quick" (see `data.subset_of`): a CPU has minutes and learns from the complete reports
+    of measured values in four categories. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
     "answer" (loss on the answer) or "all" (whole text).
     """
 
@@ -56,7 +56,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "measured", "fp32", 1, 1, 2e-3, 1, 260, "off", "off", "answer"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "fp32", 1, 1, 3e-3, 1, 150, "off", "off", "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "on", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused"),
