@@ -2,7 +2,8 @@
 
 import pytest
 from medanalyzr.bundled import load_bundled
-from medanalyzr.generation import generate, merge_on_cpu
+from medanalyzr.cpu import PackedLinear, answer_on_cpu, merge_on_cpu
+from medanalyzr.generation import generate
 from medanalyzr.models import mistral_tokenizer
 from medanalyzr.prompts import format_prompt, tokens
 
@@ -47,11 +48,32 @@ def test_the_end_token_ends_a_row(tuned):
     assert answers[0].ended and answers[0].tokens == written.index(written[-1]) < 12
 
 
-def test_the_merged_adapter_answers_alike(tuned):
+def test_a_packed_layer_is_the_layer_and_follows_its_weight():
+    import torch
+
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(96, 64), torch.randn(2, 5, 96)
+    right = layer(x)
+    layer.__class__ = PackedLinear
+    for _ in range(2):
+        with torch.inference_mode():
+            assert torch.allclose(layer(x), right, atol=1e-5)
+        with torch.no_grad():
+            layer.weight += 0.1
+            right = torch.nn.functional.linear(x, layer.weight, layer.bias)
+    layer(x).sum().backward()
+    assert torch.allclose(layer.weight.grad, x.sum((0, 1)).expand(64, 96), atol=1e-4)
+
+
+def test_what_a_cpu_does_to_answer_sooner_changes_no_answer(tuned):
     tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
-    before = generate(tuned, tokenizer, prompts, 12, 4)
+    before = [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)]
     with tuned.disable_adapter():
-        base = generate(tuned, tokenizer, prompts, 12, 4)
+        base = [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)]
+    answer_on_cpu(tuned)
+    assert sum(isinstance(module, PackedLinear) for module in tuned.modules()) > 10
+    with tuned.disable_adapter():
+        assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == base != before
+    assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before
     merge_on_cpu(tuned)
-    after = generate(tuned, tokenizer, prompts, 12, 4)
-    assert [answer.text for answer in after] == [answer.text for answer in before] != [answer.text for answer in base]
+    assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before

@@ -65,28 +65,6 @@ def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[floa
     return tuple(round(math.exp(value), 4) for value in sums)
 
 
-def _grouped_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, **kwargs):
-    """torch's attention, which lets several heads share one key where transformers copies the keys for each head."""
-    import torch
-
-    causal = attention_mask is None and query.shape[2] > 1 and (is_causal is None or is_causal)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal, enable_gqa=True
-    )
-    return out.transpose(1, 2).contiguous(), None
-
-
-def share_keys_on_cpu(model) -> None:
-    """On a CPU, attend without copies of the keys: a padded batch of 16 is written a third faster. On a GPU, do nothing."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    if model.device.type == "cpu":
-        AttentionInterface.register("sdpa_grouped", _grouped_attention)
-        AttentionMaskInterface.register("sdpa_grouped", sdpa_mask)
-        model.set_attn_implementation("sdpa_grouped")
-
-
 def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
     """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
 
@@ -194,42 +172,6 @@ def answer_loss(model, examples: Sequence[dict]) -> float:
     if not count:
         raise ValueError("no example")
     return total / count
-
-
-def unpack_on_cpu(model) -> None:
-    """On a CPU, decode the 4-bit weights once instead of at every use; on a GPU, do nothing.
-
-    The weights keep the values that 4 bits give them, in four bytes each; the adapter is untouched.
-    """
-    import bitsandbytes
-    import torch
-
-    if model.device.type != "cpu":
-        return
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, bitsandbytes.nn.Linear4bit):
-                weight = bitsandbytes.functional.dequantize_4bit(child.weight.data, child.weight.quant_state)
-                linear = torch.nn.Linear(child.in_features, child.out_features, bias=False, device="meta")
-                linear.weight = torch.nn.Parameter(weight, requires_grad=False)
-                setattr(parent, name, linear)
-
-
-def merge_on_cpu(model) -> None:
-    """On a CPU, add the adapter to the decoded weights for good, so that answers need no small products beside the large ones; on a
-    GPU, do nothing. The base model is no longer to be had from `model` afterwards.
-    """
-    import torch
-    from peft.tuners.lora import LoraLayer
-
-    if model.device.type != "cpu":
-        return
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, LoraLayer):
-                for name in layer.active_adapters:
-                    layer.get_base_layer().weight += layer.scaling[name] * layer.lora_B[name].weight @ layer.lora_A[name].weight
-    model.base_model.disable_adapter_layers()
 
 
 def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:
