@@ -1,4 +1,4 @@
-"""What a CPU does to answer sooner: weights decoded once, the adapter added to them, products and attention that suit few rows.
+"""What a CPU does otherwise: weights decoded once, the adapter added to them, products and attention that suit few rows.
 
 Each function does nothing on a GPU.
 """
