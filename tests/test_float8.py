@@ -4,8 +4,9 @@ import pytest
 import torch
 from medanalyzr import MedAnalyzrError
 from medanalyzr.environment import Device
-from medanalyzr.float8 import Float8Matrix, back_from_float8, in_float8, to_float8, train_in_float8
+from medanalyzr.float8 import LARGEST, back_from_float8, in_float8, to_float8, train_in_float8
 from medanalyzr.profiles import PROFILES, check_settings, choose_profile, override
+from torch.nn.functional import silu
 
 ROUNDING = 0.05  # three bits of mantissa: each factor is off by up to a sixteenth, on average a fortieth
 H100 = Device("cuda", "NVIDIA H100", 79.2, True, 1, 16, True)
@@ -13,13 +14,7 @@ A100 = Device("cuda", "NVIDIA A100", 79.2, True, 1, 16)
 
 
 def off(found, exact):
-    return float((found.float() - exact.float()).norm() / exact.float().norm())
-
-
-@pytest.fixture
-def drawn():
-    torch.manual_seed(0)
-    return (torch.randn(64, 128) / 11).bfloat16(), torch.randn(2, 48, 128).bfloat16(), torch.randn(96, 64).bfloat16()
+    return float((found.detach().float() - exact.detach().float()).norm() / exact.detach().float().norm())
 
 
 def test_a_row_keeps_its_largest_value_and_zeros_stay_zero():
@@ -30,51 +25,103 @@ def test_a_row_keeps_its_largest_value_and_zeros_stay_zero():
     assert not back[1].any() and off(back, x) < 0.04
 
 
-def test_the_products_of_a_weight(drawn):
-    exact, x, dy = drawn
-    weight = Float8Matrix.of_weight(exact)
-    assert 0.005 < off(torch.matmul(x, weight.t()), x @ exact.t()) < ROUNDING
-    assert 0.005 < off(dy @ weight, dy @ exact) < ROUNDING and weight.t().t() is weight
-    room = torch.zeros(96, 128).bfloat16()
-    torch.matmul(dy, weight, out=room)
-    assert off(room, dy @ exact) < ROUNDING
-    assert off(room.addmm_(dy, weight), 2 * (dy @ exact)) < ROUNDING
-    with pytest.raises(TypeError, match="__torch_function__"):
-        torch.add(dy, weight)
+def test_parts_side_by_side_share_the_scale_of_their_row():
+    left, right = torch.tensor([[1.0, 2.0], [8.0, 0.0]]), torch.tensor([[-4.0], [0.5]])
+    values, scales = to_float8(left, right)
+    assert (scales * LARGEST).tolist() == [[4.0], [8.0]] and off(values.float() * scales, torch.cat([left, right], 1)) < 0.04
 
 
-def test_the_lora_kernels_of_unsloth_take_it_for_a_weight(drawn):
+def block(hidden=64, kv=32, wide=96):
+    """A decoder layer with LoRA layers of rank 4 and 8, as far as `train_in_float8` looks into it."""
+    from peft.tuners.lora import Linear
+    from peft.tuners.lora.config import LoraConfig
+
+    torch.manual_seed(0)
+    sizes = {"q": (hidden, hidden), "k": (hidden, kv), "v": (hidden, kv), "o": (hidden, hidden)}
+    sizes |= {"gate": (hidden, wide), "up": (hidden, wide), "down": (wide, hidden)}
+    layers = {}
+    for name, (inputs, outputs) in sizes.items():
+        base = torch.nn.Linear(inputs, outputs, bias=False, dtype=torch.bfloat16).requires_grad_(False)
+        r = 4 if name == "k" else 8
+        layer = Linear(base, "default", config=LoraConfig(r=r, lora_alpha=16), r=r, lora_alpha=16)
+        layer.lora_A.float(), layer.lora_B.float()
+        torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+        layers[f"{name}_proj"] = layer
+    found = torch.nn.Module()
+    found.self_attn, found.mlp = torch.nn.Module(), torch.nn.Module()
+    for name, layer in layers.items():
+        setattr(found.mlp if name in ("gate_proj", "up_proj", "down_proj") else found.self_attn, name, layer)
+    found.self_attn.apply_qkv = lambda self, x: (exact(self.q_proj, x), exact(self.k_proj, x), exact(self.v_proj, x))
+    found.self_attn.apply_o = lambda self, x: exact(self.o_proj, x)
+    found.mlp.forward = lambda x, m=found.mlp: exact(m.down_proj, silu(exact(m.gate_proj, x)) * exact(m.up_proj, x))
+    return found
+
+
+def exact(layer, x):
+    """A LoRA layer by its definition, in float32."""
+    a, b, base = layer.lora_A["default"].weight, layer.lora_B["default"].weight, layer.get_base_layer().weight.float()
+    return x @ base.t() + layer.scaling["default"] * (x @ a.t()) @ b.t()
+
+
+def swiglu_fg(gate, up):
+    return silu(gate) * up
+
+
+def swiglu_backward(dh, gate, up):
+    s = gate.sigmoid()
+    return silu(gate) * up, dh * silu(gate), dh * up * s * (1 + gate * (1 - s))
+
+
+@pytest.fixture
+def no_triton(monkeypatch):
+    """The two element-wise kernels of Unsloth, which need a GPU."""
     import unsloth  # noqa: F401
-    from unsloth.kernels.fast_lora import LoRA_W
+    from unsloth.kernels import swiglu
 
-    exact, x, _ = drawn
-    a, b = torch.nn.Parameter(torch.randn(16, 128) / 11), torch.nn.Parameter(torch.randn(64, 16) / 4)
-
-    def gradients(weight):
-        a.grad = b.grad = None
-        given = x.clone().requires_grad_()
-        LoRA_W.apply(given, weight, None, a, b, 1.0).float().square().sum().backward()
-        return given.grad, a.grad, b.grad
-
-    for found, right in zip(gradients(Float8Matrix.of_weight(exact)), gradients(exact), strict=True):
-        assert 0 < off(found, right) < ROUNDING
+    monkeypatch.setattr(swiglu, "swiglu_fg_kernel", swiglu_fg)
+    monkeypatch.setattr(swiglu, "swiglu_DWf_DW_dfg_kernel", swiglu_backward)
 
 
-def test_a_model_gets_its_very_weights_back():
-    from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
+def test_outputs_and_gradients_of_a_layer(no_triton):
+    layer = block()
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
-    model = get_peft_model(LlamaForCausalLM(LlamaConfig(**sizes)), LoraConfig(r=4, target_modules=["q_proj", "down_proj"]))
-    before = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
-    assert not in_float8(model)
-    train_in_float8(model)
-    train_in_float8(model)
-    assert in_float8(model)
-    back_from_float8(model)
-    back_from_float8(model)
-    assert not in_float8(model) and {n: p.data_ptr() for n, p in model.named_parameters()} == before
-    assert all(isinstance(p, torch.nn.Parameter) for p in model.parameters())
+    def results(dtype):
+        layer.zero_grad()
+        x = torch.randn(2, 24, 64, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+        q, k, v = layer.self_attn.apply_qkv(layer.self_attn, x)
+        o = layer.self_attn.apply_o(layer.self_attn, q)
+        out = layer.mlp(x)
+        (q.float().square().sum() + (k.float() * v.float()).sum() + o.float().square().sum() + out.float().square().sum()).backward()
+        gradients = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
+        return {"q": q, "k": k, "v": v, "o": o, "out": out, "dx": x.grad} | gradients
+
+    right = results(torch.float32)
+    train_in_float8(layer)
+    found = results(torch.bfloat16)
+    assert found.keys() == right.keys() and len(right) == 6 + 14
+    for name, value in right.items():
+        assert found[name].shape == value.shape and 0 < off(found[name], value) < 2 * ROUNDING, name  # up to four products in a row
+
+
+def test_a_layer_gets_its_own_products_back():
+    layer = block()
+    before = (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward)
+    weights = {name: parameter.data_ptr() for name, parameter in layer.named_parameters()}
+    assert not in_float8(layer)
+    train_in_float8(layer)
+    train_in_float8(layer)
+    assert in_float8(layer) and layer.mlp.forward is not before[2]
+    back_from_float8(layer)
+    back_from_float8(layer)
+    assert not in_float8(layer) and (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward) == before
+    assert {name: parameter.data_ptr() for name, parameter in layer.named_parameters()} == weights
+
+
+def test_layers_of_another_kind_are_refused():
+    layer = block()
+    del layer.self_attn.apply_qkv
+    with pytest.raises(MedAnalyzrError, match="float8='on' does not know the layers of Module: set float8='off'"):
+        train_in_float8(layer)
 
 
 def test_only_where_the_gpu_multiplies_them():
@@ -84,3 +131,5 @@ def test_only_where_the_gpu_multiplies_them():
         check_settings(override(choose_profile("80gb", A100)[0], {"float8": "on"}), A100)
     with pytest.raises(MedAnalyzrError, match="load_in_4bit='off' and precision='bf16'"):
         check_settings(override(PROFILES["40gb"], {"float8": "on"}), H100)
+    with pytest.raises(MedAnalyzrError, match="float8='on' goes with packed rows"):
+        check_settings(override(PROFILES["80gb"], {"packing": "off"}), H100)

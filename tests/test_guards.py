@@ -118,7 +118,8 @@ def packed_batch():
     lengths, rng = (9, 14, 6), torch.Generator().manual_seed(1)
     ids = torch.randint(1, 64, (1, sum(lengths)), generator=rng)
     positions = torch.cat([torch.arange(n) for n in lengths])[None]
-    return {"input_ids": ids, "labels": ids.masked_fill(positions == 0, IGNORED), "position_ids": positions}
+    labels = ids.masked_fill(positions == 0, IGNORED)
+    return {"input_ids": ids, "labels": labels, "position_ids": positions, "packed_seq_lengths": torch.tensor(lengths)}
 
 
 def test_packed_examples_that_see_each_other_stop():

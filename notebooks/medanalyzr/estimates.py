@@ -101,7 +101,7 @@ def expected_seconds(settings: Profile, shape: Shape, machine: Device, examples:
     and micro-batch.
     `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
     """
-    rows = math.ceil(tokens / longest) if settings.packing == "on" else examples
+    rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
     micro_batches = settings.num_train_epochs * rows / settings.batch_size
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
@@ -135,7 +135,7 @@ def check_memory(settings: Profile, shape: Shape, machine: Device, max_seq_lengt
     Raises:
         MedAnalyzrError: the machine has less.
     """
-    tokens = settings.batch_size * max_seq_length if settings.packing == "on" else 0
+    tokens = settings.batch_size * max_seq_length if settings.packing != "off" else 0
     least = expected_memory_gib(settings, shape, machine, tokens, r)
     if least > machine.memory_gib:
         raise MedAnalyzrError(
@@ -149,6 +149,6 @@ def expectation(
     settings: Profile, shape: Shape, machine: Device, lengths: Sequence[int], max_seq_length: int, r: int, limit: float
 ) -> dict[str, float]:
     """Minutes of the steps (start-up left out) and peak memory in GiB of a training on examples of `lengths` tokens."""
-    row = max_seq_length if settings.packing == "on" else max(lengths)
+    row = max_seq_length if settings.packing != "off" else max(lengths)
     seconds = expected_seconds(settings, shape, machine, len(lengths), sum(lengths), limit, max_seq_length)
     return {"minutes": seconds / 60, "memory_gib": expected_memory_gib(settings, shape, machine, settings.batch_size * row, r)}

@@ -89,23 +89,26 @@ def check_adapter(model, r: int) -> dict[str, str]:
 
 
 def _first_batch(trainer) -> Mapping:
-    """The first training batch, without touching the random state that the training starts from; packed rows without their end of
-    padding.
-    """
+    """The first training batch, without touching the random state that the training starts from."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        batch = dict(next(iter(trainer.get_train_dataloader())))
-    if "packed_seq_lengths" in batch:
-        whole = int(batch["packed_seq_lengths"].sum())
-        batch |= {name: batch[name][:, :whole] for name in ("input_ids", "labels", "position_ids") if name in batch}
-    return batch
+        return dict(next(iter(trainer.get_train_dataloader())))
 
 
-def _is_packed(batch: Mapping) -> bool:
-    """Whether a row of the batch holds several examples: their positions start again at 0."""
-    positions = batch.get("position_ids")
-    return positions is not None and int((positions == 0).sum()) > positions.shape[0]
+def _packed_examples(batch: Mapping) -> list[dict]:
+    """The whole examples (`input_ids` and `labels`, 1 × tokens) of a packed batch, a shared prefix in front of each; none when each row
+    is an example.
+    """
+    import torch
+
+    lengths = batch["packed_seq_lengths"].tolist() if "packed_seq_lengths" in batch else []
+    if len(lengths) <= batch["input_ids"].shape[0]:
+        return []
+    parts = [batch[name][:, : sum(lengths)].split(lengths, 1) for name in ("input_ids", "labels")]
+    if "prefix_seg_info" in batch:
+        parts = [[torch.cat([part[0], rest], 1) for rest in part[1:]] for part in parts]
+    return [{"input_ids": ids, "labels": labels} for ids, labels in zip(*parts, strict=True)]
 
 
 def check_trainer(trainer, packing: bool) -> dict[str, str]:
@@ -121,7 +124,7 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
             f"The training set has the column {', '.join(extra)}: the trainer would build its own prompts from it."
         )
     batch = _first_batch(trainer)
-    packed = _is_packed(batch)
+    packed = len(_packed_examples(batch))
     if packing and not packed:
         raise MedAnalyzrError(
             "Packing was asked for and the trainer does not pack: set packing='off', or see the notices of Unsloth above."
@@ -136,12 +139,13 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
     rows, length = batch["input_ids"].shape
     return {
         "columns": ", ".join(sorted(columns)),
-        "first batch": f"{rows} × {length} tokens, {'packed' if packed else 'padding masked'}",
+        "first batch": f"{rows} × {length} tokens, {f'{packed} examples packed' if packed else 'padding masked'}",
     }
 
 
 def check_isolation(trainer) -> dict[str, str]:
-    """Packed examples do not see each other: the loss of the first packed batch is that of its examples one by one.
+    """Packed examples do not see each other, and all of them see the prefix they share: the loss of the first packed batch is that of
+    its examples one by one.
 
     Returns nothing to report when the trainer does not pack.
 
@@ -151,29 +155,27 @@ def check_isolation(trainer) -> dict[str, str]:
     import torch
 
     batch = _first_batch(trainer)
-    if not _is_packed(batch):
+    examples = _packed_examples(batch)
+    if not examples:
         return {}
-    batch = {
-        name: value[:1].to(trainer.model.device) for name, value in batch.items() if name in ("input_ids", "labels", "position_ids")
-    }
-    starts = (batch["position_ids"][0] == 0).nonzero().flatten().tolist() + [batch["input_ids"].shape[1]]
 
     def loss_of(part: dict) -> tuple[float, int]:
-        learnt = int((part["labels"][:, 1:] != IGNORED).sum())
+        part = {name: value.to(trainer.model.device) if isinstance(value, torch.Tensor) else value for name, value in part.items()}
         with torch.no_grad(), trainer.compute_loss_context_manager():
-            return float(trainer.model(**part, use_cache=False).loss), learnt
+            return float(trainer.model(**part, use_cache=False).loss), int((part["labels"][:, 1:] != IGNORED).sum())
 
     was_training = trainer.model.training
     trainer.model.eval()
     together, _ = loss_of(batch)
-    parts = [loss_of({name: value[:, a:b] for name, value in batch.items()}) for a, b in zip(starts, starts[1:], strict=False)]
+    parts = [loss_of(example) for example in examples]
     trainer.model.train(was_training)
     alone = sum(loss * n for loss, n in parts if n) / sum(n for _, n in parts)
+    spared = getattr(batch.get("prefix_seg_info"), "spared", 0)
     if not abs(together - alone) <= ISOLATION * alone:
         raise MedAnalyzrError(
             f"Packed examples see each other: their loss is {together:.4f} together and {alone:.4f} one by one; set packing='off'."
         )
-    return {"packing": f"{len(parts)} examples in a row, loss {together:.4f} together, {alone:.4f} one by one"}
+    return {"packing": f"{len(parts)} examples in a row, {spared} tokens spared, loss {together:.4f} together, {alone:.4f} one by one"}
 
 
 def check_fall(losses: Sequence[float]) -> str:

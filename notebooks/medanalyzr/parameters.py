@@ -25,7 +25,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "precision": (lambda v: v in ("auto", "best", "fp32", "fp16", "bf16"), "'auto', 'best', 'fp32', 'fp16' or 'bf16'"),
     "float8": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
     "load_in_4bit": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
-    "packing": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
+    "packing": (lambda v: v in ("auto", "on", "shared", "off"), "'auto', 'on', 'shared' or 'off'"),
     "checkpointing": (lambda v: v in ("auto", "on", "off", "unsloth"), "'auto', 'on', 'off' or 'unsloth'"),
     "evaluations": (lambda v: v >= 1, "at least 1"),
     "early_stopping": (lambda v: v >= 0, "at least 0"),

@@ -17,8 +17,8 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on" or "off", `checkpointing`
-    "on", "off" or "unsloth" (activations offloaded to the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster
+    """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on", "off" or "shared" (packed, and what all
+    prompts begin with is computed once a step, see `medanalyzr.prefix`), `checkpointing` "on", "off" or "unsloth" (activations offloaded to the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster
     where it fits); `float8` "on" or "off" (products with a 16-bit base model in 8-bit floats, see `medanalyzr.float8`); `optimizer` is a
     name that transformers knows.
 
@@ -58,9 +58,9 @@ PROFILES = {
     for p in (
         Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "fp32", 1, 1, 3e-3, 1, 150, "off", "off", "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
-        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "on", "unsloth", "answer", optimizer="adamw_torch_fused"),
-        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "on", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on"),
+        Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
+        Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on"),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
@@ -99,7 +99,8 @@ def check_settings(settings: Profile, device: Device) -> None:
     """Whether `device` can do what `settings` ask for.
 
     Raises:
-        MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model.
+        MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model or
+            without packing.
     """
     if settings.precision == "bf16" and device.kind == "cuda" and not device.bf16:
         raise MedAnalyzrError(f"precision='bf16' and {device.name} has no native bf16: set precision='fp16'.")
@@ -111,8 +112,10 @@ def check_settings(settings: Profile, device: Device) -> None:
         raise MedAnalyzrError(f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {device.name}: set float8='off'.")
     if settings.float8 == "on" and (settings.load_in_4bit == "on" or settings.precision != "bf16"):
         raise MedAnalyzrError("float8='on' goes with a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
-    if settings.packing == "on" and device.kind != "cuda":
-        raise MedAnalyzrError("packing='on' needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
+    if settings.float8 == "on" and settings.packing == "off":
+        raise MedAnalyzrError("float8='on' goes with packed rows: set packing='shared' or 'on', or float8='off'.")
+    if settings.packing != "off" and device.kind != "cuda":
+        raise MedAnalyzrError(f"packing={settings.packing!r} needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
 
 
 def planned_steps(settings: Profile, examples: int) -> int:

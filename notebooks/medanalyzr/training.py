@@ -115,6 +115,7 @@ def effective_settings(trainer) -> dict:
         "examples per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         "packing": bool(getattr(args, "packing", False)),
         "padding-free": padding_free,
+        "prefix shared, tokens": len(getattr(trainer.data_collator, "ids", ())),
         "attention": attention(padding_free),
         "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
         "base model dtype": str(model.dtype).removeprefix("torch."),
@@ -148,8 +149,8 @@ FP16_SKIPS = 20  # in fp16 the loss scale is found by skipping steps with infini
 class ShowProgress(TrainerCallback):
     """A bar with the time left and the last loss; adds seconds and tokens to each logged step; stops a training gone wrong.
 
-    The tokens (padding left out) are added up on the device and read when the loss is, so that no step waits for its count. The
-    seconds of a step run from one log to the next: loading of the batch included, validation and saving not.
+    The tokens (padding left out, a shared prefix counted with each example) are added up on the device and read when the loss is, so
+    that no step waits for its count. The seconds of a step run from one log to the next: loading of the batch included, validation and saving not.
     """
 
     hook = None
@@ -166,6 +167,7 @@ class ShowProgress(TrainerCallback):
             if module.training:
                 mask = inputs.get("attention_mask")
                 self.counted += (inputs["input_ids"] != pad if mask is None else mask).sum()
+                self.counted += getattr(inputs.get("prefix_seg_info"), "spared", 0)
 
         self.hook = model.register_forward_pre_hook(count, with_kwargs=True)
         self.began = time.monotonic()

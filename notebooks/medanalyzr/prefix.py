@@ -1,0 +1,126 @@
+"""The tokens that all prompts begin with, computed once a packed step instead of once an example.
+
+The row of a step is prefix, rest of the first example, rest of the second, and so on; the tokens of a rest attend to the prefix and to
+those before them in their own rest. Loss and gradients are those of the whole examples: nothing in the prefix is learnt, and its
+gradient is the sum over the examples. Unsloth carries such rows through its layers (its grouping of prompts for GRPO) with a
+FlexAttention kernel, used here where xformers is missing.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from medanalyzr.prompts import IGNORED
+
+MULTIPLE = 64  # the tokens of a step are padded to it: odd counts take slow kernels
+
+
+def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
+    return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
+
+
+class _Spread(torch.autograd.Function):
+    """Keys or values (tokens × heads × size) in which prefix and rests follow as `Places.seen` says."""
+
+    @staticmethod
+    def forward(ctx, x, places):
+        ctx.places = places
+        return x[places.seen]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        own, copies = ctx.places.own, ctx.places.copies
+        found = gradient[own]
+        found[: copies.shape[1]] += gradient[copies].sum(0)
+        return found, None
+
+
+class Places:
+    """Of a row of `prefix` tokens and then `rests`, what each part sees: the prefix itself, a rest the prefix and itself.
+
+    `seen` are the places of these tokens in the row, part after part; `own` are the places in `seen` where each token of the row stands
+    for its own part, `copies` (rests × prefix) those where the prefix stands before a rest.
+    """
+
+    def __init__(self, prefix: int, rests: Sequence[int], device: torch.device):
+        first, seen, own, copies, end = torch.arange(prefix), [torch.arange(prefix)], [torch.arange(prefix)], [], prefix
+        for number, length in enumerate(rests, 1):
+            rest = torch.arange(end, end + length)
+            seen += [first, rest]
+            copies.append(first + end + (number - 1) * prefix)
+            own.append(rest + number * prefix)
+            end += length
+        self.seen, self.own, self.copies = torch.cat(seen).to(device), torch.cat(own).to(device), torch.stack(copies).to(device)
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout, scale: float | None = None) -> torch.Tensor:
+    """Attention of a row with a shared prefix by xformers; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer
+    heads. `layout` is what `SharedPrefix` puts into its batches.
+    """
+    from xformers.ops import memory_efficient_attention
+    from xformers.ops.fmha.attn_bias import BlockDiagonalCausalFromBottomRightMask
+
+    prefix, rests, device = layout.prefix, layout.rests, query.device
+    if getattr(layout, "device", None) != device:  # once a step; the layers share it
+        seen = [prefix, *(prefix + length for length in rests)]
+        layout.mask = BlockDiagonalCausalFromBottomRightMask.from_seqlens([prefix, *rests], seen, device=device)
+        layout.places, layout.device = Places(prefix, rests, device), device
+    each = query.shape[2] // key.shape[2]
+    key, value = (
+        _Spread.apply(x[0], layout.places).unsqueeze(2).expand(-1, -1, each, -1).flatten(1, 2)[None] for x in (key, value)
+    )
+    return memory_efficient_attention(query, key, value, attn_bias=layout.mask, scale=scale)
+
+
+class SharedPrefix:
+    """What `examples` (see `prompts.encode`) all begin with, `ids`, up to the token before the first learnt one; empty where nothing
+    is shared, or `wanted` is False.
+    """
+
+    def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
+        common = os.path.commonprefix([list(example["input_ids"]) for example in examples]) if wanted else []
+        self.ids = common[: max(0, min(map(_first_learnt, examples), default=1) - 1)]
+
+    def rests(self, examples: Sequence[Mapping[str, list[int]]]) -> list[dict[str, list[int]]]:
+        """The examples without the prefix."""
+        return [{name: values[len(self.ids) :] for name, values in example.items()} for example in examples]
+
+    def install(self, trainer) -> None:
+        """Let a trainer that packs `rests` put the prefix in front of each step; does nothing without a prefix."""
+        if not self.ids:
+            return
+        from unsloth.utils import attention_dispatch
+
+        if attention_dispatch.HAS_XFORMERS:
+            attention_dispatch._flex_shared_prefix_attention = attend
+        self._collate, self._pad, self.padding_free = trainer.data_collator, trainer.processing_class.pad_token_id, True
+        trainer.data_collator = self
+
+    def __call__(self, rows: Sequence[Mapping]) -> dict:
+        return self.batch(self._collate(rows), self._pad)
+
+    def batch(self, packed: Mapping[str, torch.Tensor], pad: int) -> dict:
+        """A batch of the trainer (1 × tokens, with `packed_seq_lengths`) with the prefix in front, padded to `MULTIPLE`.
+
+        `prefix_seg_info` is the layout for the attention; its `spared` are the tokens that are not computed again.
+        """
+        from unsloth.utils.prefix_grouper_kernel import build_seg_info_multigroup
+
+        rests, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
+        tokens = sum(rests)
+        end = -(prefix + tokens) % MULTIPLE
+
+        def row(first: Sequence[int], rest: torch.Tensor, last: int) -> torch.Tensor:
+            return torch.cat([torch.tensor(first), rest[0, :tokens], torch.full((end,), last)])[None]
+
+        found = {
+            "input_ids": row(self.ids, packed["input_ids"], pad),
+            "labels": row([IGNORED] * prefix, packed["labels"], IGNORED),
+            "position_ids": row(range(prefix), packed["position_ids"] + prefix, 0),
+            "packed_seq_lengths": torch.tensor([prefix, *rests], dtype=torch.int32),
+        }
+        padded = [*rests[:-1], rests[-1] + end]
+        layout, _ = build_seg_info_multigroup([(prefix, padded)], torch.device("cpu"))
+        layout.prefix, layout.rests, layout.spared = prefix, padded, prefix * (len(rests) - 1)
+        return found | {"prefix_seg_info": layout}
