@@ -172,8 +172,9 @@ def check_isolation(trainer) -> dict[str, str]:
     alone = sum(loss * n for loss, n in parts if n) / sum(n for _, n in parts)
     spared = getattr(batch.get("prefix_seg_info"), "spared", 0)
     if not abs(together - alone) <= ISOLATION * alone:
+        fault, do = ("do not see what they share", "on") if spared else ("see each other", "off")
         raise MedAnalyzrError(
-            f"Packed examples see each other: their loss is {together:.4f} together and {alone:.4f} one by one; set packing='off'."
+            f"Packed examples {fault}: their loss is {together:.4f} together and {alone:.4f} one by one; set packing='{do}'."
         )
     return {"packing": f"{len(parts)} examples in a row, {spared} tokens spared, loss {together:.4f} together, {alone:.4f} one by one"}
 

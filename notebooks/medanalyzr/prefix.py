@@ -1,9 +1,9 @@
 """The tokens that all prompts begin with, computed once a packed step instead of once an example.
 
-The row of a step is prefix, rest of the first example, rest of the second, and so on; the tokens of a rest attend to the prefix and to
-those before them in their own rest. Loss and gradients are those of the whole examples: nothing in the prefix is learnt, and its
-gradient is the sum over the examples. Unsloth carries such rows through its layers (its grouping of prompts for GRPO) with a
-FlexAttention kernel, used here where xformers is missing.
+The trainer packs whole examples; of its row stay the prefix once, the rest of the first example, the rest of the second, and so on. The
+tokens of a rest attend to the prefix and to those before them in their own rest. Steps, loss and gradients are those of the whole
+examples: nothing in the prefix is learnt, and its gradient is the sum over the examples. Unsloth carries such rows through its layers
+(its grouping of prompts for GRPO) with a FlexAttention kernel, used here where xformers is missing.
 """
 
 import os
@@ -79,15 +79,11 @@ class SharedPrefix:
     """
 
     def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
-        common = os.path.commonprefix([list(example["input_ids"]) for example in examples]) if wanted else []
-        self.ids = common[: max(0, min(map(_first_learnt, examples), default=1) - 1)]
-
-    def rests(self, examples: Sequence[Mapping[str, list[int]]]) -> list[dict[str, list[int]]]:
-        """The examples without the prefix."""
-        return [{name: values[len(self.ids) :] for name, values in example.items()} for example in examples]
+        common = os.path.commonprefix([list(example["input_ids"]) for example in examples if wanted])
+        self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
 
     def install(self, trainer) -> None:
-        """Let a trainer that packs `rests` put the prefix in front of each step; does nothing without a prefix."""
+        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix."""
         if not self.ids:
             return
         from unsloth.utils import attention_dispatch
@@ -101,23 +97,26 @@ class SharedPrefix:
         return self.batch(self._collate(rows), self._pad)
 
     def batch(self, packed: Mapping[str, torch.Tensor], pad: int) -> dict:
-        """A batch of the trainer (1 × tokens, with `packed_seq_lengths`) with the prefix in front, padded to `MULTIPLE`.
+        """A packed batch of the trainer (1 × tokens, the examples' tokens in `packed_seq_lengths`) with the prefix of the first example
+        alone, padded to `MULTIPLE`.
 
-        `prefix_seg_info` is the layout for the attention; its `spared` are the tokens that are not computed again.
+        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info` is the layout for the attention, and its
+        `spared` the tokens that are not computed again.
         """
         from unsloth.utils.prefix_grouper_kernel import build_seg_info_multigroup
 
-        rests, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
-        tokens = sum(rests)
-        end = -(prefix + tokens) % MULTIPLE
+        lengths, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
+        rests = [length - prefix for length in lengths]
+        end = -(prefix + sum(rests)) % MULTIPLE
 
-        def row(first: Sequence[int], rest: torch.Tensor, last: int) -> torch.Tensor:
-            return torch.cat([torch.tensor(first), rest[0, :tokens], torch.full((end,), last)])[None]
+        def row(whole: torch.Tensor, last: int) -> torch.Tensor:
+            first, *others = whole[0, : sum(lengths)].split(lengths)
+            return torch.cat([first, *(other[prefix:] for other in others), torch.full((end,), last)])[None]
 
         found = {
-            "input_ids": row(self.ids, packed["input_ids"], pad),
-            "labels": row([IGNORED] * prefix, packed["labels"], IGNORED),
-            "position_ids": row(range(prefix), packed["position_ids"] + prefix, 0),
+            "input_ids": row(packed["input_ids"], pad),
+            "labels": row(packed["labels"], IGNORED),
+            "position_ids": row(packed["position_ids"], 0),
             "packed_seq_lengths": torch.tensor([prefix, *rests], dtype=torch.int32),
         }
         padded = [*rests[:-1], rests[-1] + end]

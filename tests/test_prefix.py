@@ -1,0 +1,154 @@
+"""What all prompts begin with, computed once: the batch, what its tokens see, and the same attention and loss as of whole examples."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from medanalyzr import MedAnalyzrError
+from medanalyzr.guards import check_isolation, check_trainer
+from medanalyzr.prefix import SharedPrefix, attend
+from medanalyzr.prompts import IGNORED
+from test_guards import tiny_llama, trainer_of
+from torch.nn.functional import scaled_dot_product_attention
+
+PREFIX, LENGTHS = [7, 3, 9], (9, 14, 6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unsloth_before_its_parts():
+    import unsloth.models  # noqa: F401
+
+
+def examples(learnt=5):
+    """Three examples of `LENGTHS` tokens that begin with `PREFIX` and are learnt from the token at `learnt` on."""
+    rng, found = torch.Generator().manual_seed(1), []
+    for number, length in enumerate(LENGTHS):
+        ids = [*PREFIX, 20 + number, *torch.randint(1, 64, (length - 4,), generator=rng).tolist()]
+        found.append({"input_ids": ids, "labels": [IGNORED] * learnt + ids[learnt:]})
+    return found
+
+
+def packed(given):
+    """The examples in a row as the trainer packs them, with an end of padding."""
+    ids, labels = (sum((list(e[name]) for e in given), []) for name in ("input_ids", "labels"))
+    positions = [i for e in given for i in range(len(e["input_ids"]))]
+    row = {"input_ids": [*ids, 0, 0], "labels": [*labels, IGNORED, IGNORED], "position_ids": [*positions, 0, 0]}
+    return {name: torch.tensor([values]) for name, values in row.items()} | {
+        "packed_seq_lengths": torch.tensor([len(e["input_ids"]) for e in given], dtype=torch.int32)
+    }
+
+
+def test_the_prefix_ends_before_what_is_learnt():
+    assert SharedPrefix(examples()).ids == PREFIX
+    assert SharedPrefix(examples(learnt=3)).ids == PREFIX[:2]  # its first token is foretold by the last of the prefix, of its own example
+    assert SharedPrefix(examples(learnt=0)).ids == [] and SharedPrefix(examples(), wanted=False).ids == []
+    assert SharedPrefix([]).ids == []
+
+
+def test_a_batch_holds_the_prefix_once():
+    given = examples()
+    batch = SharedPrefix(given).batch(packed(given), pad=0)
+    tokens = 3 + 6 + 11 + 3
+    assert all(batch[name].shape == (1, 64) for name in ("input_ids", "labels", "position_ids"))
+    assert batch["input_ids"][0, :tokens].tolist() == PREFIX + sum((e["input_ids"][3:] for e in given), [])
+    assert batch["labels"][0, :tokens].tolist() == [IGNORED] * 3 + sum((e["labels"][3:] for e in given), [])
+    assert batch["position_ids"][0, :tokens].tolist() == [*range(9), *range(3, 14), *range(3, 6)]
+    assert not batch["input_ids"][0, tokens:].any() and (batch["labels"][0, tokens:] == IGNORED).all()
+    assert batch["packed_seq_lengths"].tolist() == [3, 6, 11, 3] and batch["prefix_seg_info"].spared == 6
+
+
+@pytest.fixture
+def xformers(monkeypatch):
+    """xformers' attention within blocks, causal from the bottom right, by its definition: the library needs a GPU."""
+
+    def attention(query, key, value, attn_bias, scale):
+        parts = []
+        for q, k, v in zip(*(x[0].transpose(0, 1).split(n, 1) for x, n in zip((query, key, value), attn_bias, strict=True)), strict=True):
+            mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
+            parts.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale))
+        return torch.cat(parts, 1).transpose(0, 1)[None]
+
+    class Mask:
+        @staticmethod
+        def from_seqlens(queries, keys, device):
+            return queries, keys, keys
+
+    for name, names in (("xformers", {}), ("xformers.ops", {"memory_efficient_attention": attention}), ("xformers.ops.fmha", {})):
+        module = ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
+    module = ModuleType("xformers.ops.fmha.attn_bias")
+    module.BlockDiagonalCausalFromBottomRightMask = Mask
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def unsloths(query, key, value, layout):
+    from unsloth.utils.prefix_grouper_kernel import flex_shared_prefix_attention
+
+    return flex_shared_prefix_attention(query, key, value, layout, compiled=False)
+
+
+def test_attention_and_its_gradients_are_those_of_whole_examples(xformers):
+    given = examples()
+    layout = SharedPrefix(given).batch(packed(given), pad=0)["prefix_seg_info"]
+    rng = torch.Generator().manual_seed(2)
+    whole = [torch.randn(1, 64, heads, 8, generator=rng, dtype=torch.double, requires_grad=True) for heads in (4, 2, 2)]
+    tokens = torch.randn(64, 4, 8, generator=rng, dtype=torch.double)
+    rests = [range(3, 9), range(9, 20), range(20, 23)]
+
+    def by_definition(query, key, value):
+        out = torch.zeros(64, 4, 8, dtype=torch.double)
+        for rest in rests:
+            places = [0, 1, 2, *rest]
+            q, k, v = (x[0, places].transpose(0, 1) for x in (query, key, value))
+            seen = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(0, 1)
+            out = out.index_put((torch.tensor(places),), seen)
+        return out
+
+    def gradients(out):
+        return torch.autograd.grad((out[:23] * tokens[:23]).sum(), whole)
+
+    found, right = attend(*whole, layout)[0], by_definition(*whole)
+    torch.testing.assert_close(found[:23], right[:23])
+    with torch.no_grad():
+        torch.testing.assert_close(unsloths(*whole, layout)[0, :23], right[:23])
+    for one, other in zip(gradients(found), gradients(right), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def attending(model, seen):
+    """`model` with the attention that the layout asks for, the prefix hidden from the rests unless `seen`."""
+    forward = model.forward
+
+    def shared(prefix_seg_info=None, **part):
+        if prefix_seg_info is None:
+            return forward(**part)
+        layout, order = prefix_seg_info, torch.arange(prefix_seg_info.T)
+        mine = layout.suffix_of_kv[: layout.T]
+        mask = (order[None] <= order[:, None]) & ((layout.is_prefix[None, : layout.T] & seen) | (mine[None] == mine[:, None]))
+        mask = torch.zeros(1, 1, layout.T, layout.T).masked_fill(~mask, torch.finfo(torch.float32).min)
+        return forward(**part, attention_mask=mask)
+
+    model.forward = shared
+    return model.eval()
+
+
+def test_the_guard_compares_with_whole_examples():
+    given = examples()
+    batch = SharedPrefix(given).batch(packed(given), pad=0)
+    trainer = trainer_of(batch, model=attending(tiny_llama(), True))
+    assert check_isolation(trainer)["packing"].startswith("3 examples in a row, 6 tokens spared, loss")
+    with pytest.raises(MedAnalyzrError, match="do not see what they share: .* set packing='on'"):
+        check_isolation(trainer_of(batch, model=attending(tiny_llama(), False)))
+    assert check_trainer(trainer_of(batch), packing=True)["first batch"] == "1 × 64 tokens, 3 examples packed"
+
+
+def test_a_trainer_gets_it_only_where_there_is_a_prefix():
+    given = examples()
+    trainer = SimpleNamespace(data_collator=lambda rows: packed(rows), processing_class=SimpleNamespace(pad_token_id=0))
+    before = trainer.data_collator
+    SharedPrefix(given, wanted=False).install(trainer)
+    assert trainer.data_collator is before
+    SharedPrefix(given).install(trainer)
+    assert trainer.data_collator(given)["packed_seq_lengths"].tolist() == [3, 6, 11, 3] and trainer.data_collator.padding_free
