@@ -144,11 +144,18 @@ def test_the_guard_compares_with_whole_examples():
     assert check_trainer(trainer_of(batch), packing=True)["first batch"] == "1 × 64 tokens, 3 examples packed"
 
 
-def test_a_trainer_gets_it_only_where_there_is_a_prefix():
+def test_a_trainer_gets_it_where_there_is_a_prefix_and_xformers(monkeypatch, capsys):
+    from unsloth.utils import attention_dispatch
+
     given = examples()
-    trainer = SimpleNamespace(data_collator=lambda rows: packed(rows), processing_class=SimpleNamespace(pad_token_id=0))
-    before = trainer.data_collator
-    SharedPrefix(given, wanted=False).install(trainer)
-    assert trainer.data_collator is before
+    trainer = SimpleNamespace(data_collator=packed, processing_class=SimpleNamespace(pad_token_id=0))
+    monkeypatch.setattr(attention_dispatch, "_flex_shared_prefix_attention", None)
+    monkeypatch.setattr(attention_dispatch, "HAS_XFORMERS", False)
     SharedPrefix(given).install(trainer)
-    assert trainer.data_collator(given)["packed_seq_lengths"].tolist() == [3, 6, 11, 3] and trainer.data_collator.padding_free
+    assert trainer.data_collator is packed and "sharing it needs xformers" in capsys.readouterr().out
+    monkeypatch.setattr(attention_dispatch, "HAS_XFORMERS", True)
+    SharedPrefix(given, wanted=False).install(trainer)
+    assert trainer.data_collator is packed and attention_dispatch._flex_shared_prefix_attention is None
+    SharedPrefix(given).install(trainer)
+    assert attention_dispatch._flex_shared_prefix_attention is attend and trainer.data_collator.padding_free
+    assert trainer.data_collator(given)["packed_seq_lengths"].tolist() == [3, 6, 11, 3]

@@ -3,7 +3,8 @@
 The trainer packs whole examples; of its row stay the prefix once, the rest of the first example, the rest of the second, and so on. The
 tokens of a rest attend to the prefix and to those before them in their own rest. Steps, loss and gradients are those of the whole
 examples: nothing in the prefix is learnt, and its gradient is the sum over the examples. Unsloth carries such rows through its layers
-(its grouping of prompts for GRPO) with a FlexAttention kernel, used here where xformers is missing.
+(its grouping of prompts for GRPO); the attention of that row is taken by xformers instead of Unsloth's FlexAttention kernel, whose blocks
+of 128 tokens do not suit short examples.
 """
 
 import os
@@ -83,13 +84,15 @@ class SharedPrefix:
         self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
 
     def install(self, trainer) -> None:
-        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix."""
+        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without xformers."""
         if not self.ids:
             return
         from unsloth.utils import attention_dispatch
 
-        if attention_dispatch.HAS_XFORMERS:
-            attention_dispatch._flex_shared_prefix_attention = attend
+        if not attention_dispatch.HAS_XFORMERS:
+            print("What the prompts begin with is computed for each of them: sharing it needs xformers (pip install xformers).")
+            return
+        attention_dispatch._flex_shared_prefix_attention = attend
         self._collate, self._pad, self.padding_free = trainer.data_collator, trainer.processing_class.pad_token_id, True
         trainer.data_collator = self
 

@@ -18,9 +18,9 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 @dataclass(frozen=True)
 class Profile:
     """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on", "off" or "shared" (packed, and what all
-    prompts begin with is computed once a step, see `medanalyzr.prefix`), `checkpointing` "on", "off" or "unsloth" (activations offloaded to the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster
-    where it fits); `float8` "on" or "off" (products with a 16-bit base model in 8-bit floats, see `medanalyzr.float8`); `optimizer` is a
-    name that transformers knows.
+    prompts begin with is computed once a step, see `medanalyzr.prefix`), `checkpointing` "on", "off" or "unsloth" (activations offloaded to
+    the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster where it fits); `float8` "on" or "off" (products with a 16-bit
+    base model in 8-bit floats, see `medanalyzr.float8`); `optimizer` is a name that transformers knows.
 
     `subset` is "all", "measured" or "quick" (see `data.subset_of`): a CPU has minutes and learns from the complete reports
     of measured values in four categories. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is

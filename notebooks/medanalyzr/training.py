@@ -116,7 +116,7 @@ def effective_settings(trainer) -> dict:
         "packing": bool(getattr(args, "packing", False)),
         "padding-free": padding_free,
         "prefix shared, tokens": len(getattr(trainer.data_collator, "ids", ())),
-        "attention": attention(padding_free),
+        "attention": "xformers" if hasattr(trainer.data_collator, "ids") else attention(padding_free),
         "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
@@ -150,7 +150,8 @@ class ShowProgress(TrainerCallback):
     """A bar with the time left and the last loss; adds seconds and tokens to each logged step; stops a training gone wrong.
 
     The tokens (padding left out, a shared prefix counted with each example) are added up on the device and read when the loss is, so
-    that no step waits for its count. The seconds of a step run from one log to the next: loading of the batch included, validation and saving not.
+    that no step waits for its count. The seconds of a step run from one log to the next: loading of the batch included, validation and
+    saving not.
     """
 
     hook = None
