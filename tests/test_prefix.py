@@ -48,7 +48,7 @@ def test_the_prefix_ends_before_what_is_learnt():
 
 def test_a_batch_holds_the_prefix_once():
     given = examples()
-    batch = SharedPrefix(given).batch(packed(given), pad=0)
+    batch = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)
     tokens = 3 + 6 + 11 + 3
     assert all(batch[name].shape == (1, 64) for name in ("input_ids", "labels", "position_ids"))
     assert batch["input_ids"][0, :tokens].tolist() == PREFIX + sum((e["input_ids"][3:] for e in given), [])
@@ -84,14 +84,15 @@ def xformers(monkeypatch):
 
 
 def unsloths(query, key, value, layout):
-    from unsloth.utils.prefix_grouper_kernel import flex_shared_prefix_attention
+    from unsloth.utils.prefix_grouper_kernel import build_seg_info_multigroup, flex_shared_prefix_attention
 
-    return flex_shared_prefix_attention(query, key, value, layout, compiled=False)
+    theirs, _ = build_seg_info_multigroup([(layout.prefix, layout.rests)], torch.device("cpu"))
+    return flex_shared_prefix_attention(query, key, value, theirs, compiled=False)
 
 
 def test_attention_and_its_gradients_are_those_of_whole_examples(xformers):
     given = examples()
-    layout = SharedPrefix(given).batch(packed(given), pad=0)["prefix_seg_info"]
+    layout = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)["prefix_seg_info"]
     rng = torch.Generator().manual_seed(2)
     whole = [torch.randn(1, 64, heads, 8, generator=rng, dtype=torch.double, requires_grad=True) for heads in (4, 2, 2)]
     tokens = torch.randn(64, 4, 8, generator=rng, dtype=torch.double)
@@ -124,10 +125,10 @@ def attending(model, seen):
     def shared(prefix_seg_info=None, **part):
         if prefix_seg_info is None:
             return forward(**part)
-        layout, order = prefix_seg_info, torch.arange(prefix_seg_info.T)
-        mine = layout.suffix_of_kv[: layout.T]
-        mask = (order[None] <= order[:, None]) & ((layout.is_prefix[None, : layout.T] & seen) | (mine[None] == mine[:, None]))
-        mask = torch.zeros(1, 1, layout.T, layout.T).masked_fill(~mask, torch.finfo(torch.float32).min)
+        lengths = torch.tensor([prefix_seg_info.prefix, *prefix_seg_info.rests])
+        mine, order = torch.arange(len(lengths)).repeat_interleave(lengths), torch.arange(int(lengths.sum()))
+        mask = (order[None] <= order[:, None]) & (((mine[None] == 0) & seen) | (mine[None] == mine[:, None]))
+        mask = torch.zeros(1, 1, *mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
         return forward(**part, attention_mask=mask)
 
     model.forward = shared
@@ -136,7 +137,7 @@ def attending(model, seen):
 
 def test_the_guard_compares_with_whole_examples():
     given = examples()
-    batch = SharedPrefix(given).batch(packed(given), pad=0)
+    batch = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)
     trainer = trainer_of(batch, model=attending(tiny_llama(), True))
     assert check_isolation(trainer)["packing"].startswith("3 examples in a row, 6 tokens spared, loss")
     with pytest.raises(MedAnalyzrError, match="do not see what they share: .* set packing='on'"):
@@ -149,6 +150,7 @@ def test_a_trainer_gets_it_where_there_is_a_prefix_and_xformers(monkeypatch, cap
 
     given = examples()
     trainer = SimpleNamespace(data_collator=packed, processing_class=SimpleNamespace(pad_token_id=0))
+    trainer.args = SimpleNamespace(pad_to_multiple_of=64)
     monkeypatch.setattr(attention_dispatch, "_flex_shared_prefix_attention", None)
     monkeypatch.setattr(attention_dispatch, "HAS_XFORMERS", False)
     SharedPrefix(given).install(trainer)

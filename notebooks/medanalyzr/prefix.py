@@ -14,8 +14,6 @@ import torch
 
 from medanalyzr.prompts import IGNORED
 
-MULTIPLE = 64  # the tokens of a step are padded to it: odd counts take slow kernels
-
 
 def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
     return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
@@ -55,23 +53,33 @@ class Places:
         self.seen, self.own, self.copies = torch.cat(seen).to(device), torch.cat(own).to(device), torch.stack(copies).to(device)
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout, scale: float | None = None) -> torch.Tensor:
+class Layout:
+    """A row of `prefix` tokens and then `rests` (the tokens of each); `spared` are the tokens that whole examples would have more."""
+
+    def __init__(self, prefix: int, rests: Sequence[int]):
+        self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
+
+    def on(self, device: torch.device) -> tuple:
+        """The mask of xformers and the `Places`, made once for all layers."""
+        if self._device != device:
+            from xformers.ops.fmha.attn_bias import BlockDiagonalCausalFromBottomRightMask
+
+            seen = [self.prefix, *(self.prefix + length for length in self.rests)]
+            mask = BlockDiagonalCausalFromBottomRightMask.from_seqlens([self.prefix, *self.rests], seen, device=device)
+            self._made, self._device = (mask, Places(self.prefix, self.rests, device)), device
+        return self._made
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None) -> torch.Tensor:
     """Attention of a row with a shared prefix by xformers; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer
-    heads. `layout` is what `SharedPrefix` puts into its batches.
+    heads.
     """
     from xformers.ops import memory_efficient_attention
-    from xformers.ops.fmha.attn_bias import BlockDiagonalCausalFromBottomRightMask
 
-    prefix, rests, device = layout.prefix, layout.rests, query.device
-    if getattr(layout, "device", None) != device:  # once a step; the layers share it
-        seen = [prefix, *(prefix + length for length in rests)]
-        layout.mask = BlockDiagonalCausalFromBottomRightMask.from_seqlens([prefix, *rests], seen, device=device)
-        layout.places, layout.device = Places(prefix, rests, device), device
+    mask, places = layout.on(query.device)
     each = query.shape[2] // key.shape[2]
-    key, value = (
-        _Spread.apply(x[0], layout.places).unsqueeze(2).expand(-1, -1, each, -1).flatten(1, 2)[None] for x in (key, value)
-    )
-    return memory_efficient_attention(query, key, value, attn_bias=layout.mask, scale=scale)
+    key, value = (_Spread.apply(x[0], places).unsqueeze(2).expand(-1, -1, each, -1).flatten(1, 2)[None] for x in (key, value))
+    return memory_efficient_attention(query, key, value, attn_bias=mask, scale=scale)
 
 
 class SharedPrefix:
@@ -93,36 +101,32 @@ class SharedPrefix:
             print("What the prompts begin with is computed for each of them: sharing it needs xformers (pip install xformers).")
             return
         attention_dispatch._flex_shared_prefix_attention = attend
-        self._collate, self._pad, self.padding_free = trainer.data_collator, trainer.processing_class.pad_token_id, True
+        self._collate, self.padding_free = trainer.data_collator, True
+        self._padding = trainer.processing_class.pad_token_id, trainer.args.pad_to_multiple_of
         trainer.data_collator = self
 
     def __call__(self, rows: Sequence[Mapping]) -> dict:
-        return self.batch(self._collate(rows), self._pad)
+        return self.batch(self._collate(rows), *self._padding)
 
-    def batch(self, packed: Mapping[str, torch.Tensor], pad: int) -> dict:
+    def batch(self, packed: Mapping[str, torch.Tensor], pad: int, multiple: int) -> dict:
         """A packed batch of the trainer (1 × tokens, the examples' tokens in `packed_seq_lengths`) with the prefix of the first example
-        alone, padded to `MULTIPLE`.
+        alone, padded to a `multiple` of tokens.
 
-        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info` is the layout for the attention, and its
-        `spared` the tokens that are not computed again.
+        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info`, the name under which Unsloth carries it, is
+        the `Layout`.
         """
-        from unsloth.utils.prefix_grouper_kernel import build_seg_info_multigroup
-
         lengths, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
         rests = [length - prefix for length in lengths]
-        end = -(prefix + sum(rests)) % MULTIPLE
+        end = -(prefix + sum(rests)) % multiple
 
         def row(whole: torch.Tensor, last: int) -> torch.Tensor:
             first, *others = whole[0, : sum(lengths)].split(lengths)
             return torch.cat([first, *(other[prefix:] for other in others), torch.full((end,), last)])[None]
 
-        found = {
+        return {
             "input_ids": row(packed["input_ids"], pad),
             "labels": row(packed["labels"], IGNORED),
             "position_ids": row(packed["position_ids"], 0),
             "packed_seq_lengths": torch.tensor([prefix, *rests], dtype=torch.int32),
+            "prefix_seg_info": Layout(prefix, [*rests[:-1], rests[-1] + end]),
         }
-        padded = [*rests[:-1], rests[-1] + end]
-        layout, _ = build_seg_info_multigroup([(prefix, padded)], torch.device("cpu"))
-        layout.prefix, layout.rests, layout.spared = prefix, padded, prefix * (len(rests) - 1)
-        return found | {"prefix_seg_info": layout}
