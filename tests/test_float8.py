@@ -1,11 +1,16 @@
 """Products with a frozen weight in 8-bit floats stand in for the exact ones, forward and backward, within their rounding."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from medanalyzr import MedAnalyzrError
 from medanalyzr.environment import Device
-from medanalyzr.float8 import LARGEST, back_from_float8, in_float8, to_float8, train_in_float8
+from medanalyzr.float8 import LARGEST, back_from_float8, in_float8, swiglu, swiglu_backward, to_float8, train_in_float8
 from medanalyzr.profiles import PROFILES, check_settings, choose_profile, override
+from medanalyzr.runs import NOTEBOOKS
 from torch.nn.functional import silu
 
 ROUNDING = 0.05  # three bits of mantissa: each factor is off by up to a sixteenth, on average a fortieth
@@ -63,26 +68,47 @@ def exact(layer, x):
     return x @ base.t() + layer.scaling["default"] * (x @ a.t()) @ b.t()
 
 
-def swiglu_fg(gate, up):
-    return silu(gate) * up
+def test_swiglu_with_adapters_and_its_gradients():
+    rng = torch.Generator().manual_seed(2)
+    sizes = {"both": (5, 12), "low": (5, 5), "bg": (6, 2), "bu": (6, 3), "dh": (5, 6), "dlow": (5, 4), "a": (4, 6)}
+    given = {name: torch.randn(size, generator=rng, dtype=torch.double) for name, size in sizes.items()}
+    both = given["both"].clone().requires_grad_()
+    gate, up = both[:, :6] + given["low"][:, :2] @ given["bg"].t(), both[:, 6:] + given["low"][:, 2:] @ given["bu"].t()
+    h = silu(gate) * up
+    h.backward(given["dh"] + given["dlow"] @ given["a"])
+    torch.testing.assert_close(swiglu(*(given[name] for name in ("both", "low", "bg", "bu"))), h.detach())
+    found, gradient = swiglu_backward(*given.values())
+    torch.testing.assert_close(found, h.detach())
+    torch.testing.assert_close(gradient, both.grad)
 
 
-def swiglu_backward(dh, gate, up):
-    s = gate.sigmoid()
-    return silu(gate) * up, dh * silu(gate), dh * up * s * (1 + gate * (1 - s))
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton is there on Linux alone")
+def test_the_kernels_do_the_same_in_tritons_interpreter():
+    done = subprocess.run(
+        [sys.executable, "-c", KERNELS], env=os.environ | {"TRITON_INTERPRET": "1"}, cwd=NOTEBOOKS, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.fixture
-def no_triton(monkeypatch):
-    """The two element-wise kernels of Unsloth, which need a GPU."""
-    import unsloth  # noqa: F401
-    from unsloth.kernels import swiglu
+KERNELS = """
+import torch
+from medanalyzr.float8 import TILE, _grid, _most, _swiglu, _swiglu_backward, swiglu, swiglu_backward
+torch.manual_seed(0)
+for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
+    rg, ru, rd = ranks
+    both, dh = torch.randn(rows, 2 * width), torch.randn(rows, width)
+    low, dlow, bg, bu, a = (torch.randn(size) for size in ((rows, rg + ru), (rows, rd), (width, rg), (width, ru), (rd, width)))
+    right, h = swiglu(both, low, bg, bu), torch.empty_like(dh)
+    _swiglu[_grid(h)](both, low, bg, bu, h, rows, width, rg, ru, _most(rg, ru), **TILE)
+    torch.testing.assert_close(h, right, atol=1e-4, rtol=1e-4)
+    _, gradient = swiglu_backward(both, low, bg, bu, dh, dlow, a)
+    _swiglu_backward[_grid(dh)](both, low, bg, bu, dh, dlow, a, rows, width, *ranks, _most(*ranks), **TILE)
+    torch.testing.assert_close(dh, right, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both, gradient, atol=1e-4, rtol=1e-4)
+"""
 
-    monkeypatch.setattr(swiglu, "swiglu_fg_kernel", swiglu_fg)
-    monkeypatch.setattr(swiglu, "swiglu_DWf_DW_dfg_kernel", swiglu_backward)
 
-
-def test_outputs_and_gradients_of_a_layer(no_triton):
+def test_outputs_and_gradients_of_a_layer():
     layer = block()
 
     def results(dtype):

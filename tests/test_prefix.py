@@ -1,11 +1,11 @@
 """What all prompts begin with, computed once: the batch, what its tokens see, and the same attention and loss as of whole examples."""
 
-import sys
-from types import ModuleType, SimpleNamespace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
-from medanalyzr import MedAnalyzrError
+from medanalyzr import MedAnalyzrError, prefix
 from medanalyzr.guards import check_isolation, check_trainer
 from medanalyzr.prefix import SharedPrefix, attend
 from medanalyzr.prompts import IGNORED
@@ -58,29 +58,42 @@ def test_a_batch_holds_the_prefix_once():
     assert batch["packed_seq_lengths"].tolist() == [3, 6, 11, 3] and batch["prefix_seg_info"].spared == 6
 
 
-@pytest.fixture
-def xformers(monkeypatch):
-    """xformers' attention within blocks, causal from the bottom right, by its definition: the library needs a GPU."""
+def parts_of(tensors, ends):
+    """The part of each tensor (tokens × heads × size) between two of its `ends`, heads first."""
+    return [x[a:b].transpose(0, 1) for x, e in zip(tensors, ends, strict=True) for a, b in [e]]
 
-    def attention(query, key, value, attn_bias, scale):
-        parts = []
-        for q, k, v in zip(*(x[0].transpose(0, 1).split(n, 1) for x, n in zip((query, key, value), attn_bias, strict=True)), strict=True):
-            mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
-            parts.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale))
-        return torch.cat(parts, 1).transpose(0, 1)[None]
 
-    class Mask:
-        @staticmethod
-        def from_seqlens(queries, keys, device):
-            return queries, keys, keys
+def by_parts(query, key, value, ends_of_queries, ends_of_keys, scale):
+    """FlashAttention of parts by its definition: causal, the last query sees the last key."""
+    queries, keys = (list(pairwise(ends.tolist())) for ends in (ends_of_queries, ends_of_keys))
+    found = []
+    for of_q, of_k in zip(queries, keys, strict=True):
+        q, k, v = parts_of((query, key, value), (of_q, of_k, of_k))
+        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
+        found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=True).transpose(0, 1))
+    return torch.cat(found)
 
-    for name, names in (("xformers", {}), ("xformers.ops", {"memory_efficient_attention": attention}), ("xformers.ops.fmha", {})):
-        module = ModuleType(name)
-        vars(module).update(names)
-        monkeypatch.setitem(sys.modules, name, module)
-    module = ModuleType("xformers.ops.fmha.attn_bias")
-    module.BlockDiagonalCausalFromBottomRightMask = Mask
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+@pytest.fixture(scope="module")
+def flash():
+    """torch's FlashAttention, which needs a GPU, by its definition on the CPU."""
+
+    def forward(query, key, value, ends_q, ends_k, most_q, most_k, dropout, causal, debug, scale=None, **rest):
+        assert causal and not dropout and not any(rest.values())
+        assert most_q == max(ends_q.diff()) and most_k == max(ends_k.diff())
+        empty = query.new_empty(0)
+        return by_parts(query, key, value, ends_q, ends_k, scale), empty, empty, empty, empty
+
+    def backward(gradient, query, key, value, out, logs, ends_q, ends_k, most_q, most_k, dropout, causal, state, unused, scale=None, **rest):
+        given = [x.detach().requires_grad_() for x in (query, key, value)]
+        with torch.enable_grad():
+            return torch.autograd.grad(by_parts(*given, ends_q, ends_k, scale), given, gradient)
+
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_flash_attention_forward", forward, "AutogradCPU")
+    library.impl("_flash_attention_backward", backward, "AutogradCPU")
+    yield
+    library._destroy()
 
 
 def unsloths(query, key, value, layout):
@@ -90,7 +103,7 @@ def unsloths(query, key, value, layout):
     return flex_shared_prefix_attention(query, key, value, theirs, compiled=False)
 
 
-def test_attention_and_its_gradients_are_those_of_whole_examples(xformers):
+def test_attention_and_its_gradients_are_those_of_whole_examples(flash):
     given = examples()
     layout = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)["prefix_seg_info"]
     rng = torch.Generator().manual_seed(2)
@@ -145,17 +158,17 @@ def test_the_guard_compares_with_whole_examples():
     assert check_trainer(trainer_of(batch), packing=True)["first batch"] == "1 × 64 tokens, 3 examples packed"
 
 
-def test_a_trainer_gets_it_where_there_is_a_prefix_and_xformers(monkeypatch, capsys):
+def test_a_trainer_gets_it_where_there_is_a_prefix_and_flash_attention(monkeypatch, capsys):
     from unsloth.utils import attention_dispatch
 
     given = examples()
     trainer = SimpleNamespace(data_collator=packed, processing_class=SimpleNamespace(pad_token_id=0))
     trainer.args = SimpleNamespace(pad_to_multiple_of=64)
     monkeypatch.setattr(attention_dispatch, "_flex_shared_prefix_attention", None)
-    monkeypatch.setattr(attention_dispatch, "HAS_XFORMERS", False)
+    monkeypatch.setattr(prefix, "flash_attention", lambda: False)
     SharedPrefix(given).install(trainer)
-    assert trainer.data_collator is packed and "sharing it needs xformers" in capsys.readouterr().out
-    monkeypatch.setattr(attention_dispatch, "HAS_XFORMERS", True)
+    assert trainer.data_collator is packed and "sharing it needs FlashAttention" in capsys.readouterr().out
+    monkeypatch.setattr(prefix, "flash_attention", lambda: True)
     SharedPrefix(given, wanted=False).install(trainer)
     assert trainer.data_collator is packed and attention_dispatch._flex_shared_prefix_attention is None
     SharedPrefix(given).install(trainer)

@@ -139,6 +139,8 @@ def bootstrap() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_DISABLED", "true")
+    if sys.platform == "linux" and "microsoft" not in os.uname().release.lower():  # Windows' Linux does not know it
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # rows of changing length leave no gaps in a GPU's memory
     host = where()
     commands = install_commands(host)
     if commands and os.environ.get("MEDANALYZR_PACKAGES") == "as-is":

@@ -3,36 +3,26 @@
 The trainer packs whole examples; of its row stay the prefix once, the rest of the first example, the rest of the second, and so on. The
 tokens of a rest attend to the prefix and to those before them in their own rest. Steps, loss and gradients are those of the whole
 examples: nothing in the prefix is learnt, and its gradient is the sum over the examples. Unsloth carries such rows through its layers
-(its grouping of prompts for GRPO); the attention of that row is taken by xformers instead of Unsloth's FlexAttention kernel, whose blocks
-of 128 tokens do not suit short examples.
+(its grouping of prompts for GRPO); its attention is one call of torch's FlashAttention here, instead of the FlexAttention kernel of
+Unsloth, whose blocks of 128 tokens do not suit short examples.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 
 from medanalyzr.prompts import IGNORED
 
 
+def flash_attention() -> bool:
+    """Whether torch has FlashAttention for the first GPU (NVIDIA's compute capability 8.0 and later)."""
+    return torch.cuda.is_available() and torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
 def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
     return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
-
-
-class _Spread(torch.autograd.Function):
-    """Keys or values (tokens × heads × size) in which prefix and rests follow as `Places.seen` says."""
-
-    @staticmethod
-    def forward(ctx, x, places):
-        ctx.places = places
-        return x[places.seen]
-
-    @staticmethod
-    def backward(ctx, gradient):
-        own, copies = ctx.places.own, ctx.places.copies
-        found = gradient[own]
-        found[: copies.shape[1]] += gradient[copies].sum(0)
-        return found, None
 
 
 class Places:
@@ -52,6 +42,12 @@ class Places:
             end += length
         self.seen, self.own, self.copies = torch.cat(seen).to(device), torch.cat(own).to(device), torch.stack(copies).to(device)
 
+    def gathered(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient of the row for that of its tokens as `seen`."""
+        found = gradient[self.own]
+        found[: self.copies.shape[1]] += gradient[self.copies].sum(0)
+        return found
+
 
 class Layout:
     """A row of `prefix` tokens and then `rests` (the tokens of each); `spared` are the tokens that whole examples would have more."""
@@ -59,27 +55,38 @@ class Layout:
     def __init__(self, prefix: int, rests: Sequence[int]):
         self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
 
-    def on(self, device: torch.device) -> tuple:
-        """The mask of xformers and the `Places`, made once for all layers."""
+    def on(self, device: torch.device) -> tuple[Places, list]:
+        """The `Places`, and where parts end: of queries, of keys, the longest of each. Made once for all layers."""
         if self._device != device:
-            from xformers.ops.fmha.attn_bias import BlockDiagonalCausalFromBottomRightMask
-
-            seen = [self.prefix, *(self.prefix + length for length in self.rests)]
-            mask = BlockDiagonalCausalFromBottomRightMask.from_seqlens([self.prefix, *self.rests], seen, device=device)
-            self._made, self._device = (mask, Places(self.prefix, self.rests, device)), device
+            queries, keys = [self.prefix, *self.rests], [self.prefix, *(self.prefix + length for length in self.rests)]
+            ends = [torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device) for lengths in (queries, keys)]
+            self._made, self._device = (Places(self.prefix, self.rests, device), [*ends, max(queries), max(keys)]), device
         return self._made
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None) -> torch.Tensor:
-    """Attention of a row with a shared prefix by xformers; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer
-    heads.
-    """
-    from xformers.ops import memory_efficient_attention
+class _Attend(torch.autograd.Function):
+    """Causal attention within parts of which queries are the last tokens (what torch.nn.attention.varlen calls from torch 2.12 on)."""
 
-    mask, places = layout.on(query.device)
-    each = query.shape[2] // key.shape[2]
-    key, value = (_Spread.apply(x[0], places).unsqueeze(2).expand(-1, -1, each, -1).flatten(1, 2)[None] for x in (key, value))
-    return memory_efficient_attention(query, key, value, attn_bias=mask, scale=scale)
+    @staticmethod
+    def forward(ctx, query, key, value, layout, scale):
+        places, parts = layout.on(query.device)
+        key, value = key[places.seen], value[places.seen]
+        out, logs, state, *_ = torch.ops.aten._flash_attention_forward(query, key, value, *parts, 0.0, True, False, scale=scale)
+        ctx.layout, ctx.scale = layout, scale
+        ctx.save_for_backward(query, key, value, out, logs, state)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient):
+        *given, state = ctx.saved_tensors
+        places, parts = ctx.layout.on(gradient.device)
+        dq, *rest = torch.ops.aten._flash_attention_backward(gradient, *given, *parts, 0.0, True, state, state, scale=ctx.scale)
+        return dq, *map(places.gathered, rest), None, None
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None) -> torch.Tensor:
+    """Attention of a row with a shared prefix; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer heads."""
+    return _Attend.apply(query[0], key[0], value[0], layout, scale)[None]
 
 
 class SharedPrefix:
@@ -92,13 +99,13 @@ class SharedPrefix:
         self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
 
     def install(self, trainer) -> None:
-        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without xformers."""
+        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without FlashAttention."""
         if not self.ids:
             return
         from unsloth.utils import attention_dispatch
 
-        if not attention_dispatch.HAS_XFORMERS:
-            print("What the prompts begin with is computed for each of them: sharing it needs xformers (pip install xformers).")
+        if not flash_attention():
+            print("What the prompts begin with is computed for each of them: sharing it needs FlashAttention (a GPU like the A100 or later).")
             return
         attention_dispatch._flex_shared_prefix_attention = attend
         self._collate, self.padding_free = trainer.data_collator, True

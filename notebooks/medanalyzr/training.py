@@ -116,7 +116,7 @@ def effective_settings(trainer) -> dict:
         "packing": bool(getattr(args, "packing", False)),
         "padding-free": padding_free,
         "prefix shared, tokens": len(getattr(trainer.data_collator, "ids", ())),
-        "attention": "xformers" if hasattr(trainer.data_collator, "ids") else attention(padding_free),
+        "attention": "flash_varlen" if hasattr(trainer.data_collator, "ids") else attention(padding_free),
         "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
