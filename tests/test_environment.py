@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError, environment
@@ -53,6 +54,16 @@ def test_a_local_machine_is_told_the_commands(host):
 def test_nothing_is_installed_where_nothing_is_missing(host):
     host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
     assert install_commands("local") == install_commands("colab") == []
+
+
+@pytest.mark.parametrize(("kernel", "set_to"), [("6.8.0-generic", "expandable_segments:True"), ("5.15-microsoft-standard-WSL2", None)])
+def test_a_gpus_memory_may_grow_where_the_system_knows_it(host, kernel, set_to):
+    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
+    host.setattr(environment.sys, "platform", "linux")
+    host.setattr(environment.os, "uname", lambda: SimpleNamespace(release=kernel), raising=False)
+    host.setattr(environment.os, "environ", {})
+    environment.bootstrap()
+    assert environment.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
 
 
 def test_pins_are_exact_and_explained():

@@ -53,6 +53,10 @@ def test_a_base_model_in_16_bits_and_the_longest_rows_on_record():
         seconds = expected_seconds(settings, SEVEN_B, H100, 2182, 684_426, H100_RECORD["limit_tflops"] * 1e12, 2048)
         assert seconds == pytest.approx(run["epoch_s"], rel=0.25)
         assert expected_memory_gib(settings, SEVEN_B, H100, 4 * 2048, 16) == pytest.approx(run["peak_gib"], rel=0.1)
+    shared = expected_seconds(PROFILES["80gb"], SEVEN_B, H100, 2182, 684_426, H100_RECORD["limit_tflops"] * 1e12, 2048)
+    for run in H100_RECORD["runs"]:
+        if run["configuration"] == "80gb":
+            assert shared == pytest.approx(run["epoch_s"], rel=0.2)
     assert expected_memory_gib(PROFILES["t4"], SEVEN_B, T4, 2 * 2027, 16) == pytest.approx(
         H100_RECORD["t4_worst_case"]["peak_gib"], rel=0.1
     )
