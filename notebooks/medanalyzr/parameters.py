@@ -1,10 +1,9 @@
 """The parameters of a notebook: what its tagged cell declares, and a check of what papermill put in."""
 
 import ast
+import json
 from collections.abc import Callable
 from typing import Any
-
-import nbformat
 
 from medanalyzr.errors import MedAnalyzrError
 from medanalyzr.runs import NOTEBOOKS
@@ -63,9 +62,9 @@ def _assignments(source: str) -> dict[str, ast.expr]:
 
 def declared_parameters(notebook: str) -> dict[str, Any]:
     """Names and default values of the cell tagged `parameters` in notebooks/<notebook>.ipynb."""
-    content = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
-    cell = next(c for c in content.cells if "parameters" in c.metadata.get("tags", []))
-    return {name: ast.literal_eval(value) for name, value in _assignments(cell.source).items()}
+    content = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    cell = next(c for c in content["cells"] if "parameters" in c["metadata"].get("tags", []))
+    return {name: ast.literal_eval(value) for name, value in _assignments("".join(cell["source"])).items()}
 
 
 def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:

@@ -277,7 +277,7 @@ def answer_limits(references: Sequence[str], tokenizer, margin: int = 16, longes
 
 
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
-    """Tokens, seconds and losses of a finished training.
+    """Tokens, seconds, losses and trainable parameters of a finished training.
 
     `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
     `train_loss` is the mean of the last five logged steps; `gradient_checkpointing_seen` is what the layers did while they
@@ -294,6 +294,7 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
         "gradient_checkpointing_seen": getattr(shown, "checkpointing", None),
         "train_loss": sum(losses[-5:]) / len(losses[-5:]),
         "eval_loss": validation[-1] if validation else None,
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
 
 
