@@ -58,17 +58,12 @@ def test_a_batch_holds_the_prefix_once():
     assert batch["packed_seq_lengths"].tolist() == [3, 6, 11, 3] and batch["prefix_seg_info"].spared == 6
 
 
-def parts_of(tensors, ends):
-    """The part of each tensor (tokens × heads × size) between two of its `ends`, heads first."""
-    return [x[a:b].transpose(0, 1) for x, e in zip(tensors, ends, strict=True) for a, b in [e]]
-
-
 def by_parts(query, key, value, ends_of_queries, ends_of_keys, scale):
     """FlashAttention of parts by its definition: causal, the last query sees the last key."""
     queries, keys = (list(pairwise(ends.tolist())) for ends in (ends_of_queries, ends_of_keys))
     found = []
     for of_q, of_k in zip(queries, keys, strict=True):
-        q, k, v = parts_of((query, key, value), (of_q, of_k, of_k))
+        q, k, v = (x[slice(*part)].transpose(0, 1) for x, part in ((query, of_q), (key, of_k), (value, of_k)))
         mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])
         found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=True).transpose(0, 1))
     return torch.cat(found)
@@ -163,12 +158,15 @@ def test_a_trainer_gets_it_where_there_is_a_prefix_and_flash_attention(monkeypat
 
     given = examples()
     trainer = SimpleNamespace(data_collator=packed, processing_class=SimpleNamespace(pad_token_id=0))
-    trainer.args = SimpleNamespace(pad_to_multiple_of=64)
+    trainer.args = SimpleNamespace(pad_to_multiple_of=64, bf16=False, fp16=False)
     monkeypatch.setattr(attention_dispatch, "_flex_shared_prefix_attention", None)
     monkeypatch.setattr(prefix, "flash_attention", lambda: False)
     SharedPrefix(given).install(trainer)
     assert trainer.data_collator is packed and "sharing it needs FlashAttention" in capsys.readouterr().out
     monkeypatch.setattr(prefix, "flash_attention", lambda: True)
+    SharedPrefix(given).install(trainer)
+    assert trainer.data_collator is packed and "16 bits" in capsys.readouterr().out
+    trainer.args.bf16 = True
     SharedPrefix(given, wanted=False).install(trainer)
     assert trainer.data_collator is packed and attention_dispatch._flex_shared_prefix_attention is None
     SharedPrefix(given).install(trainer)

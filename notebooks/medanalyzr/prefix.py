@@ -104,8 +104,8 @@ class SharedPrefix:
             return
         from unsloth.utils import attention_dispatch
 
-        if not flash_attention():
-            print("What the prompts begin with is computed for each of them: sharing it needs FlashAttention (a GPU like the A100 or later).")
+        if not (flash_attention() and (trainer.args.bf16 or trainer.args.fp16)):
+            print("What the prompts begin with is computed for each of them: sharing it needs FlashAttention (an A100 or later, 16 bits).")
             return
         attention_dispatch._flex_shared_prefix_attention = attend
         self._collate, self.padding_free = trainer.data_collator, True
