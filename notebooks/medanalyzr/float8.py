@@ -144,7 +144,9 @@ def swiglu(both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Te
     return h
 
 
-def swiglu_backward(both, low, bg, bu, dh, dlow, a) -> tuple[torch.Tensor, torch.Tensor]:
+def swiglu_backward(
+    both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Tensor, dh: torch.Tensor, dlow: torch.Tensor, a: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What `swiglu` gave, and the gradient of `both`, for the gradient dh + dlow @ a of what it gave (dlow rows × r, a r × width).
 
     On a GPU they take the places of dh and `both`.
