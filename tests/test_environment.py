@@ -28,6 +28,13 @@ def host(monkeypatch):
     return monkeypatch
 
 
+@pytest.fixture
+def complete(host):
+    """A host that has every package as pinned."""
+    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
+    return host
+
+
 @pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "colab"), ("KAGGLE_KERNEL_RUN_TYPE", "kaggle")])
 def test_hosted_machines_keep_their_torch(host, variable, name):
     host.setenv(variable, "x")
@@ -51,17 +58,15 @@ def test_a_local_machine_is_told_the_commands(host):
         environment.bootstrap()
 
 
-def test_nothing_is_installed_where_nothing_is_missing(host):
-    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
+def test_nothing_is_installed_where_nothing_is_missing(complete):
     assert install_commands("local") == install_commands("colab") == []
 
 
 @pytest.mark.parametrize(("kernel", "set_to"), [("6.8.0-generic", "expandable_segments:True"), ("5.15-microsoft-standard-WSL2", None)])
-def test_a_gpus_memory_may_grow_where_the_system_knows_it(host, kernel, set_to):
-    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
-    host.setattr(environment.sys, "platform", "linux")
-    host.setattr(environment.os, "uname", lambda: SimpleNamespace(release=kernel), raising=False)
-    host.setattr(environment.os, "environ", {})
+def test_a_gpus_memory_may_grow_where_the_system_knows_it(complete, kernel, set_to):
+    complete.setattr(environment.sys, "platform", "linux")
+    complete.setattr(environment.os, "uname", lambda: SimpleNamespace(release=kernel), raising=False)
+    complete.setattr(environment.os, "environ", {})
     environment.bootstrap()
     assert environment.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
 

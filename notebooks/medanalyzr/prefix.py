@@ -13,12 +13,13 @@ from itertools import accumulate
 
 import torch
 
+from medanalyzr.environment import device
 from medanalyzr.prompts import IGNORED
 
 
 def flash_attention() -> bool:
-    """Whether torch has FlashAttention for the first GPU (NVIDIA's compute capability 8.0 and later)."""
-    return torch.cuda.is_available() and torch.backends.cuda.is_flash_attention_available() and torch.cuda.get_device_capability() >= (8, 0)
+    """Whether torch has FlashAttention for the first GPU: it runs on those that know bfloat16 (NVIDIA's compute capability 8.0 and later)."""
+    return device().bf16 and torch.backends.cuda.is_flash_attention_available()
 
 
 def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
