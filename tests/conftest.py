@@ -59,8 +59,8 @@ def artifacts(tmp_path_factory):
 @pytest.fixture(scope="session", params=["SmolLM2", "Mistral"])
 def tokenizer(request, artifacts):
     """The real tokenizers of the two base models."""
-    from medanalyzr.models import mistral_tokenizer, resolve_base_model
-    from medanalyzr.profiles import SMOLLM2
+    from medanalyzr.core.hub import SMOLLM2
+    from medanalyzr.training.base_models import mistral_tokenizer, resolve_base_model
     from transformers import AutoTokenizer
 
     return mistral_tokenizer() if request.param == "Mistral" else AutoTokenizer.from_pretrained(resolve_base_model(SMOLLM2))
@@ -70,7 +70,7 @@ def tokenizer(request, artifacts):
 def tiny_mistral(tmp_path_factory, artifacts):
     """A folder with Mistral's own class and v3 tokenizer, two small layers, untrained."""
     import torch
-    from medanalyzr.models import mistral_tokenizer
+    from medanalyzr.training.base_models import mistral_tokenizer
     from transformers import MistralConfig, MistralForCausalLM
 
     folder, tokenizer = tmp_path_factory.mktemp("mistral"), mistral_tokenizer()

@@ -257,7 +257,7 @@ def check(rules, references) -> None:
     Raises:
         AssertionError: one of them says otherwise.
     """
-    from medanalyzr.reports import parse_line, parse_report
+    from medanalyzr.lab.report import parse_line, parse_report
 
     for line, expected in FLAGS:
         assert rules.flag(parse_line(line)) == expected, line

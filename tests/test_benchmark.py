@@ -2,7 +2,7 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.benchmark import configurations, measured, middle
+from medanalyzr.notebook.benchmark import configurations, measured, middle
 
 
 def test_a_line_of_the_table_follows_from_its_steps():
@@ -15,7 +15,9 @@ def test_a_line_of_the_table_follows_from_its_steps():
 
 
 def test_the_run_of_median_speed_counts():
-    runs = [{"configuration": name, "tokens_per_second": speed} for name, speed in (("a", 30), ("b", 1), ("a", 10), ("a", 20), ("b", 2))]
+    runs = [
+        {"configuration": name, "tokens_per_second": speed} for name, speed in (("a", 30), ("b", 1), ("a", 10), ("a", 20), ("b", 2))
+    ]
     assert middle(runs, "a")["tokens_per_second"] == 20 and middle(runs, "b")["tokens_per_second"] == 1
 
 

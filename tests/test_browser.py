@@ -32,7 +32,9 @@ REPORT = (
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab on a copy of notebooks/, whose 04_inference asks an adapter of three steps; yields its address."""
-    trained = papermill("03_train.ipynb", tmp_path / "03.ipynb", run="browser", max_steps=3, validation_examples=0, max_new_tokens=8)
+    trained = papermill(
+        "03_train.ipynb", tmp_path / "03.ipynb", run="browser", max_steps=3, validation_examples=0, max_new_tokens=8
+    )
     assert trained.returncode == 0, trained.stderr[-2000:]
     folder = tmp_path / "project"
     path = copy_of_project(folder) / "04_inference.ipynb"

@@ -2,9 +2,9 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.bundled import write_report
-from medanalyzr.crbio import LARGEST, read_crbio
-from medanalyzr.inputs import Pending, load_reports
+from medanalyzr.inference.report_files import Pending, load_reports
+from medanalyzr.lab.crbio import LARGEST, read_crbio
+from medanalyzr.lab.report import write_report
 
 HEAD = '<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
 PATIENT = """<effectiveTime value="20251203083000+0100"/><recordTarget><patientRole><patient>

@@ -1,9 +1,9 @@
 """The rules beside the model's answer."""
 
 import pytest
-from medanalyzr.crosscheck import NOT_A_DEVICE, check_html, cross_check
-from medanalyzr.reports import parse_report
-from medanalyzr.rules import interpret
+from medanalyzr.inference.cross_check import NOT_A_DEVICE, check_html, cross_check
+from medanalyzr.lab.report import parse_report
+from medanalyzr.lab.rules import interpret
 
 REPORT = """Patient : femme, 60 ans
 Potassium : 6,8 mmol/L (3,5 - 5,0)

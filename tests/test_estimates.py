@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from conftest import NOTEBOOKS
 from medanalyzr import MedAnalyzrError
-from medanalyzr.environment import Device
-from medanalyzr.estimates import (
+from medanalyzr.core.device import Device
+from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
+from medanalyzr.training.base_models import resolve_base_model
+from medanalyzr.training.estimates import (
     SHAPES,
     TYPICAL,
     check_memory,
@@ -17,8 +19,7 @@ from medanalyzr.estimates import (
     matmul_limit,
     shape_of,
 )
-from medanalyzr.models import resolve_base_model
-from medanalyzr.profiles import BUNDLED, MEDANALYZR, MISTRAL, PROFILES, SMOLLM2
+from medanalyzr.training.profiles import PROFILES
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", 79.2, True, 1, 16)
 T4 = Device("cuda", "Tesla T4", 14.6, False, 1, 2)

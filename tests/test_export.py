@@ -4,10 +4,14 @@ import json
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.export import agreement, model_card, modelfile, push, write_gguf
-from medanalyzr.models import mistral_tokenizer, smollm2_folder
-from medanalyzr.prompts import PROMPT, format_prompt
-from medanalyzr.runs import cache_folder
+from medanalyzr.core.run_folder import cache_folder
+from medanalyzr.dataset.prompts import PROMPT, format_prompt
+from medanalyzr.evaluation.agreement import agreement
+from medanalyzr.export.gguf import write_gguf
+from medanalyzr.export.model_card import model_card
+from medanalyzr.export.ollama import modelfile
+from medanalyzr.export.push import push
+from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
 
 
 def test_a_gguf_file_is_read_back_as_the_same_model(tiny_mistral, tmp_path):

@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 from medanalyzr import MedAnalyzrError
-from medanalyzr.environment import Device
-from medanalyzr.float8 import LARGEST, back_from_float8, in_float8, swiglu, swiglu_backward, to_float8, train_in_float8
-from medanalyzr.profiles import PROFILES, check_settings, choose_profile, override
-from medanalyzr.runs import NOTEBOOKS
+from medanalyzr.acceleration.float8 import LARGEST, back_from_float8, in_float8, swiglu, swiglu_backward, to_float8, train_in_float8
+from medanalyzr.core.device import Device
+from medanalyzr.core.run_folder import NOTEBOOKS
+from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override
 from torch.nn.functional import silu
 
 ROUNDING = 0.05  # three bits of mantissa: each factor is off by up to a sixteenth, on average a fortieth
@@ -92,7 +92,7 @@ def test_the_kernels_do_the_same_in_tritons_interpreter():
 
 KERNELS = """
 import torch
-from medanalyzr.float8 import TILE, _grid, _most, _swiglu, _swiglu_backward, swiglu, swiglu_backward
+from medanalyzr.acceleration.float8 import TILE, _grid, _most, _swiglu, _swiglu_backward, swiglu, swiglu_backward
 torch.manual_seed(0)
 for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
     rg, ru, rd = ranks
@@ -117,7 +117,9 @@ def test_outputs_and_gradients_of_a_layer():
         q, k, v = layer.self_attn.apply_qkv(layer.self_attn, x)
         o = layer.self_attn.apply_o(layer.self_attn, q)
         out = layer.mlp(x)
-        (q.float().square().sum() + (k.float() * v.float()).sum() + o.float().square().sum() + out.float().square().sum()).backward()
+        (
+            q.float().square().sum() + (k.float() * v.float()).sum() + o.float().square().sum() + out.float().square().sum()
+        ).backward()
         gradients = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
         return {"q": q, "k": k, "v": v, "o": o, "out": out, "dx": x.grad} | gradients
 

@@ -1,11 +1,11 @@
 """Batches of answers: rows that end early leave the batch, and no answer changes by it."""
 
 import pytest
-from medanalyzr.bundled import load_bundled
-from medanalyzr.cpu import PackedLinear, answer_on_cpu, merge_on_cpu
-from medanalyzr.generation import generate
-from medanalyzr.models import mistral_tokenizer
-from medanalyzr.prompts import format_prompt, tokens
+from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prompts import format_prompt, tokens
+from medanalyzr.inference.generation import generate
+from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300]
 LIMITS = [3, 30, 4, 20, 5, 40, 6, 12]

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.bundled import load_bundled
-from medanalyzr.guards import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
-from medanalyzr.models import check_fits, check_weights, mistral_tokenizer
-from medanalyzr.profiles import PROFILES, TARGET_MODULES
-from medanalyzr.prompts import IGNORED, encode
-from medanalyzr.runs import replacing, run_folder
-from medanalyzr.training import ShowProgress, stopping, train, watching
+from medanalyzr.core.run_folder import replacing, run_folder
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prompts import IGNORED, encode
+from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer
+from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
+from medanalyzr.training.profiles import PROFILES, TARGET_MODULES
+from medanalyzr.training.trainer import ShowProgress, stopping, train, watching
 
 ROWS = load_bundled()[::60]
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.generation import Answer
-from medanalyzr.inputs import load_reports, note, predictions, with_lengths
-from medanalyzr.prompts import format_prompt
+from medanalyzr.dataset.prompts import format_prompt
+from medanalyzr.inference.generation import Answer
+from medanalyzr.inference.report_files import load_reports, note, predictions, with_lengths
 
 LINE = "Potassium : 6,8 mmol/L (3,5 - 5,0)"
 

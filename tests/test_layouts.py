@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from medanalyzr.bundled import load_bundled
-from medanalyzr.layouts import clean, read_line, read_report
-from medanalyzr.reports import format_interval, parse_report
-from medanalyzr.rules import interpret
-from medanalyzr.units import usual_unit
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.lab.reader import clean, read_line, read_report
+from medanalyzr.lab.report import format_interval, parse_report
+from medanalyzr.lab.rules import interpret
+from medanalyzr.lab.units import usual_unit
 
 ROWS = [row for row in load_bundled() if row["input"] and not row["kind"]]
 REPORTS = [parse_report(row["input"]) for row in ROWS[:: len(ROWS) // 90]]

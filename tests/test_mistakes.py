@@ -37,7 +37,7 @@ def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
 
 def test_help_shows_every_parameter_with_type_and_help():
     shown = papermill("03_train.ipynb", "", options=["--help-notebook"])
-    from medanalyzr.parameters import declared_parameters
+    from medanalyzr.notebook.parameters import declared_parameters
 
     for name, default in declared_parameters("03_train").items():
         line = next(line for line in shown.stdout.splitlines() if line.strip().startswith(f"{name}:"))

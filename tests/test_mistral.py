@@ -33,7 +33,10 @@ def run(tiny_mistral, artifacts, tmp_path_factory):
     data.write_text(json.dumps(free_text(2182)), encoding="utf-8")
     for notebook, parameters in (
         ("02_data", {"dataset": data}),
-        ("03_train", {"dataset": data, "base_model": tiny_mistral, "max_steps": 8, "learning_rate": 2e-3, "validation_examples": 2}),
+        (
+            "03_train",
+            {"dataset": data, "base_model": tiny_mistral, "max_steps": 8, "learning_rate": 2e-3, "validation_examples": 2},
+        ),
         ("04_inference", {"max_new_tokens": 8}),
         ("05_evaluation", {"limit": 2, "base_reports": 1, "loss_reports": 1}),
         ("06_export", {"compared_reports": 2, "max_new_tokens": 8}),

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from medanalyzr.models import _made_once
+from medanalyzr.training.base_models import _made_once
 
 
 def test_notebooks_that_start_together_unpack_once(tmp_path):

@@ -6,7 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
-from medanalyzr import references, rules
+from medanalyzr.lab import references, rules
 from rule_cases import check, check_tables
 
 SOURCE = Path(rules.__file__).read_text(encoding="utf-8")

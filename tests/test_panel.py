@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.panel import LARGEST, Panel, read_upload
+from medanalyzr.inference.panel import LARGEST, Panel, read_upload
 
 NOW = datetime(2026, 1, 1)
 REPORT = "Potassium 6.8 mmol/l 3.5 - 5.0"

@@ -8,8 +8,8 @@ import sys
 import pytest
 from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
-from medanalyzr.parallel import _reason, shared
-from medanalyzr.profiles import PROFILES, override, planned_steps
+from medanalyzr.core.processes import _reason, shared
+from medanalyzr.training.profiles import PROFILES, override, planned_steps
 
 
 def test_the_batch_is_shared(monkeypatch):
@@ -22,7 +22,12 @@ def test_the_batch_is_shared(monkeypatch):
 
 
 def test_the_reason_of_a_failure_is_found_among_warnings():
-    first = ["Traceback (most recent call last):", "NameError: name 'curve' is not defined", "", "[rank0]:[W1125] Warning: unused parameters"]
+    first = [
+        "Traceback (most recent call last):",
+        "NameError: name 'curve' is not defined",
+        "",
+        "[rank0]:[W1125] Warning: unused parameters",
+    ]
     ours = ["RuntimeError: peer closed", "MedAnalyzrError: batch_size=3 cannot be shared: set 4"]
     assert _reason([first]) == "NameError: name 'curve' is not defined"
     assert _reason([first, ours]) == "batch_size=3 cannot be shared: set 4"
@@ -30,20 +35,28 @@ def test_the_reason_of_a_failure_is_found_among_warnings():
 
 
 def launched(out, *parameters):
-    command = [sys.executable, "-m", "medanalyzr.parallel", "2", "03_train.ipynb", str(out), *map(str, parameters)]
+    command = [sys.executable, "-m", "medanalyzr.notebook.launch", "2", "03_train.ipynb", str(out), *map(str, parameters)]
     return subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True, timeout=600)
 
 
 def test_the_first_process_really_goes_first(tmp_path):
     script = tmp_path / "order.py"
     script.write_text(
-        "import sys, time\nfrom pathlib import Path\nfrom medanalyzr.parallel import first_process_first, is_first\n"
+        "import sys, time\nfrom pathlib import Path\nfrom medanalyzr.core.processes import first_process_first, is_first\n"
         "with first_process_first():\n"
         "    if is_first():\n        time.sleep(2)\n        Path(sys.argv[1]).touch()\n"
         "    assert Path(sys.argv[1]).is_file()\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(tmp_path / "made")]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+        str(tmp_path / "made"),
+    ]
     process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(NOTEBOOKS)}, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr[-2000:]
 

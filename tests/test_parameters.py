@@ -1,6 +1,6 @@
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.parameters import check_parameters, declared_parameters
+from medanalyzr.notebook.parameters import check_parameters, declared_parameters
 
 
 def namespace(notebook="03_train", injected="", **changes):

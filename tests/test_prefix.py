@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from medanalyzr import MedAnalyzrError, prefix
-from medanalyzr.guards import check_isolation, check_trainer
-from medanalyzr.prefix import SharedPrefix, attend
-from medanalyzr.prompts import IGNORED
+from medanalyzr import MedAnalyzrError
+from medanalyzr.acceleration import shared_prefix
+from medanalyzr.acceleration.shared_prefix import SharedPrefix, attend
+from medanalyzr.dataset.prompts import IGNORED
+from medanalyzr.training.checks import check_isolation, check_trainer
 from test_guards import tiny_llama, trainer_of
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -41,7 +42,9 @@ def packed(given):
 
 def test_the_prefix_ends_before_what_is_learnt():
     assert SharedPrefix(examples()).ids == PREFIX
-    assert SharedPrefix(examples(learnt=3)).ids == PREFIX[:2]  # its first token is foretold by the last of the prefix, of its own example
+    assert (
+        SharedPrefix(examples(learnt=3)).ids == PREFIX[:2]
+    )  # its first token is foretold by the last of the prefix, of its own example
     assert SharedPrefix(examples(learnt=0)).ids == [] and SharedPrefix(examples(), wanted=False).ids == []
     assert SharedPrefix([]).ids == []
 
@@ -79,7 +82,9 @@ def flash():
         empty = query.new_empty(0)
         return by_parts(query, key, value, ends_q, ends_k, scale), empty, empty, empty, empty
 
-    def backward(gradient, query, key, value, out, logs, ends_q, ends_k, most_q, most_k, dropout, causal, state, unused, scale=None, **rest):
+    def backward(
+        gradient, query, key, value, out, logs, ends_q, ends_k, most_q, most_k, dropout, causal, state, unused, scale=None, **rest
+    ):
         given = [x.detach().requires_grad_() for x in (query, key, value)]
         with torch.enable_grad():
             return torch.autograd.grad(by_parts(*given, ends_q, ends_k, scale), given, gradient)
@@ -160,10 +165,10 @@ def test_a_trainer_gets_it_where_there_is_a_prefix_and_flash_attention(monkeypat
     trainer = SimpleNamespace(data_collator=packed, processing_class=SimpleNamespace(pad_token_id=0))
     trainer.args = SimpleNamespace(pad_to_multiple_of=64, bf16=False, fp16=False)
     monkeypatch.setattr(attention_dispatch, "_flex_shared_prefix_attention", None)
-    monkeypatch.setattr(prefix, "flash_attention", lambda: False)
+    monkeypatch.setattr(shared_prefix, "flash_attention", lambda: False)
     SharedPrefix(given).install(trainer)
     assert trainer.data_collator is packed and "sharing it needs FlashAttention" in capsys.readouterr().out
-    monkeypatch.setattr(prefix, "flash_attention", lambda: True)
+    monkeypatch.setattr(shared_prefix, "flash_attention", lambda: True)
     SharedPrefix(given).install(trainer)
     assert trainer.data_collator is packed and "16 bits" in capsys.readouterr().out
     trainer.args.bf16 = True

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.bundled import load_bundled
-from medanalyzr.data import prepare
-from medanalyzr.privacy import scan
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prepare import prepare
+from medanalyzr.dataset.privacy import scan
 
 
 def kinds(text):

@@ -1,7 +1,7 @@
 """The prompt is one text for training and inference, and no report can end it."""
 
 import pytest
-from medanalyzr.prompts import IGNORED, PREAMBLE, encode, format_prompt, tokens
+from medanalyzr.dataset.prompts import IGNORED, PREAMBLE, encode, format_prompt, tokens
 
 ROW = {"instruction": "Interprétez.", "input": "Sodium : 140 mmol/L (135 - 145)", "output": "Sodium normal.", "prompt": ""}
 

@@ -1,5 +1,5 @@
 import pytest
-from medanalyzr.references import (
+from medanalyzr.lab.references import (
     _critical,
     _intervals,
     analytes,

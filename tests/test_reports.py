@@ -1,7 +1,7 @@
 import pytest
-from medanalyzr.bundled import load_bundled
-from medanalyzr.reports import format_interval, parse_answer, parse_line, parse_report
-from medanalyzr.rules import flag, interpret
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.lab.report import format_interval, parse_answer, parse_line, parse_report
+from medanalyzr.lab.rules import flag, interpret
 
 
 def test_parse_line():

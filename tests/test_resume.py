@@ -15,7 +15,7 @@ import psutil
 import pytest
 from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
-from medanalyzr.checkpoints import SEAL, find_checkpoint, seal
+from medanalyzr.training.checkpoints import SEAL, find_checkpoint, seal
 
 KILLS = int(os.environ.get("MEDANALYZR_KILLS", 2))
 STEPS = max(60, 15 * KILLS)

@@ -1,7 +1,7 @@
 import pytest
-from medanalyzr import references, rules
-from medanalyzr.reports import parse_line, parse_report
-from medanalyzr.rules import comparison, interpret, write_measurement
+from medanalyzr.lab import references, rules
+from medanalyzr.lab.report import parse_line, parse_report, write_measurement
+from medanalyzr.lab.rules import comparison, interpret
 from rule_cases import check
 
 

@@ -4,15 +4,11 @@ import time
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.answers import AnswerBook
-from medanalyzr.baselines import constant_answer, few_shot_prompt, most_frequent_flag, rules_answer, shots
-from medanalyzr.bundled import load_bundled
-from medanalyzr.generation import Answer, _line_confidence
-from medanalyzr.probes import KINDS, Probe, consistency, make_probes
-from medanalyzr.prompts import PREAMBLE
-from medanalyzr.reports import parse_answer, parse_report
-from medanalyzr.rules import flag, interpret
-from medanalyzr.scoring import (
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prompts import PREAMBLE
+from medanalyzr.evaluation.baselines import constant_answer, few_shot_prompt, most_frequent_flag, rules_answer, shots
+from medanalyzr.evaluation.perturbations import KINDS, Probe, consistency, make_probes
+from medanalyzr.evaluation.scoring import (
     abstention_scores,
     conclusion,
     coverage_scores,
@@ -27,7 +23,11 @@ from medanalyzr.scoring import (
     scores,
     wilson,
 )
-from medanalyzr.texts import language, repeated_lines, rouge_l, text_scores
+from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
+from medanalyzr.inference.answer_cache import AnswerBook
+from medanalyzr.inference.generation import Answer, _line_confidence
+from medanalyzr.lab.report import parse_answer, parse_report
+from medanalyzr.lab.rules import flag, interpret
 
 REPORT = """Patient : homme, 50 ans
 Sodium : 140 mmol/L (135 - 145)

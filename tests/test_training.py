@@ -2,10 +2,11 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.bundled import load_bundled
-from medanalyzr.models import mistral_tokenizer
-from medanalyzr.prompts import IGNORED, encode, format_prompt, token_lengths
-from medanalyzr.training import encode_rows, history
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prompts import IGNORED, encode, format_prompt, token_lengths
+from medanalyzr.training.base_models import mistral_tokenizer
+from medanalyzr.training.encoding import encode_rows
+from medanalyzr.training.record import history
 
 ROWS = load_bundled()[::40]
 
@@ -33,7 +34,7 @@ def test_token_lengths_match_the_examples(tokenizer):
 
 
 def test_mistral_tokenizer_is_mistrals_own():
-    from medanalyzr.models import _package_folder
+    from medanalyzr.training.base_models import _package_folder
     from mistral_common.tokens.tokenizers.sentencepiece import SentencePieceTokenizer
 
     path = _package_folder("mistral_common") / "data" / "mistral_instruct_tokenizer_240323.model.v3"
@@ -65,6 +66,6 @@ def test_history_joins_what_one_step_logged():
 
 
 def test_smooth_keeps_length_and_mean_of_a_window():
-    from medanalyzr.figures import smooth
+    from medanalyzr.evaluation.figures import smooth
 
     assert smooth([1.0, 2.0, 6.0], window=3) == [1.5, 3.0, 4.0]

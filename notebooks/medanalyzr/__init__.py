@@ -1,5 +1,5 @@
 """Helpers of the MedAnalyzr notebooks: French laboratory reports, training runs, checks and figures."""
 
-from medanalyzr.errors import MedAnalyzrError
+from medanalyzr.core.errors import MedAnalyzrError
 
 __all__ = ["MedAnalyzrError"]

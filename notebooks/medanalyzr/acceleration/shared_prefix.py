@@ -1,0 +1,142 @@
+"""The tokens that all prompts begin with, computed once a packed step instead of once an example.
+
+The trainer packs whole examples; of its row stay the prefix once, the rest of the first example, the rest of the second, and so on. The
+tokens of a rest attend to the prefix and to those before them in their own rest. Steps, loss and gradients are those of the whole
+examples: nothing in the prefix is learnt, and its gradient is the sum over the examples. Unsloth carries such rows through its layers
+(its grouping of prompts for GRPO); its attention is one call of torch's FlashAttention here, instead of the FlexAttention kernel of
+Unsloth, whose blocks of 128 tokens do not suit short examples.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import torch
+
+from medanalyzr.core.device import device
+from medanalyzr.dataset.prompts import IGNORED
+
+
+def flash_attention() -> bool:
+    """Whether torch has FlashAttention for the first GPU: it runs on those that know bfloat16 (NVIDIA's compute capability 8.0 and later)."""
+    return device().bf16 and torch.backends.cuda.is_flash_attention_available()
+
+
+def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
+    return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
+
+
+class Places:
+    """Of a row of `prefix` tokens and then `rests`, what each part sees: the prefix itself, a rest the prefix and itself.
+
+    `seen` are the places of these tokens in the row, part after part; `own` are the places in `seen` where each token of the row stands
+    for its own part, `copies` (rests × prefix) those where the prefix stands before a rest.
+    """
+
+    def __init__(self, prefix: int, rests: Sequence[int], device: torch.device):
+        first, seen, own, copies, end = torch.arange(prefix), [torch.arange(prefix)], [torch.arange(prefix)], [], prefix
+        for number, length in enumerate(rests, 1):
+            rest = torch.arange(end, end + length)
+            seen += [first, rest]
+            copies.append(first + end + (number - 1) * prefix)
+            own.append(rest + number * prefix)
+            end += length
+        self.seen, self.own, self.copies = torch.cat(seen).to(device), torch.cat(own).to(device), torch.stack(copies).to(device)
+
+    def gathered(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient of the row for that of its tokens as `seen`."""
+        found = gradient[self.own]
+        found[: self.copies.shape[1]] += gradient[self.copies].sum(0)
+        return found
+
+
+class Layout:
+    """A row of `prefix` tokens and then `rests` (the tokens of each); `spared` are the tokens that whole examples would have more."""
+
+    def __init__(self, prefix: int, rests: Sequence[int]):
+        self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
+
+    def on(self, device: torch.device) -> tuple[Places, list]:
+        """The `Places`, and where parts end: of queries, of keys, the longest of each. Made once for all layers."""
+        if self._device != device:
+            queries, keys = [self.prefix, *self.rests], [self.prefix, *(self.prefix + length for length in self.rests)]
+            ends = [torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device) for lengths in (queries, keys)]
+            self._made, self._device = (Places(self.prefix, self.rests, device), [*ends, max(queries), max(keys)]), device
+        return self._made
+
+
+class _Attend(torch.autograd.Function):
+    """Causal attention within parts of which queries are the last tokens (what torch.nn.attention.varlen calls from torch 2.12 on)."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, layout, scale):
+        places, parts = layout.on(query.device)
+        key, value = key[places.seen], value[places.seen]
+        out, logs, state, *_ = torch.ops.aten._flash_attention_forward(query, key, value, *parts, 0.0, True, False, scale=scale)
+        ctx.layout, ctx.scale = layout, scale
+        ctx.save_for_backward(query, key, value, out, logs, state)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient):
+        *given, state = ctx.saved_tensors
+        places, parts = ctx.layout.on(gradient.device)
+        dq, *rest = torch.ops.aten._flash_attention_backward(gradient, *given, *parts, 0.0, True, state, state, scale=ctx.scale)
+        return dq, *map(places.gathered, rest), None, None
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None) -> torch.Tensor:
+    """Attention of a row with a shared prefix; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer heads."""
+    return _Attend.apply(query[0], key[0], value[0], layout, scale)[None]
+
+
+class SharedPrefix:
+    """What `examples` (see `prompts.encode`) all begin with, `ids`, up to the token before the first learnt one; empty where nothing
+    is shared, or `wanted` is False.
+    """
+
+    def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
+        common = os.path.commonprefix([list(example["input_ids"]) for example in examples if wanted])
+        self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
+
+    def install(self, trainer) -> None:
+        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without FlashAttention."""
+        if not self.ids:
+            return
+        from unsloth.utils import attention_dispatch
+
+        if not (flash_attention() and (trainer.args.bf16 or trainer.args.fp16)):
+            print(
+                "What the prompts begin with is computed for each of them: sharing it needs FlashAttention (an A100 or later, 16 bits)."
+            )
+            return
+        attention_dispatch._flex_shared_prefix_attention = attend
+        self._collate, self.padding_free = trainer.data_collator, True
+        self._padding = trainer.processing_class.pad_token_id, trainer.args.pad_to_multiple_of
+        trainer.data_collator = self
+
+    def __call__(self, rows: Sequence[Mapping]) -> dict:
+        return self.batch(self._collate(rows), *self._padding)
+
+    def batch(self, packed: Mapping[str, torch.Tensor], pad: int, multiple: int) -> dict:
+        """A packed batch of the trainer (1 × tokens, the examples' tokens in `packed_seq_lengths`) with the prefix of the first example
+        alone, padded to a `multiple` of tokens.
+
+        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info`, the name under which Unsloth carries it, is
+        the `Layout`.
+        """
+        lengths, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
+        rests = [length - prefix for length in lengths]
+        end = -(prefix + sum(rests)) % multiple
+
+        def row(whole: torch.Tensor, last: int) -> torch.Tensor:
+            first, *others = whole[0, : sum(lengths)].split(lengths)
+            return torch.cat([first, *(other[prefix:] for other in others), torch.full((end,), last)])[None]
+
+        return {
+            "input_ids": row(packed["input_ids"], pad),
+            "labels": row(packed["labels"], IGNORED),
+            "position_ids": row(packed["position_ids"], 0),
+            "packed_seq_lengths": torch.tensor([prefix, *rests], dtype=torch.int32),
+            "prefix_seg_info": Layout(prefix, [*rests[:-1], rests[-1] + end]),
+        }

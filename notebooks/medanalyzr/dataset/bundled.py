@@ -1,0 +1,145 @@
+"""The bundled data: values of published studies, simulated ones where none are public, told as French reports.
+
+The values lie in tables/bundled_values.csv (tables/studies.csv names their origin), the free questions in
+tables/questions.csv; the texts are composed here, the same on every machine, and the answers follow from the rules.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+from medanalyzr.dataset.prompts import PREAMBLE
+from medanalyzr.lab.references import (
+    analytes,
+    conversions,
+    convert,
+    critical_limits,
+    decimals_in,
+    depends_on_sex,
+    read_table,
+    reference_interval,
+    sources,
+)
+from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_interval, format_number, in_unit, number, write_report
+from medanalyzr.lab.rules import interpret
+
+SIMULATED = "simulated"
+ORIGINS = ("measured", SIMULATED, "reference")
+KINDS = {
+    "": "complete report",
+    "sans sexe": "sex not given, so no interval for the analytes whose interval depends on it",
+    "sans intervalle": "one or more intervals missing",
+    "sans unité": "the unit of one value missing, in half of them its interval too",
+    "autre unité": "another unit, for value and interval alike (g/L for mmol/L…)",
+    "unités mêlées": "value in one unit, interval in another",
+    "borne": "a value on a limit, or one printed step beyond",
+    "censuré": "a value printed as <0,01 or >300",
+    "question": "free question without a report",
+}
+_INSTRUCTIONS = (
+    "Interprétez ce compte rendu de laboratoire.",
+    "Analysez les résultats biologiques suivants.",
+    "Que montrent ces analyses ?",
+    "Commentez ce bilan sanguin.",
+    "Indiquez pour chaque analyse si elle est basse, normale ou élevée.",
+    "Donnez votre lecture de ce bilan.",
+    "Ces résultats sont-ils normaux ?",
+    "Y a-t-il une valeur critique dans ce bilan ?",
+)
+
+
+def _measurement(analyte: str, text: str, sex: str | None) -> Measurement:
+    known = analytes()[analyte]
+    bounds = reference_interval(analyte, sex)
+    low, high = (bounds.low, bounds.high) if bounds else (None, None)
+    sign = text[0] if text[0] in "<>" else ""
+    value = float(text.removeprefix(sign))
+    return Measurement(analyte, known.name, sign + format_number(value, known.decimals), value, sign, known.unit, low, high)
+
+
+def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Measurement]:
+    """The measurements as a report of `kind` (a key of `KINDS`) prints them."""
+    if kind == "sans intervalle":
+        chosen = set(rng.sample(range(len(measurements)), rng.randint(1, max(1, len(measurements) // 2))))
+        return [replace(m, low=None, high=None) if i in chosen else m for i, m in enumerate(measurements)]
+    if kind == "sans unité":
+        place = rng.choice([i for i, m in enumerate(measurements) if m.unit])
+        bare = replace(measurements[place], unit="")
+        measurements[place] = replace(bare, low=None, high=None) if rng.random() < 0.5 else bare
+    elif kind in ("autre unité", "unités mêlées"):
+        place = rng.choice([i for i, m in enumerate(measurements) if m.analyte in FRENCH_HABITS])
+        m = measurements[place]
+        measurements[place] = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
+    return measurements
+
+
+def _reports() -> Iterator[dict[str, str]]:
+    for r in read_table("bundled_values"):
+        rng = Random(r["report"])
+        sex = None if r["kind"] == "sans sexe" else r["sex"] or None
+        pairs = (pair.split("=") for pair in r["values"].split(";"))
+        measurements = as_kind(r["kind"], [_measurement(a, v, sex) for a, v in pairs], rng)
+        report = Report(sex, int(r["age"]) if r["age"] else None, tuple(measurements))
+        yield {
+            "instruction": rng.choice(_INSTRUCTIONS),
+            "input": write_report(report),
+            "output": interpret(report),
+            "patient": r["patient"],
+            "category": r["category"],
+            "kind": r["kind"],
+            "origin": SIMULATED if r["study"] == SIMULATED else "measured",
+            "source": r["study"],
+        }
+
+
+def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
+    """Analyte, question and answer for what the tables say: intervals, critical limits, conversions."""
+    for a in analytes().values():
+        texts = []
+        for sex, who in (("H", "homme"), ("F", "femme")) if depends_on_sex(a.id) else ((None, "adulte"),):
+            bounds = reference_interval(a.id, sex)
+            texts.append(f"{format_interval(bounds.low, bounds.high, a.decimals)} {a.unit}".strip() + f" ({who})")
+        source = sources()[reference_interval(a.id, "F").source]
+        question = f"Quel est l'intervalle de référence de l'analyse « {a.name} » chez l'adulte ?"
+        yield a.id, question, f"{a.name} : {' ; '.join(texts)}. Source : {source}."
+        if limits := critical_limits(a.id):
+            sides = [f"≤ {format_number(limits.low, a.decimals)}"] if limits.low is not None else []
+            sides += [f"≥ {format_number(limits.high, a.decimals)}"] if limits.high is not None else []
+            text = f"{a.name} : valeur critique {' ou '.join(sides)} {a.unit}".rstrip()
+            question = f"À partir de quelle valeur l'analyse « {a.name} » est-elle critique ?"
+            yield a.id, question, f"{text}. Source : {sources()[limits.source]}."
+    for a, unit in FRENCH_HABITS.items():
+        known, factor = analytes()[a], conversions()[a, unit].factor
+        bounds = reference_interval(a, "F")
+        value = format_number(convert(a, bounds.high, known.unit, unit), decimals_in(a, unit))
+        result = format_number(convert(a, number(value), unit), known.decimals)
+        question = f"Convertissez {value} {unit} de l'analyse « {known.name} » en {known.unit}."
+        yield (
+            a,
+            question,
+            f"{value} {unit} × {factor:g} = {result} {known.unit}.".replace(f"{factor:g}", f"{factor:g}".replace(".", ",")),
+        )
+
+
+def _questions() -> Iterator[dict[str, str]]:
+    written = [(r["topic"], r["question"], r["answer"]) for r in read_table("questions")]
+    for topic, question, answer in (*written, *_asked_of_tables()):
+        yield {
+            "instruction": question,
+            "input": "",
+            "output": answer,
+            "patient": f"question-{topic}",
+            "category": "question",
+            "kind": "question",
+            "origin": "reference",
+            "source": "tables",
+        }
+
+
+def load_bundled() -> list[dict[str, str]]:
+    """The bundled rows: instruction, input, output, prompt, and whence they come.
+
+    `patient` groups the rows of one person (or of one question topic); `category` is the panel, `kind` a key of
+    `KINDS`, `origin` "measured", "simulated" or "reference", `source` the study.
+    """
+    return [row | {"prompt": PREAMBLE} for row in (*_reports(), *_questions())]

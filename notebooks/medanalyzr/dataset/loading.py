@@ -1,0 +1,335 @@
+"""Rows from the bundle, a local file or the hub: read, columns named, every cell checked.
+
+What becomes of a faulty row is one rule for every source (`RULES`); a file that cannot be used at all stops with one
+sentence that names the file and, where it applies, the row (counted from 1) and the column.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import ftfy
+from ftfy.badness import is_bad
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.hub import BUNDLED, check_hub
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prompts import MARKER
+from medanalyzr.lab.references import fold
+
+COLUMNS = ("instruction", "input", "output", "prompt")
+EXTRA = ("patient", "category", "kind", "origin", "source")
+ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
+LONGEST = 200_000  # characters of one cell
+UNUSABLE = 0.2  # share of unusable rows from which a dataset is refused
+SYNONYMS = {
+    "instruction": ("question", "query", "anchor", "consigne"),
+    "input": ("context", "contexte", "report", "compte_rendu"),
+    "output": ("answer", "positive", "response", "reponse", "completion"),
+    "prompt": ("system",),
+    "patient": ("patient_id", "subject_id"),
+}
+RULES = {
+    "empty instruction or output": "dropped",
+    "not text": "dropped",
+    f"longer than {LONGEST} characters": "dropped",
+    "unreadable characters": "dropped",
+    "exact duplicate": "dropped",
+    "wrongly decoded characters": "repaired",
+    "prompt marker in the text": "made harmless in the prompt",
+    "near-duplicate": "kept on one side of the split",
+    "same question, another answer": "kept on one side of the split",
+}
+
+Row = dict[str, str]
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+Filled = Annotated[
+    str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=LONGEST), BeforeValidator(_text)
+]
+Optional = Annotated[str, StringConstraints(strict=True, max_length=LONGEST), BeforeValidator(_text)]
+
+
+class Cells(BaseModel):
+    """The schema of one row; a missing optional cell is empty text."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    instruction: Filled
+    output: Filled
+    input: Optional = ""
+    prompt: Optional = ""
+
+
+_FAULTS = {
+    "string_too_short": "empty instruction or output",
+    "string_type": "not text",
+    "string_too_long": f"longer than {LONGEST} characters",
+}
+
+
+@dataclass
+class Findings:
+    """What was found in the rows of a dataset: for each fault (see `RULES`) and column, the row numbers from 1.
+
+    `kept` are the numbers of the usable rows, in their order.
+    """
+
+    rows_read: int
+    columns: dict[str, str]
+    kept: list[int] = field(default_factory=list)
+    rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def add(self, fault: str, column: str, row: int) -> None:
+        self.rows.setdefault((fault, column), []).append(row)
+
+    def table(self) -> list[dict]:
+        """One entry per fault and column: fault, column, what was done, how many rows, the first ten of them."""
+        return [
+            {"fault": fault, "column": column, "rule": RULES[fault], "count": len(rows), "rows": rows[:10]}
+            for (fault, column), rows in self.rows.items()
+        ]
+
+
+def nearly(text: str) -> str:
+    """`text` without case, accents, spaces and quotes: what near-duplicates have in common."""
+    return re.sub(r"[^\w<>≤≥.,%/+-]+", " ", fold(text)).strip()
+
+
+def _listed(rows: Sequence[int]) -> str:
+    shown = ", ".join(map(str, rows[:5]))
+    return f"{'row' if len(rows) == 1 else 'rows'} {shown}{'…' if len(rows) > 5 else ''}"
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without byte order mark.
+
+    Raises:
+        ValueError: the file is empty or not UTF-8 (names the line).
+    """
+    content = path.read_bytes()
+    if not content.strip():
+        raise ValueError("the file is empty")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8 text; save the file as UTF-8") from None
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if where == "the file" else where
+        raise ValueError(f"{place} is not valid JSON ({error.msg})") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested too deeply") from None
+
+
+def _objects(values: Iterable[Any]) -> list[dict]:
+    rows = list(values)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} is a {type(row).__name__}, not an object with named columns")
+    return rows
+
+
+def _from_json(text: str) -> list[dict]:
+    content = _parsed(text, "the file")
+    if not isinstance(content, list):
+        keys = f" with the keys {', '.join(list(content)[:5])}" if isinstance(content, dict) else ""
+        raise ValueError(f"it holds a {type(content).__name__}{keys}, not a list of rows: write the rows as one list")
+    return _objects(content)
+
+
+def read_csv(path: Path) -> list[dict]:
+    """The rows of a UTF-8 CSV file; its separator is the commonest of comma, semicolon and tab in the header line.
+
+    Raises:
+        ValueError: the file is empty, not UTF-8, or a row has more or fewer cells than the header.
+    """
+    text = read_text(path)
+    header = text.split("\n", 1)[0]
+    if "\0" in text:
+        raise ValueError("it holds null characters: this is no text table")
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
+    csv.field_size_limit(2**31 - 1)
+    try:
+        names, *lines = [cells for cells in reader if cells]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+    for number, cells in enumerate(lines, 1):
+        if len(cells) != len(names):
+            raise ValueError(
+                f"row {number} has {len(cells)} cells and the header has {len(names)}; quote texts that hold separators"
+            )
+    return [dict(zip(names, cells, strict=True)) for cells in lines]
+
+
+def _from_parquet(path: Path) -> list[dict]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error).strip().splitlines()[0]) from None
+
+
+def _from_file(path: Path) -> list[dict]:
+    match path.suffix.lower():
+        case ".csv":
+            return read_csv(path)
+        case ".parquet":
+            return _from_parquet(path)
+        case ".jsonl":
+            lines = read_text(path).split("\n")
+            return _objects(_parsed(line, f"line {i}") for i, line in enumerate(lines, 1) if line.strip())
+        case _:
+            return _from_json(read_text(path))
+
+
+def _from_hub(name: str) -> list[dict]:
+    import datasets
+
+    check_hub(name, "datasets")
+    try:
+        return datasets.load_dataset(name, split="train").to_list()
+    except (datasets.exceptions.DatasetNotFoundError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}") from None
+
+
+def is_local(dataset: str) -> bool:
+    """Whether `dataset` names a local file rather than the bundle or a hub id."""
+    return dataset != BUNDLED and Path(dataset).expanduser().is_file()
+
+
+def load_rows(dataset: str) -> list[dict]:
+    """The raw rows of `dataset`: "bundled", a local .json, .jsonl, .csv or .parquet file, or a hub id.
+
+    Raises:
+        MedAnalyzrError: the file is missing or broken, or the hub is out of reach.
+    """
+    if dataset == BUNDLED:
+        return load_bundled()
+    path = Path(dataset).expanduser()
+    if path.is_file() and path.suffix.lower() in ENDINGS:
+        try:
+            return _from_file(path)
+        except (ValueError, OSError) as error:
+            raise MedAnalyzrError(f"dataset={dataset!r} cannot be read as {path.suffix[1:].lower()}: {error}.") from None
+    if path.exists():
+        raise MedAnalyzrError(f"dataset={dataset!r} is not a {', '.join(ENDINGS)} file.")
+    if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
+        raise MedAnalyzrError(f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', or 'bundled'.")
+    return _from_hub(dataset)
+
+
+def map_columns(names: Iterable[str], dataset: str) -> dict[str, str]:
+    """Which column of a dataset stands for each of ours: one of the same name, else a synonym (see `SYNONYMS`).
+
+    Raises:
+        MedAnalyzrError: nothing stands for instruction or output, or two synonyms claim one column.
+    """
+    names = list(names)
+    by_fold = {fold(name): name for name in names}
+    found = {name: name for name in (*COLUMNS, *EXTRA) if name in names}
+    for target, synonyms in SYNONYMS.items():
+        if target in found:
+            continue
+        claims = [by_fold[name] for name in (target, *synonyms) if name in by_fold]
+        if len(claims) > 1:
+            raise MedAnalyzrError(
+                f"dataset={dataset!r}: the columns {' and '.join(map(repr, claims))} could both be {target!r}; rename one of them."
+            )
+        if claims:
+            found[target] = claims[0]
+    if lacking := [name for name in ("instruction", "output") if name not in found]:
+        raise MedAnalyzrError(
+            f"dataset={dataset!r} lacks the column {', '.join(lacking)}: it has {', '.join(map(str, names)) or 'none'}; "
+            f"rename its columns to {', '.join(COLUMNS)}."
+        )
+    return found
+
+
+def _mended(cells: Cells, number: int, found: Findings) -> dict[str, str] | None:
+    """The texts of a row with wrongly decoded characters repaired, or None where some stay unreadable."""
+    texts = {name: getattr(cells, name) for name in COLUMNS}
+    for name, text in texts.items():
+        if is_bad(text):
+            texts[name] = ftfy.fix_encoding(text)
+            if texts[name] != text:
+                found.add("wrongly decoded characters", name, number)
+        if "\ufffd" in texts[name]:
+            found.add("unreadable characters", name, number)
+            return None
+        if MARKER.search(text) and name in ("instruction", "input"):
+            found.add("prompt marker in the text", name, number)
+    return texts
+
+
+def check_rows(raw: Sequence[Mapping[str, Any]], dataset: str) -> tuple[list[Row], Findings]:
+    """The usable rows as text, and what was found in them (see `RULES` for what is done about each fault).
+
+    Raises:
+        MedAnalyzrError: a column is missing, over a fifth of the rows is unusable, none is left, or every row has the
+            same answer.
+    """
+    columns = map_columns(dict.fromkeys(name for row in raw for name in row), dataset) if raw else {}
+    found = Findings(len(raw), columns)
+    rows: list[Row] = []
+    exact, near_texts, answers = set(), set(), {}
+    for number, row in enumerate(raw, 1):
+        try:
+            cells = Cells.model_validate({target: row.get(name) for target, name in columns.items()})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            found.add(_FAULTS[problem["type"]], columns.get(problem["loc"][0], problem["loc"][0]), number)
+            continue
+        texts = _mended(cells, number, found)
+        if texts is None:
+            continue
+        question, near = (texts["instruction"], texts["input"]), nearly(" ".join(list(texts.values())[:3]))
+        if (*question, texts["output"]) in exact:
+            found.add("exact duplicate", "all", number)
+            continue
+        if near in near_texts:
+            found.add("near-duplicate", "all", number)
+        elif answers.get(question, texts["output"]) != texts["output"]:
+            found.add("same question, another answer", "output", number)
+        exact.add((*question, texts["output"]))
+        near_texts.add(near)
+        answers[question] = texts["output"]
+        extra = {name: str(row[columns[name]]) for name in EXTRA if name in columns and row.get(columns[name]) is not None}
+        rows.append(texts | extra)
+        found.kept.append(number)
+    _refuse_useless(rows, found, dataset)
+    return rows, found
+
+
+def _refuse_useless(rows: Sequence[Row], found: Findings, dataset: str) -> None:
+    unusable = {key: n for key, n in found.rows.items() if RULES[key[0]] == "dropped" and key[0] != "exact duplicate"}
+    count = sum(map(len, unusable.values()))
+    if not rows or count > UNUSABLE * found.rows_read:
+        why = "; ".join(f"{fault} in column {column}: {_listed(numbers)}" for (fault, column), numbers in unusable.items())
+        raise MedAnalyzrError(
+            f"dataset={dataset!r}: {count} of {found.rows_read} rows are unusable{f' ({why})' if why else ''}; "
+            f"{'mend them' if count else 'give it rows'} and run again."
+        )
+    if len(rows) > 1 and len({row["output"] for row in rows}) == 1:
+        raise MedAnalyzrError(
+            f"dataset={dataset!r}: all {len(rows)} rows have the same text in column {found.columns['output']}, "
+            "so there is nothing to learn; check which column holds the answers."
+        )

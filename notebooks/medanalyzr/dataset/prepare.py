@@ -1,0 +1,92 @@
+"""The files of 02_data: a split without leaks, what its parts still have in common, and the data report."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.processes import first_process_first
+from medanalyzr.core.run_folder import read_json, read_jsonl, write_json, write_jsonl
+from medanalyzr.dataset.bundled import ORIGINS
+from medanalyzr.dataset.loading import Row, check_rows, is_local, load_rows
+from medanalyzr.dataset.privacy import gate
+from medanalyzr.dataset.split import fingerprint, groups_of, overlap, split_rows
+
+QUICK = ("hémoglobine et rein", "hématologie", "glycémie", "lipides")  # what a small model learns in minutes (tries.json)
+
+
+def privacy_mode(asked: str, dataset: str) -> str:
+    """The mode "off", "warn" or "stop" for `asked`; "auto" stops for a local file, else warns."""
+    return asked if asked != "auto" else "stop" if is_local(dataset) else "warn"
+
+
+def prepare(dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto") -> dict:
+    """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report.
+
+    Raises:
+        MedAnalyzrError: the dataset cannot be used, or holds personal data and `privacy` stops (then nothing is written).
+    """
+    rows, found = check_rows(load_rows(dataset), dataset)
+    mode = privacy_mode(privacy, dataset)
+    personal = gate(rows, found.kept, dataset, mode)
+    parts = split_rows(rows, validation_fraction, test_fraction, seed)
+    if not parts["train"]:
+        raise MedAnalyzrError(f"dataset={dataset!r} leaves no row to train on: lower validation_fraction and test_fraction.")
+    for name, part in parts.items():
+        write_jsonl(folder / "data" / f"{name}.jsonl", part)
+    groups = {name: Counter(groups_of(part)) for name, part in parts.items()}
+    by_patient = sum("patient" in row for row in rows)
+    report = {
+        "dataset": dataset,
+        "seed": seed,
+        "columns": found.columns,
+        "rows_read": found.rows_read,
+        "rows_used": len(rows),
+        "findings": found.table(),
+        "privacy": {"mode": mode, "found": personal},
+        "rows": {name: len(part) for name, part in parts.items()},
+        "groups": {name: len(sizes) for name, sizes in groups.items()},
+        "grouped_by": "patient" if by_patient == len(rows) else "patient or text" if by_patient else "text without numbers",
+        "largest_group": max(size for sizes in groups.values() for size in sizes.values()),
+        "overlap": overlap(parts["train"], parts["test"]),
+        "categories": dict(Counter(row.get("category", "") for row in rows)),
+        "fingerprint": {name: fingerprint(part) for name, part in parts.items()},
+    }
+    write_json(folder / "data_report.json", report)
+    return report
+
+
+def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tuple[float, float]) -> dict:
+    """The data report of a run for 03_train: what 02_data prepared; else `dataset` ("auto": `default`) is prepared now, with the
+    `fractions` of the rows for validation and test.
+
+    Raises:
+        MedAnalyzrError: the run folder holds another dataset than the one asked for.
+    """
+    with first_process_first():
+        if not (folder / "data_report.json").is_file():
+            return prepare(default if dataset == "auto" else dataset, folder, *fractions, seed)
+    report = read_json(folder / "data_report.json", "02_data")
+    if dataset not in ("auto", report["dataset"]):
+        raise MedAnalyzrError(
+            f"The run folder holds the dataset {report['dataset']!r} and {dataset!r} was asked for: run 02_data with it first, "
+            "or choose another run."
+        )
+    return report
+
+
+def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
+    """All rows, or with name "measured" the complete reports of measured values, with "quick" those of the categories `QUICK`.
+
+    Rows whose `origin` is none of the bundled set's are kept: only the bundled set has this choice.
+    """
+
+    def chosen(row: Row) -> bool:
+        return row["origin"] == "measured" and not row.get("kind") and (name == "measured" or row["category"] in QUICK)
+
+    return [row for row in rows if name == "all" or row.get("origin") not in ORIGINS or chosen(row)]
+
+
+def load_split(folder: Path, name: str) -> list[Row]:
+    """The rows of one split of a prepared run."""
+    return read_jsonl(folder / "data" / f"{name}.jsonl", "02_data")

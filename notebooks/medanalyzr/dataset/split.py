@@ -1,0 +1,91 @@
+"""A split without leaks, and what its parts still have in common."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+from medanalyzr.dataset.loading import COLUMNS, Row, nearly
+
+SPLITS = ("train", "validation", "test")
+
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+
+
+def question_of(row: Mapping[str, str]) -> str:
+    """Instruction and report of a row, without case, accents and repeated spaces."""
+    return nearly(f"{row['instruction']} {row['input']}")
+
+
+def keys_of(row: Mapping[str, str]) -> tuple[str, str, str]:
+    """What must stay on one side of the split: the patient, or else the text without its numbers; the report; the answer."""
+    who = row.get("patient") or "text " + _NUMBER.sub("", question_of(row))
+    return "who " + who, "report " + (nearly(row["input"]) or question_of(row)), "answer " + nearly(row["output"])
+
+
+def groups_of(rows: Sequence[Mapping[str, str]]) -> list[int]:
+    """For each row the index of the first row of its group: rows that share a key (see `keys_of`), directly or by others."""
+    parent = list(range(len(rows)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        for key in keys_of(row):
+            a, b = root(first.setdefault(key, i)), root(i)
+            parent[max(a, b)] = min(a, b)
+    return [root(i) for i in range(len(rows))]
+
+
+def split_rows(rows: Sequence[Row], validation_fraction: float, test_fraction: float, seed: int) -> dict[str, list[Row]]:
+    """Train, validation and test rows; the rows of one group (see `groups_of`) stay together.
+
+    Groups are ordered by a hash of the seed and of their first row, so the split is the same on every machine.
+    """
+    groups: dict[int, list[Row]] = {}
+    for row, group in zip(rows, groups_of(rows), strict=True):
+        groups.setdefault(group, []).append(row)
+    names = {group: repr(keys_of(members[0])) for group, members in groups.items()}
+    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{names[group]}".encode()).hexdigest())
+    parts: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    quota = {"test": test_fraction * len(rows), "validation": validation_fraction * len(rows)}
+    for group in order:
+        part = next((name for name, size in quota.items() if len(parts[name]) + len(groups[group]) <= size), "train")
+        parts[part] += groups[group]
+    return parts
+
+
+def overlap(train: Sequence[Row], test: Sequence[Row], sample: int = 200) -> dict:
+    """What `test` has in common with `train`.
+
+    Counts of test rows whose patient, report or answer is also in train (all 0 in a split of `split_rows`), and the
+    similarity (0 to 100, rapidfuzz's normalized indel ratio) of up to `sample` test rows to their nearest training row,
+    on instruction and report: `median`, `highest`, and how many reach 95 or more. Empty parts give None there.
+    """
+    import numpy as np
+    from rapidfuzz import fuzz, process
+
+    known = {key for row in train for key in keys_of(row)}
+    asked = [keys_of(row) for row in test]
+    shared = [sum(keys[i] in known for keys in asked) for i in range(3)]
+    report = {"test rows": len(test), "same patient or text": shared[0], "same report": shared[1], "same answer": shared[2]}
+    if not train or not test:
+        return report | {"nearest": None}
+    few = [question_of(row) for row in test[:sample]]
+    near = process.cdist(few, [question_of(row) for row in train], scorer=fuzz.ratio, dtype=np.uint8, workers=-1).max(axis=1)
+    return report | {
+        "nearest": {
+            "rows": len(few),
+            "median": float(np.median(near)),
+            "highest": int(near.max()),
+            "95 or more": int((near >= 95).sum()),
+        }
+    }
+
+
+def fingerprint(rows: Sequence[Row]) -> str:
+    """A short hash of the texts of `rows`, in order."""
+    return hashlib.sha256(repr([[row[name] for name in COLUMNS] for row in rows]).encode()).hexdigest()[:16]

@@ -1,0 +1,13 @@
+"""How far two models answer the same."""
+
+from collections.abc import Sequence
+
+from medanalyzr.lab.report import parse_answer
+
+
+def agreement(first: Sequence[str], second: Sequence[str]) -> dict:
+    """How many answers are the same to the letter, and how many flags are, of those in `first`."""
+    pairs = [(parse_answer(a), parse_answer(b)) for a, b in zip(first, second, strict=True)]
+    flags = [(key in b and (b[key].flag, b[key].critical) == (m.flag, m.critical)) for a, b in pairs for key, m in a.items()]
+    same = sum(a == b for a, b in zip(first, second, strict=True))
+    return {"reports": len(first), "same_answers": same, "flags": len(flags), "same_flags": sum(flags)}

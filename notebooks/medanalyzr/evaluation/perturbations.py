@@ -1,0 +1,172 @@
+"""Reports changed in one respect, to see whether the answer changes as it must: counterfactual pairs, invariances, abstention."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from medanalyzr.evaluation.scoring import wilson
+from medanalyzr.lab.references import analytes, depends_on_sex
+from medanalyzr.lab.report import (
+    FLAGS,
+    FRENCH_HABITS,
+    Measurement,
+    Report,
+    format_number,
+    in_unit,
+    parse_answer,
+    parse_report,
+    write_report,
+)
+from medanalyzr.lab.rules import flag, interpret
+
+Row = dict[str, str]
+MARGIN = 0.05  # of the limit: how far a moved value lies beyond it; half the interval at most, one printed step at least
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A test row and its changed twin; `key` is the analyte that was changed ("" where the whole report was)."""
+
+    kind: str
+    key: str
+    original: Row
+    changed: Row
+
+
+KINDS = {
+    "limit": "one value moved across its limit: that flag must change, no other",
+    "order": "the lines in reverse order: no flag may change",
+    "point": "decimal points instead of commas: no flag may change",
+    "unit": "one value and its interval in another unit: no flag may change",
+    "no interval": "the interval of one analyte left out: «indéterminé»",
+    "no unit": "interval and unit of one analyte left out: «indéterminé»",
+    "no sex": "sex left out, and with it an interval that depends on it: «indéterminé»",
+}
+INVARIANT = ("order", "point", "unit")
+ABSTAIN = ("no interval", "no unit", "no sex")
+
+
+def _across(m: Measurement, rng: Random) -> Measurement | None:
+    """`m` with its value on the other side of a limit; None where the rules give it no plain flag, or nothing lies there."""
+    if m.sign or m.interval_unit or flag(m) not in FLAGS:
+        return None
+    decimals = len(m.text.partition(",")[2])
+    bounds = {"bas": (m.low,), "élevé": (m.high,)}.get(flag(m)) or [b for b in (m.low, m.high) if b]
+    bound = rng.choice(bounds)
+    width = m.high - m.low if m.low is not None and m.high is not None else float("inf")
+    step = max(10.0**-decimals, min(MARGIN * abs(bound), width / 2))
+    up = flag(m) == "bas" or (flag(m) == "normal" and bound == m.high)
+    value = round(bound + (step if up else -step), decimals)
+    moved = replace(m, value=value, text=format_number(value, decimals))
+    return moved if value > 0 and flag(moved) != flag(m) else None
+
+
+def _limit(report: Report, rng: Random) -> tuple[str, Report] | None:
+    places = [(i, moved) for i, m in enumerate(report.measurements) if (moved := _across(m, rng))]
+    return _with(report, *rng.choice(places)) if places else None
+
+
+def _order(report: Report, rng: Random) -> tuple[str, Report] | None:
+    return ("", replace(report, measurements=report.measurements[::-1])) if len(report.measurements) > 1 else None
+
+
+def _unit(report: Report, rng: Random) -> tuple[str, Report] | None:
+    places = [
+        (i, in_unit(m, FRENCH_HABITS[m.analyte], interval_too=True))
+        for i, m in enumerate(report.measurements)
+        if m.analyte in FRENCH_HABITS and m.unit == analytes()[m.analyte].unit and not m.interval_unit
+    ]
+    places = [(i, moved) for i, moved in places if flag(moved) == flag(report.measurements[i])]
+    return _with(report, *rng.choice(places)) if places else None
+
+
+def _bare(report: Report, rng: Random, unit_too: bool = False) -> tuple[str, Report] | None:
+    places = [
+        (i, replace(m, low=None, high=None, interval_unit="", unit="" if unit_too else m.unit))
+        for i, m in enumerate(report.measurements)
+        if m.analyte and m.unit and not (report.sex is None and depends_on_sex(m.analyte))
+    ]
+    return _with(report, *rng.choice(places)) if places else None
+
+
+def _no_sex(report: Report, rng: Random) -> tuple[str, Report] | None:
+    places = [
+        (i, replace(m, low=None, high=None, interval_unit=""))
+        for i, m in enumerate(report.measurements)
+        if m.analyte and depends_on_sex(m.analyte)
+    ]
+    return _with(replace(report, sex=None), *rng.choice(places)) if places and report.sex else None
+
+
+def _with(report: Report, place: int, m: Measurement) -> tuple[str, Report]:
+    return m.key, replace(report, measurements=(*report.measurements[:place], m, *report.measurements[place + 1 :]))
+
+
+_CHANGES: dict[str, Callable[[Report, Random], tuple[str, Report] | None]] = {
+    "limit": _limit,
+    "order": _order,
+    "point": lambda report, rng: ("", report) if _points(write_report(report)) != write_report(report) else None,
+    "unit": _unit,
+    "no interval": _bare,
+    "no unit": lambda report, rng: _bare(report, rng, unit_too=True),
+    "no sex": _no_sex,
+}
+
+
+def _points(text: str) -> str:
+    """A report with decimal points in its numbers; those of the unit mL/min/1,73 m² stay."""
+    return re.sub(r"(?<=\d)(?<!/1),(?=\d)", ".", text)
+
+
+def make_probes(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int) -> list[Probe]:
+    """Up to `count` probes of each kind, from the rows whose report is written as the rules write it and has no duplicate analyte.
+
+    The reference of a changed report is what the rules say to it; a changed order or sign keeps the flags of the original.
+    """
+    probes = []
+    for kind in kinds:
+        rng, found = Random(f"{kind} {seed}"), 0
+        for row in rng.sample(list(rows), len(rows)):
+            report = parse_report(row["input"])
+            keys = [m.key for m in report.measurements]
+            if found == count:
+                break
+            if not keys or len(set(keys)) < len(keys) or write_report(report) != row["input"]:
+                continue
+            if changed := _CHANGES[kind](report, rng):
+                key, twin = changed
+                text = _points(write_report(twin)) if kind == "point" else write_report(twin)
+                probes.append(Probe(kind, key, row, row | {"input": text, "output": interpret(twin)}))
+                found += 1
+    return probes
+
+
+def _flags(answer: str) -> dict[str, str]:
+    return {key: m.flag for key, m in parse_answer(answer).items()}
+
+
+def consistency(probes: Sequence[Probe], before: Sequence[str], after: Sequence[str]) -> dict[str, dict]:
+    """For "limit" and the invariances, how many pairs of answers (to original and changed report) behave as they must.
+
+    "limit": the changed analyte has the right flag in both answers (`flipped`), all others keep theirs (`others_kept`), and
+    both (`consistent`). An invariance: every analyte of the reference has a flag, the same in both answers.
+    """
+    result = {}
+    for kind in ("limit", *INVARIANT):
+        flipped, kept, both = [], [], []
+        for probe, first, second in zip(probes, map(_flags, before), map(_flags, after), strict=True):
+            if probe.kind != kind:
+                continue
+            expected = _flags(probe.original["output"]), _flags(probe.changed["output"])
+            others = [key for key in expected[0] if key != probe.key] if kind == "limit" else list(expected[0])
+            kept.append(all(key in first and first[key] == second.get(key) for key in others))
+            flipped.append(
+                all(given.get(probe.key) == want.get(probe.key) for given, want in zip((first, second), expected, strict=True))
+            )
+            both.append(kept[-1] and (kind != "limit" or flipped[-1]))
+        if both and kind == "limit":
+            result[kind] = {"flipped": wilson(sum(flipped), len(flipped)), "others_kept": wilson(sum(kept), len(kept))}
+        if both:
+            result.setdefault(kind, {})["consistent"] = wilson(sum(both), len(both))
+    return result

@@ -1,0 +1,109 @@
+"""The tuned model for other programs: a GGUF file, Ollama's Modelfile, a model card."""
+
+import json
+import re
+from pathlib import Path
+
+from medanalyzr.core.errors import MedAnalyzrError
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+def _vocabulary(writer, folder: Path, size: int) -> None:
+    """Tokens, types and merges of a saved tokenizer, of the two families our base models have.
+
+    Byte-level BPE (SmolLM2) is GGUF's "gpt2"; BPE with byte tokens (Mistral) is "llama", which knows no merges: there the score
+    of a token is minus the place of the first merge that makes it.
+
+    Raises:
+        MedAnalyzrError: another kind of tokenizer.
+    """
+    from gguf import TokenType
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if model["type"] != "BPE":
+        raise MedAnalyzrError(f"The tokenizer in {folder.name} is of type {model['type']}: only BPE can be written as GGUF here.")
+    names = {number: name for name, number in tokenizer.get_vocab().items()}
+    special, tokens, types = set(tokenizer.all_special_ids), [], []
+    for number in range(size):
+        name = names.get(number, f"[unused{number}]")
+        kind = TokenType.UNUSED if number not in names else TokenType.CONTROL if number in special else TokenType.NORMAL
+        tokens.append(name)
+        types.append(TokenType.BYTE if kind == TokenType.NORMAL and _BYTE.fullmatch(name) else kind)
+    merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+    spm = any("▁" in "".join(pair) for pair in merges[:100])
+    writer.add_tokenizer_model("llama" if spm else "gpt2")
+    writer.add_tokenizer_pre("default" if spm else "smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    if spm:
+        places = {"".join(pair): place for place, pair in reversed(list(enumerate(merges)))}
+        writer.add_token_scores([-float(places.get(token, len(merges))) for token in tokens])
+    else:
+        writer.add_token_merges([" ".join(pair) for pair in merges])
+    for name in ("bos", "eos", "pad", "unk"):
+        if (number := getattr(tokenizer, f"{name}_token_id")) is not None:
+            getattr(writer, f"add_{name}_token_id")(number)
+    begins = tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
+    writer.add_add_bos_token(begins)
+    writer.add_add_space_prefix(spm)
+
+
+def _interleaved(weight, heads: int):
+    """The rows of a query or key projection as GGUF has them: the two halves of each head's rotary pairs in turn."""
+    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_gguf(folder: Path, path: Path) -> None:
+    """Write the Llama or Mistral model saved in `folder` as GGUF with 8-bit weights (Q8_0), norms in float32.
+
+    The layout is that of the package gguf, llama.cpp's own; a value is off by at most 1/254 of the largest in its block of 32.
+
+    Raises:
+        MedAnalyzrError: the model is of another architecture, or its tokenizer of another kind.
+    """
+    import gguf
+    import torch
+    from safetensors import safe_open
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config["architectures"] not in (["LlamaForCausalLM"], ["MistralForCausalLM"]):
+        raise MedAnalyzrError(f"{config['architectures'][0]} cannot be written as GGUF here: only Llama and Mistral models can.")
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    head = config.get("head_dim") or config["hidden_size"] // heads
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.LLAMA])
+    writer.add_name("MedAnalyzr")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(groups)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    rope = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta", 10_000.0)
+    writer.add_rope_freq_base(rope)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    _vocabulary(writer, folder, config["vocab_size"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for key in weights.keys():  # noqa: SIM118
+                weight = weights.get_tensor(key).to(torch.float32).numpy()
+                if key.endswith(("q_proj.weight", "k_proj.weight")):
+                    weight = _interleaved(weight, heads if "q_proj" in key else groups)
+                name = names.get_name(key, try_suffixes=(".weight",))
+                if weight.ndim == 1:
+                    writer.add_tensor(name, weight)
+                else:
+                    kind = gguf.GGMLQuantizationType.Q8_0
+                    writer.add_tensor(name, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -1,0 +1,58 @@
+"""Answers kept in a file, one a line, so that a cut evaluation goes on where it was."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from medanalyzr.inference.generation import Answer
+
+Generate = Callable[[Sequence[str], Sequence[int], Callable[[int, Answer], None]], list[Answer]]
+
+
+def weights_hash(adapter: Path) -> str:
+    """A short hash of the weights in an adapter folder: another training is another model."""
+    return hashlib.sha256((Path(adapter) / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
+
+
+class AnswerBook:
+    """The answers in a JSON-lines file: `source`, `asked` (the prompt's hash), `limit`, and the fields of `Answer`.
+
+    A last line that was cut while it was written is dropped.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._kept = path, {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                entry = json.loads(line)
+                key = tuple(entry.pop(name) for name in ("source", "asked", "limit"))
+                self._kept[key] = Answer(**entry | {"confidence": tuple(entry["confidence"])})
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+
+    def ask(self, source: str, prompts: Sequence[str], limits: Sequence[int], generate: Generate) -> list[Answer]:
+        """The answers of `source` to `prompts`, each of at most `limits` tokens, in order.
+
+        `source` names the model and its weights. What the file lacks is asked of `generate(prompts, limits, keep)` and
+        written as soon as it is there.
+        """
+        keys = [
+            (source, hashlib.sha256(prompt.encode()).hexdigest()[:16], limit) for prompt, limit in zip(prompts, limits, strict=True)
+        ]
+        new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._kept}
+        if new:
+            places = list(new)
+            with self._path.open("a+b") as file:
+                file.seek(max(0, self._path.stat().st_size - 1))
+                file.write(b"" if file.read() in (b"", b"\n") else b"\n")
+
+                def keep(place: int, answer: Answer) -> None:
+                    self._kept[places[place]] = answer
+                    entry = dict(zip(("source", "asked", "limit"), places[place], strict=True)) | asdict(answer)
+                    file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+                    file.flush()
+
+                generate(list(new.values()), [limit for _, _, limit in places], keep)
+        return [self._kept[key] for key in keys]

@@ -1,0 +1,245 @@
+"""Answers from a model: in batches with left padding, or streamed."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Thread
+
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.progress import Progress, live_text
+from medanalyzr.dataset.prompts import IGNORED, tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A generated answer; `ended` is False when it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
+
+    `confidence` has the model's probability of each line of `text`: the product over its tokens.
+    """
+
+    text: str
+    tokens: int
+    ended: bool
+    confidence: tuple[float, ...] = ()
+    repeats: bool = False
+
+
+class _Confidence(LogitsProcessor):
+    """Keeps the log-probability of the most probable token, which is the one a greedy answer takes."""
+
+    def __init__(self):
+        self.steps: list[list[float]] = []
+
+    def __call__(self, input_ids, scores):
+        self.steps.append((scores.amax(-1).float() - scores.float().logsumexp(-1)).tolist())
+        return scores
+
+
+def in_a_loop(ids: Sequence[int]) -> bool:
+    """Whether a text ends with the same 4 to 64 tokens three times in a row."""
+    return any(list(ids[-p:]) == list(ids[-2 * p : -p]) == list(ids[-3 * p : -2 * p]) for p in range(4, min(65, len(ids) // 3 + 1)))
+
+
+class _Guard(StoppingCriteria):
+    """Ends an answer that turns in a loop; all of them once `stopped` says so, or `enough` to what was written."""
+
+    def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
+        self._start, self._stopped, self._enough = prompt_length, stopped, enough
+
+    def __call__(self, input_ids, scores, **kwargs):
+        import torch
+
+        written = input_ids[:, self._start :]
+        ended = torch.tensor([in_a_loop(ids) for ids in written[:, -192:].tolist()], device=input_ids.device)
+        return ended | (self._stopped() or self._enough(written))
+
+
+def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
+    """The probability of each line that `pieces` (the text of each token) spell."""
+    sums = [0.0]
+    for piece, log in zip(pieces, logs, strict=True):
+        sums[-1] += log
+        sums += [0.0] * piece.count("\n")
+    return tuple(round(math.exp(value), 4) for value in sums)
+
+
+def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
+    """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
+
+    A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
+    the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
+    """
+    import torch
+
+    ids, mask, going_on = inputs["input_ids"], inputs["attention_mask"], {}
+    start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
+    share = 0.25 if model.device.type == "cpu" else 1
+    while rows:
+        lengths = torch.tensor([limits[row] for row in rows], device=ids.device)
+
+        def enough(written, lengths=lengths):
+            ended = (written == eos).any(1) | (lengths <= written.shape[1])
+            return bool(ended.sum() >= max(1, share * len(lengths)))
+
+        watched = _Confidence()
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                **going_on,
+                logits_processor=LogitsProcessorList([watched]),
+                stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
+                max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
+                do_sample=False,
+                use_cache=True,
+                return_dict_in_generate=True,
+                pad_token_id=pad,
+            )
+        left = []
+        for place, row in enumerate(rows):
+            logs[row] += [step[place] for step in watched.steps]
+            written = out.sequences[place, start:].tolist()
+            if eos in written or pad in written or len(written) >= limits[row] or in_a_loop(written):
+                yield row, written[: limits[row]], logs[row]
+            else:
+                left.append(place)
+        if left:
+            out.past_key_values.batch_select_indices(torch.tensor(left, device=ids.device))
+            going_on = {"past_key_values": out.past_key_values}
+        new = out.sequences.shape[1] - ids.shape[1]
+        ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
+        rows = [rows[place] for place in left]
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts: Sequence[str],
+    max_new_tokens: int | Sequence[int],
+    batch_size: int = 8,
+    title: str = "answers",
+    keep: Callable[[int, Answer], None] = lambda place, answer: None,
+) -> list[Answer]:
+    """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
+
+    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
+    the place of a prompt and its answer as soon as it is there.
+    """
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
+    order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
+    answers: dict[int, Answer] = {}
+    side, tokenizer.padding_side = tokenizer.padding_side, "left"
+    whole = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    bar = Progress(title, len(prompts))
+    try:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
+            for row, ids, logs in _write(model, inputs, [limits[i] for i in batch], eos, pad):
+                end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
+                ended, ids = eos in ids[: end + 1], ids[:end]
+                text = tokenizer.decode(ids, **whole)
+                confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
+                before = len(text) - len(text.lstrip())
+                confidence = confidence[text[:before].count("\n") :]
+                answers[batch[row]] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids))
+                keep(batch[row], answers[batch[row]])
+                bar.update(len(answers))
+    finally:
+        tokenizer.padding_side = side
+    return [answers[i] for i in range(len(prompts))]
+
+
+def answer_loss(model, examples: Sequence[dict]) -> float:
+    """The mean loss per answer token of encoded examples (see `prompts.encode`), one example at a time.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    import torch
+
+    total, count = 0.0, 0
+    model.eval()
+    for example in examples:
+        batch = {name: torch.tensor([example[name]], device=model.device) for name in ("input_ids", "labels")}
+        with torch.no_grad(), torch.autocast(model.device.type, dtype=model.dtype, enabled=model.device.type == "cuda"):
+            learnt = int((batch["labels"][:, 1:] != IGNORED).sum())
+            total += learnt * float(model(**batch, use_cache=False).loss)
+            count += learnt
+    if not count:
+        raise ValueError("no example")
+    return total / count
+
+
+def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:
+    """Whether a prompt leaves room for its answer.
+
+    Raises:
+        MedAnalyzrError: it does not (says how many tokens it has and may have).
+    """
+    most = max_seq_length - max_new_tokens
+    if len(prompt) > 100 * max_seq_length:
+        raise MedAnalyzrError(f"The report is too long: {len(prompt):,} characters, and {most} tokens leave room for the answer.")
+    count = len(tokens(prompt, tokenizer).input_ids)
+    if count > most:
+        raise MedAnalyzrError(f"The report is too long: with its prompt {count} tokens, and {most} leave room for the answer.")
+
+
+def stream(
+    model,
+    tokenizer,
+    prompt: str,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[str]:
+    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else drawn.
+
+    It ends early when `stopped` says so, or when it repeats itself. An error of the model is raised here.
+
+    Raises:
+        MedAnalyzrError: the prompt is too long.
+    """
+    import torch
+    from transformers import TextIteratorStreamer
+
+    check_length(prompt, tokenizer, max_new_tokens)
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    inputs = tokens(prompt, tokenizer, return_tensors="pt").to(model.device)
+    drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with torch.inference_mode():
+                model.generate(
+                    **inputs,
+                    **drawn,
+                    streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([_Guard(inputs["input_ids"].shape[1], stopped)]),
+                    max_new_tokens=max_new_tokens,
+                    use_cache=True,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
+        except BaseException as error:
+            failure.append(error)
+            streamer.end()
+
+    thread = Thread(target=work)
+    thread.start()
+    yield from streamer
+    thread.join()
+    if failure:
+        raise failure[0]
+
+
+def show_stream(pieces: Iterator[str]) -> str:
+    """Show an answer while it is generated, in one place of the notebook; returns the whole text."""
+    show, text = live_text(), ""
+    for piece in pieces:
+        text += piece
+        show(text)
+    return text

@@ -1,0 +1,140 @@
+"""The panel of 04_inference: paste or upload a report, read the answer as it is written, and the rules beside it."""
+
+import html
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from threading import Event, Thread
+
+import ipywidgets as widgets
+from IPython.display import Javascript, display
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.inference.cross_check import NOT_A_DEVICE, check_html, cross_check
+from medanalyzr.inference.report_files import LARGEST
+from medanalyzr.lab.crbio import read_crbio
+from medanalyzr.lab.reader import in_our_layout
+from medanalyzr.lab.report import write_report
+
+Answer = Callable[[str, int, float, Callable[[], bool]], Iterator[str]]
+
+
+def read_upload(name: str, content: bytes) -> str:
+    """The report of an uploaded file: CR-BIO for .xml, else text in UTF-8.
+
+    Raises:
+        MedAnalyzrError: the file is neither, or too large.
+    """
+    if name.lower().endswith(".xml"):
+        return write_report(read_crbio(content))
+    if len(content) > LARGEST:
+        raise MedAnalyzrError(f"{name} has {len(content) / 2**20:.0f} MiB, more than a report can have (1 MiB).")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MedAnalyzrError(f"{name} is not UTF-8 text: save it as UTF-8, or upload a CR-BIO .xml file.") from None
+
+
+def _text(text: str) -> str:
+    return f"<pre style='white-space:pre-wrap;font-size:14px'>{html.escape(text)}</pre>"
+
+
+class Panel:
+    """Report box, examples, upload, length and temperature, answer, rules beside it.
+
+    `answer(report, max_new_tokens, temperature, stopped)` yields the pieces of an answer until `stopped()`. The report goes to
+    it in the layout of the training data. Reports, answers and errors are shown as text, never as HTML.
+    """
+
+    def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320):
+        self._examples, self._answer, self._stop, self._thread = dict(examples), answer, Event(), None
+        wide = widgets.Layout(width="100%", height="10em")
+        self.example = widgets.Dropdown(options=list(self._examples), description="Exemple")
+        self.box = widgets.Textarea(value=next(iter(self._examples.values())), layout=wide, placeholder="Compte rendu")
+        self.upload = widgets.FileUpload(accept=".txt,.xml", multiple=False, description="Fichier (.txt, CR-BIO .xml)")
+        self.upload.layout.width = "20em"
+        self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=1024, description="Longueur")
+        self.temperature = widgets.FloatSlider(
+            value=0.0, min=0.0, max=1.5, step=0.1, description="Température", style={"description_width": "initial"}
+        )
+        self.button = widgets.Button(description="Interpréter", button_style="primary")
+        self.stop = widgets.Button(description="Arrêter", disabled=True)
+        self.copy = widgets.Button(description="Copier", disabled=True)
+        self.out, self.check, self.note, self._script = widgets.HTML(), widgets.HTML(), widgets.HTML(), widgets.Output()
+        self.text = ""
+        self.example.observe(self._choose, "value")
+        self.upload.observe(self._take, "value")
+        self.button.on_click(self._press)
+        self.stop.on_click(lambda _: self._stop.set())
+        self.copy.on_click(self._to_clipboard)
+        self.widget = widgets.VBox(
+            [
+                widgets.HTML(f"<b>{NOT_A_DEVICE}</b>"),
+                widgets.HBox([self.example, self.upload]),
+                self.box,
+                widgets.HBox([self.length, self.temperature]),
+                widgets.HBox([self.button, self.stop, self.copy]),
+                self.note,
+                self.out,
+                self.check,
+                self._script,
+            ]
+        )
+
+    def _choose(self, change) -> None:
+        self.box.value = self._examples[change["new"]]
+
+    def _say(self, text: str) -> None:
+        self.note.value = f"<b>{html.escape(text)}</b>"
+
+    def _take(self, change) -> None:
+        for file in change["new"]:
+            try:
+                self.box.value = read_upload(file["name"], bytes(file["content"]))
+                self._say(f"Lu : {file['name']}")
+            except MedAnalyzrError as error:
+                self._say(str(error))
+
+    def _to_clipboard(self, _) -> None:
+        self._script.clear_output()
+        with self._script:
+            display(Javascript(f"navigator.clipboard.writeText({json.dumps(self.text)})"))
+
+    def _press(self, _) -> None:
+        if self._thread and self._thread.is_alive():
+            return
+        if len(self.box.value) > LARGEST:
+            self._say("Plus de 1 Mio : ce n'est pas un compte rendu.")
+            return
+        self._stop.clear()
+        self.button.disabled, self.stop.disabled, self.text, self.check.value = True, False, "", ""
+        self._thread = Thread(target=self._work, args=(in_our_layout(self.box.value),))
+        self._thread.start()
+
+    def _work(self, report: str) -> None:
+        start, shown = time.monotonic(), 0.0
+        try:
+            for piece in self._answer(report, self.length.value, self.temperature.value, self._stop.is_set):
+                self.text += piece
+                if time.monotonic() - shown > 0.1:
+                    self.out.value, shown = _text(self.text), time.monotonic()
+            self.out.value, self.check.value = _text(self.text), check_html(cross_check(report, self.text))
+            self._say(("Arrêté, " if self._stop.is_set() else "") + f"{time.monotonic() - start:.0f} s")
+        except Exception as error:
+            self._say(str(error))
+        finally:
+            self.button.disabled, self.stop.disabled, self.copy.disabled = False, True, not self.text
+
+    def wait(self) -> None:
+        """Until the answer that is being written is there."""
+        if self._thread:
+            self._thread.join()
+
+
+def show_panel(examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320) -> Panel:
+    """Show a `Panel` where a front end with ipywidgets listens (JupyterLab, Colab, Kaggle); elsewhere only a sentence is left."""
+    panel = Panel(examples, answer, max_new_tokens)
+    bundle = panel.widget._repr_mimebundle_()
+    bundle["text/plain"] = "A panel for your own reports: open this notebook in JupyterLab, Colab or Kaggle to use it."
+    display(bundle, raw=True)
+    return panel

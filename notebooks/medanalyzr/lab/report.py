@@ -1,0 +1,199 @@
+"""Laboratory reports as text: one parser for data, evaluation and inference, and the writer of the same layout.
+
+A measurement line reads `Potassium : 6,8 mmol/L (3,5 - 5,0)`; an answer gives the comparison and the flag:
+`Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8) : élevé, critique`.
+Bounds are part of the interval: a value equal to a bound is normal.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold
+
+FLAGS = ("bas", "normal", "élevé")
+UNDETERMINED = "indéterminé"
+CRITICAL = "critique"
+LONGEST_LINE = 400  # characters; a longer line is no measurement
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of a report. `text` is the value as printed (with a decimal comma), `value` its number; `sign` is "<", ">" or "".
+
+    `interval_unit` is the unit printed in the interval, "" when it is that of the value.
+    """
+
+    analyte: str | None
+    name: str
+    text: str
+    value: float
+    sign: str
+    unit: str
+    low: float | None
+    high: float | None
+    flag: str | None = None
+    critical: bool = False
+    interval_unit: str = ""
+
+    @property
+    def key(self) -> str:
+        """What identifies the analyte: its identifier, or its folded name when it is not in our tables."""
+        return self.analyte or fold(self.name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A parsed report: sex ("H", "F" or None), age in years (or None) and its measurements in order."""
+
+    sex: str | None
+    age: int | None
+    measurements: tuple[Measurement, ...]
+
+
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_LINE = re.compile(
+    rf"""^[\s\-*•|]*(?P<name>[^:\n]*?[^\W\d_][^:\n]*?)\s*:\s*
+    (?P<sign>[<>]?)\s*(?P<value>-?{_NUMBER})\s*
+    (?P<unit>[^():]*?)\s*
+    (?:\((?P<interval>[^)]*)\)\s*)?
+    (?::\s*(?P<flag>[^\W\d]+)(?P<critical>,\s*critique)?\W*)?$""",
+    re.VERBOSE,
+)
+_UNIT = r"(?:\s+(?P<unit>[^\s\d<>≤≥].*))?$"
+_RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER}){_UNIT}")
+_BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER}){_UNIT}")
+_FLAG_BY_FOLD = {fold(flag): flag for flag in (*FLAGS, UNDETERMINED)}
+
+
+def number(text: str) -> float:
+    """The number a French report prints (`6,8`)."""
+    return float(text.replace(",", "."))
+
+
+def format_number(value: float, decimals: int) -> str:
+    """`value` as a French report prints it: decimal comma, fixed decimals."""
+    return f"{value:.{decimals}f}".replace(".", ",")
+
+
+def decimals_needed(*bounds: float | None) -> int:
+    """The decimals it takes to print every one of `bounds` (None does not count)."""
+    return max((len(f"{bound:.6g}".partition(".")[2]) for bound in bounds if bound is not None), default=0)
+
+
+def format_interval(low: float | None, high: float | None, decimals: int) -> str:
+    """`3,5 - 5,0`, `≤ 35` or `≥ 90`, with `decimals` or as many as its bounds need; empty when there is no bound."""
+    decimals = max(decimals, decimals_needed(low, high))
+    if low is None:
+        return "" if high is None else f"≤ {format_number(high, decimals)}"
+    if high is None:
+        return f"≥ {format_number(low, decimals)}"
+    return f"{format_number(low, decimals)} - {format_number(high, decimals)}"
+
+
+def _interval(text: str | None) -> tuple[float | None, float | None, str]:
+    """Low bound, high bound and unit of a printed interval; None, None, "" when there is none."""
+    text = re.sub(r"^\s*N\s*:\s*", "", text or "").strip()
+    if match := _RANGE.match(text):
+        return number(match[1]), number(match[2]), match["unit"] or ""
+    if match := _BOUND.match(text):
+        low, high = (None, number(match[2])) if match[1] in "<≤" else (number(match[2]), None)
+        return low, high, match["unit"] or ""
+    return None, None, ""
+
+
+def parse_line(line: str) -> Measurement | None:
+    """The measurement on one line of a report or an answer, or None when the line holds none."""
+    match = _LINE.match(line.strip()) if len(line) <= LONGEST_LINE else None
+    if not match:
+        return None
+    low, high, interval_unit = _interval(match["interval"])
+    unit = match["unit"].strip()
+    name, known = match["name"].strip(), find_analyte(match["name"])
+    if known is None and (low, high) == (None, None) and match["flag"] is None:
+        return None
+    return Measurement(
+        analyte=known.id if known else None,
+        name=name,
+        text=match["sign"] + match["value"].replace(".", ","),
+        value=number(match["value"]),
+        sign=match["sign"],
+        unit=unit,
+        low=low,
+        high=high,
+        flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
+        critical=match["critical"] is not None,
+        interval_unit="" if interval_unit == unit else interval_unit,
+    )
+
+
+_SEX = re.compile(r"\b(femme|homme|sexe\s*:\s*[FHM])\b", re.IGNORECASE)
+_AGE = re.compile(r"\b(\d{1,3})\s*ans\b", re.IGNORECASE)
+
+
+def parse_report(text: str) -> Report:
+    """Read a report: sex, age and every measurement line. Lines without a measurement are passed over."""
+    sex, age = _SEX.search(text), _AGE.search(text)
+    letter = {"femme": "F", "homme": "H"}.get(sex[1].lower(), sex[1][-1].upper().replace("M", "H")) if sex else None
+    found = tuple(m for m in map(parse_line, text.splitlines()) if m)
+    return Report(letter, int(age[1]) if age else None, found)
+
+
+def parse_answer(text: str) -> dict[str, Measurement]:
+    """The flagged lines of an answer by analyte (see `Measurement.key`). The first line of an analyte counts."""
+    found: dict[str, Measurement] = {}
+    for line in text.splitlines():
+        measurement = parse_line(line)
+        if measurement and measurement.flag:
+            found.setdefault(measurement.key, measurement)
+    return found
+
+
+def decimals_of(text: str) -> int:
+    """The decimals a French number is printed with."""
+    return len(text.partition(",")[2])
+
+
+def write_measurement(m: Measurement) -> str:
+    """One measurement as a laboratory prints it, without its flag; the interval has the decimals of the value in its unit."""
+    decimals = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else decimals_of(m.text)
+    interval = f"{format_interval(m.low, m.high, decimals)} {m.interval_unit}".strip()
+    return f"{m.name} : {m.text} {m.unit}".rstrip() + (f" ({interval})" if interval else "")
+
+
+# The second unit in use for an analyte, beside the one of our tables.
+FRENCH_HABITS = {
+    "glucose": "g/L",
+    "hgpo_2h": "mg/dL",
+    "creatinine": "mg/L",
+    "cholesterol": "g/L",
+    "triglycerides": "g/L",
+    "uree": "g/L",
+    "calcium": "mg/L",
+    "bilirubine_totale": "mg/L",
+    "hb": "g/dL",
+    "albumine": "g/dL",
+    "paco2": "kPa",
+    "pao2": "kPa",
+}
+
+
+_SEXES = {"F": "femme", "H": "homme"}
+
+
+def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
+    """`m` with its value in `unit`; its interval converted as well, or left in the French unit, which is then printed."""
+    decimals = decimals_in(m.analyte, unit)
+    text = format_number(convert(m.analyte, m.value, m.unit, unit), decimals)
+    moved = replace(m, text=text, value=number(text), unit=unit)
+    if not interval_too:
+        return replace(moved, interval_unit=m.unit)
+    bounds = (None if b is None else round(convert(m.analyte, b, m.unit, unit), decimals) for b in (m.low, m.high))
+    return replace(moved, **dict(zip(("low", "high"), bounds, strict=True)))
+
+
+def write_report(report: Report) -> str:
+    """A report as text: a line on the patient when sex or age is known, then a line per measurement."""
+    who = [_SEXES[report.sex]] if report.sex else []
+    who += [f"{report.age} ans"] if report.age is not None else []
+    head = [f"Patient : {', '.join(who)}"] if who else []
+    return "\n".join([*head, *map(write_measurement, report.measurements)])

@@ -1,0 +1,62 @@
+"""One notebook in several processes, one a GPU, as torchrun starts them; the first process alone writes.
+
+    python -m medanalyzr.notebook.launch 2 03_train.ipynb out.ipynb -p profile 80gb     (in notebooks/, two GPUs)
+
+What follows the number goes to papermill. The batch of the profile is shared among the processes, so that a step learns from
+as many examples as on one GPU.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.processes import is_first
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
+
+
+def _reason(written: list[list[str]]) -> str:
+    """Of the lines that each process wrote, the last error: a sentence of ours if there is one; warnings may follow it."""
+    errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
+    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
+    return said.removeprefix("MedAnalyzrError: ")
+
+
+def launch(count: int, arguments: list[str]) -> None:
+    """Run papermill with `arguments` in `count` processes that train together; the first shows its progress.
+
+    Raises:
+        MedAnalyzrError: a process failed (the last line it wrote).
+    """
+    with tempfile.TemporaryDirectory() as logs:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        command += [f"--log-dir={logs}", "--redirects=3", "-m", "medanalyzr.notebook.launch", *arguments]
+        if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            return
+        written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("stderr.log"))]
+    raise MedAnalyzrError(_reason(written))
+
+
+def _work(arguments: list[str]) -> None:
+    """papermill in this process; only the first keeps its executed notebook."""
+    from papermill.cli import papermill
+
+    if not is_first():
+        arguments = [arguments[0], str(Path(tempfile.mkdtemp()) / "executed.ipynb"), *arguments[2:]]
+    papermill(arguments)
+
+
+if __name__ == "__main__":
+    if "RANK" in os.environ:
+        _work(sys.argv[1:])
+    elif len(sys.argv) < 4 or not sys.argv[1].isdigit():
+        sys.exit("usage: python -m medanalyzr.notebook.launch GPUS NOTEBOOK OUTPUT [-p NAME VALUE]…")
+    else:
+        try:
+            launch(int(sys.argv[1]), sys.argv[2:])
+        except MedAnalyzrError as error:
+            sys.exit(f"MedAnalyzrError: {error}")

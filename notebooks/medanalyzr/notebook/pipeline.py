@@ -1,0 +1,67 @@
+"""Run the notebooks one after the other with papermill, with a bar each and one clear sentence when one fails."""
+
+import time
+from pathlib import Path
+
+import papermill
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.progress import Progress
+from medanalyzr.core.run_folder import NOTEBOOKS, show_path
+from medanalyzr.notebook.parameters import declared_parameters
+
+
+class _BarEngine(NBClientEngine):
+    """papermill's own engine, with our bar in place of a widget."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, title="", **kwargs):
+        bar, complete = Progress(title, len(nb_man.nb.cells)), nb_man.cell_complete
+
+        def cell_complete(cell, cell_index=None, **details):
+            complete(cell, cell_index, **details)
+            bar.update(cell_index + 1)
+
+        nb_man.cell_complete = cell_complete
+        return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+
+papermill_engines.register("medanalyzr", _BarEngine)
+
+
+def passed_on(parameters: dict, name: str) -> dict:
+    """Those of the chain's `parameters` that notebooks/<name>.ipynb declares."""
+    declared = declared_parameters(name)
+    return {k: v for k, v in parameters.items() if k in declared}
+
+
+def run_notebook(name: str, parameters: dict, folder: Path) -> float:
+    """Execute notebooks/<name>.ipynb with `parameters`; the executed copy goes to `folder`/notebooks.
+
+    Returns the seconds it took.
+
+    Raises:
+        MedAnalyzrError: the notebook failed: which one, which cell, the last line of the error, where the copy lies.
+    """
+    target = folder / "notebooks" / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    try:
+        papermill.execute_notebook(
+            str(NOTEBOOKS / f"{name}.ipynb"),
+            str(target),
+            parameters=parameters,
+            engine_name="medanalyzr",
+            kernel_name="python3",
+            cwd=str(NOTEBOOKS),
+            progress_bar=False,
+            title=name,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # a child kernel's notices would be stored as errors
+        )
+    except PapermillExecutionError as error:
+        raise MedAnalyzrError(
+            f"{name} stopped in cell [{error.exec_count}]: {error.ename}: {error.evalue} (executed copy: {show_path(target)})"
+        ) from None
+    return time.monotonic() - start

@@ -1,0 +1,77 @@
+"""Callbacks of a training: the bar, the counts of each step, and the stop of a training gone wrong."""
+
+import math
+import time
+
+from accelerate.utils import reduce
+from transformers import TrainerCallback
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.progress import Progress
+
+LOSS_FLOOR, FIRST_STEPS = 1e-3, 10  # a loss this low this early: labels or weights are wrong (unsloth issue 2957)
+
+
+FP16_SKIPS = 20  # in fp16 the loss scale is found by skipping steps with infinite gradients; more in a row are a fault
+
+
+class ShowProgress(TrainerCallback):
+    """A bar with the time left and the last loss; adds seconds and tokens to each logged step; stops a training gone wrong.
+
+    The tokens (padding left out, a shared prefix counted with each example) are added up on the device and read when the loss is, so
+    that no step waits for its count. The seconds of a step run from one log to the next: loading of the batch included, validation and
+    saving not.
+    """
+
+    hook = None
+
+    def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
+        if self.hook:
+            self.hook.remove()  # of a training that was interrupted in this process
+        self.bar, self.skipped = Progress("training", state.max_steps), 0
+        self.bar.resume_at(state.global_step)
+        self.tokens_before, self.counted, self.checkpointing = int(state.num_input_tokens_seen), 0, None
+        pad = processing_class.pad_token_id
+
+        def count(module, arguments, inputs):
+            if module.training:
+                mask = inputs.get("attention_mask")
+                self.counted += (inputs["input_ids"] != pad if mask is None else mask).sum()
+                self.counted += getattr(inputs.get("prefix_seg_info"), "spared", 0)
+
+        self.hook = model.register_forward_pre_hook(count, with_kwargs=True)
+        self.began = time.monotonic()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.hook.remove()
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if self.checkpointing is None:
+            self.checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self.began = time.monotonic()
+
+    def on_save(self, args, state, control, **kwargs):
+        self.began = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" not in (logs or {}):
+            return
+        state.num_input_tokens_seen = self.tokens_before + int(reduce(self.counted, "sum"))
+        now = time.monotonic()
+        state.log_history[-1] |= {"seconds": round(now - self.began, 4), "num_input_tokens_seen": state.num_input_tokens_seen}
+        self.began = now
+        loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
+        if not math.isfinite(loss):
+            self._stop(state, f"The loss is {loss}", "lower learning_rate")
+        if loss < LOSS_FLOOR and state.global_step <= FIRST_STEPS:
+            self._stop(state, f"The loss is {loss:.5f}, which no model reaches so early", "look at the labels and the base model")
+        self.skipped = 0 if math.isfinite(gradient) else self.skipped + 1
+        if self.skipped > (FP16_SKIPS if args.fp16 else 0):
+            self._stop(state, f"The gradient norm is {gradient}", "lower learning_rate, or use another precision")
+        self.bar.update(state.global_step, f"loss {loss:.3f}")
+
+    @staticmethod
+    def _stop(state, what: str, do: str) -> None:
+        raise MedAnalyzrError(f"{what} at step {state.global_step}: {do}; the last checkpoint is kept in checkpoints/.")

@@ -1,0 +1,193 @@
+"""Named checks around a training: each guards against a run that ends well and teaches nothing, or the wrong thing."""
+
+from collections.abc import Mapping, Sequence
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.dataset.prompts import IGNORED, format_prompt, tokens
+from medanalyzr.training.profiles import TARGET_MODULES
+
+TOO_LONG = 0.2  # share of rows over max_seq_length from which a training is refused
+ISOLATION = 0.02  # relative difference of packed and separate losses that rounding may explain
+
+
+def check_examples(
+    examples: Sequence[dict], rows: Sequence[Mapping[str, str]], tokenizer, train_on: str = "answer"
+) -> dict[str, str]:
+    """Checks of encoded examples against the rows they come from; returns what each one found.
+
+    Raises:
+        MedAnalyzrError: padding equals the end token, an example does not end with EOS or does not start with the prompt
+            that inference uses, nothing is learnt, or the learnt tokens do not spell the answer.
+    """
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        raise MedAnalyzrError(
+            "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
+        )
+    for i, (example, row) in enumerate(zip(examples, rows, strict=True), 1):
+        learnt = [label for label in example["labels"] if label != IGNORED]
+        if not learnt:
+            raise MedAnalyzrError(f"Training row {i}: every label is masked, nothing would be learnt from it.")
+        if learnt[-1] != tokenizer.eos_token_id:
+            raise MedAnalyzrError(f"Training row {i} does not end with {tokenizer.eos_token}: the model would not learn to stop.")
+        prompt = tokens(format_prompt(row), tokenizer).input_ids
+        if example["input_ids"][: len(prompt)] != prompt:
+            raise MedAnalyzrError(f"Training row {i} does not start with the prompt that inference uses.")
+        text = tokenizer.decode(learnt[:-1] if train_on == "answer" else example["input_ids"][len(prompt) : -1])
+        if text.strip() != row["output"].strip():
+            raise MedAnalyzrError(f"Training row {i}: the learnt tokens do not spell its answer: {text[:80]!r}.")
+    return {
+        "end of text": f"every example ends with {tokenizer.eos_token}",
+        "padding": f"{tokenizer.pad_token}, not the end token",
+        "prompt": "the same tokens as at inference",
+        "labels": f"{len(examples)} of {len(examples)} spell their answer",
+    }
+
+
+def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, str]:
+    """How many rows do not fit.
+
+    Raises:
+        MedAnalyzrError: over a fifth of them do not, or there are none.
+    """
+    if not rows:
+        raise MedAnalyzrError("No training row is left: set subset='all', or prepare another dataset with 02_data.")
+    share = 1 - kept / rows
+    if share > TOO_LONG:
+        raise MedAnalyzrError(
+            f"{rows - kept} of {rows} training rows are over max_seq_length={max_seq_length}, too many to leave out: raise it."
+        )
+    return {"over length": f"{rows - kept} of {rows} rows ({share:.1%}) left out"}
+
+
+def expected_adapter(model, r: int) -> tuple[set[str], int]:
+    """Names of the adapted projections of `model`, and how many trainable parameters rank `r` gives them: r × (in + out) each."""
+    names, count = set(), 0
+    for name, module in model.named_modules():
+        last = name.rsplit(".", 1)[-1]
+        if last in TARGET_MODULES:
+            names.add(last)
+            count += r * (module.in_features + module.out_features)
+    return names, count
+
+
+def check_adapter(model, r: int) -> dict[str, str]:
+    """The adapter lies on the seven projections, on all layers, and nothing else is trained.
+
+    Raises:
+        MedAnalyzrError: other modules, or another number of parameters.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    modules = {part for name in trained for part in name.split(".") if part in TARGET_MODULES}
+    count, (names, expected) = sum(p.numel() for p in trained.values()), expected_adapter(model, r)
+    foreign = [name for name in trained if "lora_" not in name]
+    if foreign or modules != set(TARGET_MODULES) or names != modules or count != expected:
+        raise MedAnalyzrError(
+            f"The adapter is not the expected one: {count:,} trainable parameters in {', '.join(sorted(modules)) or 'no module'}"
+            f"{f' and {foreign[0]}' if foreign else ''}, expected {expected:,} in {', '.join(sorted(TARGET_MODULES))}."
+        )
+    return {"adapter": f"{count:,} trainable parameters in {', '.join(sorted(modules))}, rank {r}"}
+
+
+def _first_batch(trainer) -> Mapping:
+    """The first training batch, without touching the random state that the training starts from."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return dict(next(iter(trainer.get_train_dataloader())))
+
+
+def _packed_examples(batch: Mapping) -> list[dict]:
+    """The whole examples (`input_ids` and `labels`, 1 × tokens) of a packed batch, a shared prefix in front of each; none when each row
+    is an example.
+    """
+    import torch
+
+    lengths = batch["packed_seq_lengths"].tolist() if "packed_seq_lengths" in batch else []
+    if len(lengths) <= batch["input_ids"].shape[0]:
+        return []
+    parts = [batch[name][:, : sum(lengths)].split(lengths, 1) for name in ("input_ids", "labels")]
+    if "prefix_seg_info" in batch:
+        parts = [[torch.cat([part[0], rest], 1) for rest in part[1:]] for part in parts]
+    return [{"input_ids": ids, "labels": labels} for ids, labels in zip(*parts, strict=True)]
+
+
+def check_trainer(trainer, packing: bool) -> dict[str, str]:
+    """Checks of the first batch and of the settings that the trainer really has; returns what each one found.
+
+    Raises:
+        MedAnalyzrError: a column that makes the trainer build its own prompts, padding that is learnt, packing dropped
+            in silence, or adapter weights that are not float32.
+    """
+    columns = set(trainer.train_dataset.column_names)
+    if extra := columns & {"prompt", "completion", "text", "messages"}:
+        raise MedAnalyzrError(
+            f"The training set has the column {', '.join(extra)}: the trainer would build its own prompts from it."
+        )
+    batch = _first_batch(trainer)
+    packed = len(_packed_examples(batch))
+    if packing and not packed:
+        raise MedAnalyzrError(
+            "Packing was asked for and the trainer does not pack: set packing='off', or see the notices of Unsloth above."
+        )
+    if "attention_mask" in batch and bool((batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()):
+        raise MedAnalyzrError("Padding is not masked in the labels: the model would learn to pad.")
+    kinds = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+    if [str(kind) for kind in kinds] != ["torch.float32"]:
+        raise MedAnalyzrError(
+            f"The adapter trains in {', '.join(map(str, kinds))}: small updates would be rounded away; use float32."
+        )
+    rows, length = batch["input_ids"].shape
+    return {
+        "columns": ", ".join(sorted(columns)),
+        "first batch": f"{rows} × {length} tokens, {f'{packed} examples packed' if packed else 'padding masked'}",
+    }
+
+
+def check_isolation(trainer) -> dict[str, str]:
+    """Packed examples do not see each other, and all of them see the prefix they share: the loss of the first packed batch is that of
+    its examples one by one.
+
+    Returns nothing to report when the trainer does not pack.
+
+    Raises:
+        MedAnalyzrError: the losses differ by more than rounding explains.
+    """
+    import torch
+
+    batch = _first_batch(trainer)
+    examples = _packed_examples(batch)
+    if not examples:
+        return {}
+
+    def loss_of(part: dict) -> tuple[float, int]:
+        part = {name: value.to(trainer.model.device) if isinstance(value, torch.Tensor) else value for name, value in part.items()}
+        with torch.no_grad(), trainer.compute_loss_context_manager():
+            return float(trainer.model(**part, use_cache=False).loss), int((part["labels"][:, 1:] != IGNORED).sum())
+
+    was_training = trainer.model.training
+    trainer.model.eval()
+    together, _ = loss_of(batch)
+    parts = [loss_of(example) for example in examples]
+    trainer.model.train(was_training)
+    alone = sum(loss * n for loss, n in parts if n) / sum(n for _, n in parts)
+    spared = getattr(batch.get("prefix_seg_info"), "spared", 0)
+    if not abs(together - alone) <= ISOLATION * alone:
+        fault, do = ("do not see what they share", "on") if spared else ("see each other", "off")
+        raise MedAnalyzrError(
+            f"Packed examples {fault}: their loss is {together:.4f} together and {alone:.4f} one by one; set packing='{do}'."
+        )
+    return {
+        "packing": f"{len(parts)} examples in a row, {spared} tokens spared, loss {together:.4f} together, {alone:.4f} one by one"
+    }
+
+
+def check_fall(losses: Sequence[float]) -> str:
+    """The first and the last losses in words (means of five).
+
+    Raises:
+        MedAnalyzrError: after 20 steps or more the loss has not fallen.
+    """
+    first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
+    if len(losses) >= 20 and not last < first:
+        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at last): lower learning_rate.")
+    return f"{first:.2f} over the first five steps, {last:.2f} over the last five"

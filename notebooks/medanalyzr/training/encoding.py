@@ -1,0 +1,30 @@
+"""Rows as tokens and labels."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.dataset.prompts import encode, tokens
+
+
+def encode_rows(
+    rows: Sequence[Mapping[str, str]], tokenizer, train_on: str, max_seq_length: int
+) -> tuple[list[dict], list[Mapping[str, str]]]:
+    """The examples of `rows` that fit `max_seq_length` tokens, and the rows they come from.
+
+    Longer ones are left out: a cut answer would lose its end token.
+
+    Raises:
+        MedAnalyzrError: there are rows and none of them fits.
+    """
+    pairs = [(encode(row, tokenizer, train_on), row) for row in rows]
+    fitting = [(example, row) for example, row in pairs if len(example["input_ids"]) <= max_seq_length]
+    if pairs and not fitting:
+        raise MedAnalyzrError(f"None of {len(pairs)} rows fits max_seq_length={max_seq_length} tokens: raise it.")
+    return [example for example, _ in fitting], [row for _, row in fitting]
+
+
+def answer_limits(references: Sequence[str], tokenizer, margin: int = 16, longest: float = math.inf) -> list[int]:
+    """Tokens each answer may take: those of its reference answer plus a margin, and at most `longest`."""
+    lengths = (len(tokens(reference, tokenizer, add_special_tokens=False).input_ids) for reference in references)
+    return [min(length + margin, longest) for length in lengths]

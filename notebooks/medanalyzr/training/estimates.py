@@ -1,0 +1,157 @@
+"""What a training will take on the machine at hand, said before it starts."""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medanalyzr.core.device import Device, device
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
+from medanalyzr.core.run_folder import read_json
+from medanalyzr.training.profiles import Profile
+
+GIB = 2**30
+SHARE = 0.52  # of the measured matrix products, what our trainings reach where arithmetic limits them (artifacts/benchmarks)
+SHARE_FLOAT8 = 0.9  # the same with 8-bit floats, of the products in bfloat16
+LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s a GPU step spends launching kernels, by layer and micro-batch (same)
+RUNTIME_GIB = 0.9  # libraries, optimizer and buffers
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a Llama or Mistral model that decide about time and memory."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    vocabulary: int
+
+    @property
+    def projections(self) -> int:
+        """Parameters of the seven projections of all layers."""
+        attention = self.hidden * self.head_size * (2 * self.heads + 2 * self.key_value_heads)
+        return self.layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def matrices(self) -> int:
+        """Parameters that a token is multiplied with: projections and output head; the embedding is only looked up."""
+        return self.projections + self.vocabulary * self.hidden
+
+    @property
+    def flops_per_token(self) -> int:
+        """Operations of a LoRA training step for one token: two a parameter forward, two backward (the base learns nothing)."""
+        return 4 * self.matrices
+
+
+TYPICAL = {BUNDLED: (499, 121_495), MEDANALYZR: (2182, 2182 * 316)}  # rows and tokens of an epoch with the profile's own data
+SHAPES = {SMOLLM2: Shape(30, 576, 1536, 9, 3, 64, 49152), MISTRAL: Shape(32, 4096, 14336, 32, 8, 128, 32768)}
+
+
+def shape_of(base: str) -> Shape:
+    """The shape of a model folder or hub id, from its config.json (read without transformers, which Unsloth wants to come before)."""
+    from huggingface_hub import hf_hub_download
+
+    own = Path(base) / "config.json"
+    c = read_json(own if own.is_file() else Path(hf_hub_download(base, "config.json")), "the export of this model")
+    heads = c["num_attention_heads"]
+    return Shape(
+        c["num_hidden_layers"],
+        c["hidden_size"],
+        c["intermediate_size"],
+        heads,
+        c.get("num_key_value_heads", heads),
+        c.get("head_dim") or c["hidden_size"] // heads,
+        c["vocab_size"],
+    )
+
+
+def matmul_limit() -> float:
+    """The floating-point operations per second of a large matrix product on this device, the median of five, in its training dtype.
+
+    On a GPU 8192 × 8192 in bfloat16 (float16 without it), on a CPU 1024 × 1024 in float32. A product of n × n matrices takes
+    2 n³ operations.
+    """
+    import torch
+
+    machine = device()
+    cuda = machine.kind == "cuda"
+    size = 8192 if cuda else 1024
+    a = torch.randn(size, size, device=machine.kind, dtype=getattr(torch, machine.dtype))
+    found = []
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(10):
+            a @ a
+        if cuda:
+            torch.cuda.synchronize()
+        found.append(10 * 2 * size**3 / (time.perf_counter() - start))
+    return statistics.median(found[2:])
+
+
+def expected_seconds(
+    settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, limit: float, longest: int
+) -> float:
+    """Seconds of a training without its start-up.
+
+    The larger of two times: the arithmetic, at `SHARE` (with 8-bit floats `SHARE_FLOAT8`) of `limit` operations per second (a third
+    more with gradient checkpointing, which computes the forward pass twice), and on a GPU the launching of kernels, `LAYER_S` a layer
+    and micro-batch.
+    `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
+    """
+    rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
+    micro_batches = settings.num_train_epochs * rows / settings.batch_size
+    if settings.max_steps > 0:
+        micro_batches = settings.max_steps * settings.gradient_accumulation_steps
+    seen = micro_batches * settings.batch_size * tokens / rows
+    share = SHARE_FLOAT8 if settings.float8 == "on" else SHARE
+    arithmetic = seen * shape.flops_per_token * (1 if settings.checkpointing == "off" else 4 / 3) / (share * limit)
+    launching = micro_batches * shape.layers * LAYER_S[settings.checkpointing] if machine.kind == "cuda" else 0.0
+    return max(arithmetic, launching)
+
+
+def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens: int, r: int) -> float:
+    """Peak memory in GiB of a training whose micro-batch holds up to `tokens` tokens.
+
+    Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four; 8-bit floats lie beside it in two
+    orientations), adapter of rank `r` in float32 with gradient and optimizer (14 bytes a parameter), and the activations kept for the
+    backward pass: 2 × intermediate + 8 × hidden values a token and layer, or those of one layer with gradient checkpointing.
+    """
+    width = 2 if machine.kind == "cuda" else 4
+    packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width + 2 * (settings.float8 == "on")
+    weights = shape.projections * packed + shape.vocabulary * shape.hidden * width * 2
+    attention = 4 * shape.hidden + shape.head_size * (2 * shape.heads + 2 * shape.key_value_heads)  # inputs and outputs
+    adapter = 14 * r * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
+    kept = 2 * shape.intermediate + 8 * shape.hidden
+    layers = shape.layers if settings.checkpointing == "off" else 1
+    return (weights + adapter + tokens * layers * kept * width) / GIB + RUNTIME_GIB
+
+
+def check_memory(settings: Profile, shape: Shape, machine: Device, max_seq_length: int, r: int) -> str:
+    """What the training needs at least, in words; examples that are not packed are not counted, for their length is not known yet.
+
+    Raises:
+        MedAnalyzrError: the machine has less.
+    """
+    tokens = settings.batch_size * max_seq_length if settings.packing != "off" else 0
+    least = expected_memory_gib(settings, shape, machine, tokens, r)
+    if least > machine.memory_gib:
+        raise MedAnalyzrError(
+            f"{settings.base_model} with batch_size={settings.batch_size} needs about {least:.0f} GiB and {machine.name} has "
+            f"{machine.memory_gib:.0f}: lower batch_size or max_seq_length, or set load_in_4bit='on' and checkpointing='unsloth'."
+        )
+    return f"at least {least:.1f} GiB of {machine.memory_gib:.0f}"
+
+
+def expectation(
+    settings: Profile, shape: Shape, machine: Device, lengths: Sequence[int], max_seq_length: int, r: int, limit: float
+) -> dict[str, float]:
+    """Minutes of the steps (start-up left out) and peak memory in GiB of a training on examples of `lengths` tokens."""
+    row = max_seq_length if settings.packing != "off" else max(lengths)
+    seconds = expected_seconds(settings, shape, machine, len(lengths), sum(lengths), limit, max_seq_length)
+    return {"minutes": seconds / 60, "memory_gib": expected_memory_gib(settings, shape, machine, settings.batch_size * row, r)}

@@ -1,0 +1,116 @@
+"""What a training did and came from, as training.json keeps it."""
+
+import hashlib
+import math
+import sys
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from medanalyzr.acceleration.float8 import in_float8
+from medanalyzr.core.packages import describe
+from medanalyzr.core.run_folder import git_commit
+from medanalyzr.dataset.prompts import PREAMBLE, PROMPT
+from medanalyzr.training.callbacks import ShowProgress
+
+
+def attention(padding_free: bool) -> str:
+    """The attention kernel that Unsloth takes on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
+    if not torch.cuda.is_available():
+        return "sdpa"
+    from unsloth.utils.attention_dispatch import select_attention_backend
+
+    return select_attention_backend(use_varlen=padding_free)
+
+
+def effective_settings(trainer) -> dict:
+    """What the trainer will really do, read from the trainer and the model it holds."""
+    args, model = trainer.args, trainer.model
+    padding_free = bool(getattr(trainer.data_collator, "padding_free", False))
+    return {
+        "planned steps": trainer_steps(trainer),
+        "optimizer": str(getattr(args.optim, "value", args.optim)),
+        "examples per step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        "packing": bool(getattr(args, "packing", False)),
+        "padding-free": padding_free,
+        "prefix shared, tokens": len(getattr(trainer.data_collator, "ids", ())),
+        "attention": "flash_varlen" if hasattr(trainer.data_collator, "ids") else attention(padding_free),
+        "mixed precision": "fp16" if args.fp16 else "bf16" if args.bf16 else "none",
+        "base model dtype": str(model.dtype).removeprefix("torch."),
+        "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
+        "4-bit": bool(getattr(model, "is_loaded_in_4bit", False)),
+        "8-bit float products": in_float8(model),
+        "gradient checkpointing": getattr(model, "_unsloth_gradient_checkpointing", False),
+        "processes": args.world_size,
+    }
+
+
+def peak_memory_gib() -> float:
+    """Peak memory so far in GiB: of the GPU where there is one, else of this process."""
+    import psutil
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved() / 2**30
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):  # Windows
+        return info.peak_wset / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def trainer_steps(trainer) -> int:
+    """The optimizer steps that `trainer` plans."""
+    return trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
+
+
+HISTORY = ("loss", "eval_loss", "learning_rate", "grad_norm", "seconds", "num_input_tokens_seen")
+
+
+def history(log: Sequence[dict]) -> list[dict[str, float]]:
+    """A trainer's log by step: step and those of `HISTORY` that were logged and are finite."""
+    steps: dict[int, dict] = {}
+    for entry in log:
+        kept = {k: float(entry[k]) for k in HISTORY if k in entry}
+        kept = {k: v for k, v in kept.items() if math.isfinite(v)}
+        if kept:
+            steps.setdefault(entry["step"], {"step": entry["step"]}).update(kept)
+    return [steps[step] for step in sorted(steps)]
+
+
+def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
+    """Tokens, seconds, losses and trainable parameters of a finished training.
+
+    `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
+    `train_loss` is the mean of the last five logged steps; `gradient_checkpointing_seen` is what the layers did while they
+    trained (None when no step was left to train).
+    """
+    tokens = int(trainer.state.num_input_tokens_seen)
+    shown = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
+    validation = [row["eval_loss"] for row in curve if "eval_loss" in row]
+    losses = [row["loss"] for row in curve if "loss" in row]
+    return {
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": (tokens - getattr(shown, "tokens_before", tokens)) / seconds,
+        "gradient_checkpointing_seen": getattr(shown, "checkpointing", None),
+        "train_loss": sum(losses[-5:]) / len(losses[-5:]),
+        "eval_loss": validation[-1] if validation else None,
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }
+
+
+def provenance(report: Mapping, seed: int) -> dict:
+    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git)."""
+    about = describe()
+    return {
+        "data": report["fingerprint"],
+        "split": {name: report[name] for name in ("seed", "rows", "grouped_by")},
+        "prompt": hashlib.sha256((PREAMBLE + PROMPT).encode()).hexdigest()[:16],
+        "packages": about["packages"],
+        "python": about["python"],
+        "device": about["device"],
+        "seed": seed,
+        "git_commit": git_commit(),
+    }

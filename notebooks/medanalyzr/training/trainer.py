@@ -1,0 +1,100 @@
+"""What 03_train needs beside the recipe in its cells: encoding, schedules, progress, history, the record of a run."""
+
+import difflib
+import errno
+import time
+from pathlib import Path
+
+import torch
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.training_args import OptimizerNames
+
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.training.record import trainer_steps
+
+
+def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = False) -> dict:
+    """The SFTConfig arguments that watch and save a training.
+
+    Loss at every step; `evaluations` validations and checkpoints, evenly spread. With `keep_best` the adapter of the
+    lowest validation loss is the one that is kept. Validation keeps no logits, so it needs no more memory than training.
+
+    Raises:
+        MedAnalyzrError: transformers knows no optimizer of the name in `settings`.
+    """
+    names, share = [str(name.value) for name in OptimizerNames], min(1 / evaluations, 1 - 1e-9)  # 1 would mean every step
+    if settings.optimizer not in names:
+        close = ", ".join(difflib.get_close_matches(settings.optimizer, names) or ("adamw_8bit", "adamw_torch"))
+        raise MedAnalyzrError(f"optimizer={settings.optimizer!r} does not exist: try {close}.")
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    return {
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would log a loss that is not a number as 0, and wait for the GPU to look at it
+        "eval_strategy": "steps" if validate else "no",
+        "eval_steps": share,
+        "per_device_eval_batch_size": min(4, settings.batch_size),
+        "prediction_loss_only": True,
+        "save_strategy": "steps",
+        "save_steps": share,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,  # several processes: every adapter weight is used in every step
+        **(best if keep_best and validate else {}),
+    }
+
+
+def stopping(patience: int) -> list[TrainerCallback]:
+    """The callback that ends a training after `patience` validations without improvement; none for 0."""
+    return [EarlyStoppingCallback(early_stopping_patience=patience)] if patience else []
+
+
+def adapters_in_float32(model) -> None:
+    """Bring the trainable weights back to float32 after TRL cast those of a 4-bit model to bfloat16."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def _finished(trainer, checkpoint: str) -> bool:
+    """Whether `checkpoint` is that of the last step; then it is loaded, because the trainer itself would take one step more."""
+    state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+    if state.global_step < trainer_steps(trainer):
+        return False
+    trainer.state = state
+    trainer._load_from_checkpoint(checkpoint)
+    if trainer.args.load_best_model_at_end and state.best_model_checkpoint:
+        trainer._load_best_model()
+    return True
+
+
+def train(trainer, checkpoint: str | None):
+    """`trainer.train`, from `checkpoint` where given; returns the seconds it took.
+
+    Raises:
+        MedAnalyzrError: the GPU is out of memory, or the disk is full.
+    """
+    from safetensors import SafetensorError
+
+    start = time.monotonic()
+    try:
+        if checkpoint and _finished(trainer, checkpoint):
+            return time.monotonic() - start
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except torch.OutOfMemoryError:
+        raise MedAnalyzrError(
+            "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."
+        ) from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if (
+            getattr(error, "errno", None) != errno.ENOSPC
+            and "No space left" not in str(error)
+            and "file write failed" not in str(error)
+        ):
+            raise
+        raise MedAnalyzrError(
+            f"The disk is full, so the checkpoint of step {trainer.state.global_step} could not be written; the one before it is "
+            "kept: free space and run this notebook again."
+        ) from None
+    return time.monotonic() - start
