@@ -68,10 +68,8 @@ def test_cells_run_twice_give_what_one_run_gives(runs):
 
 
 def test_answers_are_kept_under_the_name_of_the_model_that_gave_them(runs):
-    kept = [
-        {(a["source"], a["asked"]): a["text"] for a in map(json.loads, open(folder / "answers.jsonl", encoding="utf-8"))}
-        for folder in runs
-    ]
+    lines = [(folder / "answers.jsonl").read_text(encoding="utf-8").strip().split("\n") for folder in runs]
+    kept = [{(a["source"], a["asked"]): a["text"] for a in map(json.loads, part)} for part in lines]
     assert kept[0] == kept[1] and len({source for source, _ in kept[0]}) == 2
 
 
