@@ -14,7 +14,8 @@ from medanalyzr.dataset.prompts import IGNORED, encode
 from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer
 from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
 from medanalyzr.training.profiles import PROFILES, TARGET_MODULES
-from medanalyzr.training.trainer import ShowProgress, stopping, train, watching
+from medanalyzr.training.callbacks import ShowProgress
+from medanalyzr.training.trainer import stopping, train, watching
 
 ROWS = load_bundled()[::60]
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.processes import _reason, shared
+from medanalyzr.core.processes import shared
+from medanalyzr.notebook.launch import _reason
 from medanalyzr.training.profiles import PROFILES, override, planned_steps
 
 
