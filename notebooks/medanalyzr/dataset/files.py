@@ -29,6 +29,12 @@ def read_text(path: Path) -> str:
         raise ValueError(f"line {line} is not UTF-8 text; save the file as UTF-8") from None
 
 
+def first_sentence(error: BaseException) -> str:
+    """What an error of another package says first, without its full stop; its class where it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0].rstrip(". ")
+
+
 def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     _refuse_twice([name for name, _ in pairs])
     return dict(pairs)
@@ -115,11 +121,10 @@ def _from_parquet(path: Path) -> list[dict]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-        _refuse_twice(table.column_names)
-        return table.to_pylist()
+        _refuse_twice(pyarrow.parquet.read_schema(path).names)
+        return pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
-        raise ValueError(str(error).strip().splitlines()[0]) from None
+        raise ValueError(first_sentence(error)) from None
 
 
 def rows_of(path: Path) -> list[dict]:

@@ -18,7 +18,7 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, check_hub
 from medanalyzr.core.run_folder import existing
 from medanalyzr.dataset.bundled import load_bundled
-from medanalyzr.dataset.files import ENDINGS, rows_of
+from medanalyzr.dataset.files import ENDINGS, first_sentence, rows_of
 from medanalyzr.dataset.prompts import MARKER
 from medanalyzr.lab.references import fold
 
@@ -116,11 +116,16 @@ def _from_hub(name: str) -> list[dict]:
     check_hub(name, "datasets")
     try:
         return datasets.load_dataset(name, split="train").to_list()
-    except datasets.exceptions.DatasetGenerationCastError:
-        reason = "its files do not have the same columns; download it and give one of its files"
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}")
+        cause: BaseException = error
+        while cause.__cause__ and not isinstance(cause, datasets.exceptions.DatasetGenerationCastError):
+            cause = cause.__cause__  # the loader wraps what went wrong
+        casts = (datasets.exceptions.DatasetGenerationCastError, datasets.table.CastError)
+        if isinstance(cause, casts) or str(cause).startswith("Schema at index"):
+            reason = "its files do not have the same columns, so download it and give one file"
+        else:
+            reason = first_sentence(cause)
+    raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}.")
 
 
 def is_local(dataset: str) -> bool:
