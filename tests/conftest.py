@@ -87,13 +87,15 @@ def tiny_mistral(tmp_path_factory, artifacts):
 
 @pytest.fixture(scope="session")
 def smoke_run(artifacts, tmp_path_factory):
-    """The run folder of a chain with three steps, called from the project's root without --cwd."""
-    out = tmp_path_factory.mktemp("out") / "00.ipynb"
+    """The run folder of a chain with three steps, called from the project's root without --cwd, with relative paths alone."""
+    out, root = tmp_path_factory.mktemp("out") / "00.ipynb", NOTEBOOKS.parent
     reports = out.with_name("reports.txt")
     reports.write_text(
         "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
     )
     few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "limit": 3, "base_reports": 1, "probes": 1}
-    process = papermill("notebooks/00_pipeline.ipynb", out, cwd=NOTEBOOKS.parent, run="smoke", reports=reports, **few)
+    given = {"run": "smoke", "reports": os.path.relpath(reports, root)} | few
+    relative = {"MEDANALYZR_ARTIFACTS": os.path.relpath(artifacts, root)}
+    process = papermill("notebooks/00_pipeline.ipynb", out, cwd=root, environment=relative, **given)
     assert process.returncode == 0, process.stderr[-2000:]
     return artifacts / "runs" / "smoke"

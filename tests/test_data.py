@@ -8,7 +8,7 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.dataset.balance import balance, flags_by_analyte
 from medanalyzr.dataset.bundled import KINDS, load_bundled
 from medanalyzr.dataset.loading import LONGEST, check_rows, load_rows, map_columns
-from medanalyzr.dataset.prepare import QUICK, prepare, prepared, subset_of
+from medanalyzr.dataset.prepare import QUICK, load_split, prepare, prepared, subset_of
 from medanalyzr.dataset.split import groups_of, overlap, split_rows
 from medanalyzr.lab.references import TABLES, fold
 from medanalyzr.lab.report import parse_answer
@@ -315,6 +315,44 @@ def test_bad_files_get_one_sentence_and_write_nothing(tmp_path, fault):
     sentence = str(caught.value)
     assert "\n" not in sentence and name in sentence and len(sentence) < 500
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl", "csv"])
+def test_signs_that_end_a_line_elsewhere_stay_in_the_rows(tmp_path, ending):
+    import csv
+
+    signs, path = "a\u2028b\u2029c\x85d\x0be\x0cf", tmp_path / f"rows.{ending}"
+    rows = [row | {"output": f"{row['output']} {signs}", "patient": f"{i} {signs}"} for i, row in enumerate(rows_of(20))]
+    match ending:
+        case "json":
+            path.write_bytes(as_json(rows))
+        case "jsonl":
+            path.write_bytes(b"\n".join(map(as_json, rows)))
+        case "csv":
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
+    report = prepare(str(path), tmp_path / "run", 0.1, 0.1, 1)
+    kept = [row for part in ("train", "validation", "test") for row in load_split(tmp_path / "run", part)]
+    mended = [row["output"].replace("\x85", "…") for row in rows]  # what Windows' 85 means, by ftfy
+    assert report["rows_used"] == 20 and sorted(row["output"] for row in kept) == sorted(mended)
+    assert {row["patient"] for row in kept} == {row["patient"] for row in rows}
+    assert prepared("auto", "bundled", tmp_path / "run", 1, (0.1, 0.1)) == report
+
+
+def test_a_preparation_that_is_cut_leaves_the_earlier_one(tmp_path, monkeypatch):
+    from medanalyzr.dataset import prepare as module
+
+    path = tmp_path / "rows.json"
+    path.write_bytes(as_json(rows_of(20)))
+    prepare(str(path), tmp_path / "run", 0.1, 0.1, 1)
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*.json*")}
+    write = module.write_jsonl
+    monkeypatch.setattr(module, "write_jsonl", lambda file, rows: write(file, rows) if file.name == "train.jsonl" else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(str(path), tmp_path / "run", 0.2, 0.2, 2)
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize("dataset", ["missing.json", "/nowhere/rows.csv", "nonsense"])

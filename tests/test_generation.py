@@ -1,10 +1,12 @@
 """Batches of answers: rows that end early leave the batch, and no answer changes by it."""
 
+import threading
+
 import pytest
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
-from medanalyzr.inference.generation import generate, padding_effect
+from medanalyzr.inference.generation import generate, padding_effect, stream
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300]
@@ -46,6 +48,20 @@ def test_the_end_token_ends_a_row(tuned):
     finally:
         tuned.generation_config.eos_token_id = mistral_tokenizer().eos_token_id
     assert answers[0].ended and answers[0].tokens == written.index(written[-1]) < 12
+
+
+@pytest.mark.parametrize("how", ["close", "interrupt"])
+def test_a_stream_that_nobody_reads_on_stops_the_model(tuned, how):
+    tokenizer, before = mistral_tokenizer(), threading.active_count()
+    pieces = stream(tuned, tokenizer, format_prompt(ROWS[0]), 1500)
+    next(pieces)
+    assert threading.active_count() == before + 1
+    if how == "close":
+        pieces.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            pieces.throw(KeyboardInterrupt)
+    assert threading.active_count() == before
 
 
 def test_a_packed_layer_is_the_layer_and_follows_its_weight():

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.run_folder import replacing, run_folder
+from medanalyzr.core.run_folder import replacing, run_folder, write_text
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import IGNORED, encode
+from medanalyzr.notebook import pipeline
 from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer
 from medanalyzr.training.callbacks import ShowProgress
 from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
@@ -277,3 +278,36 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
         (tmp_path / "base" / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(MedAnalyzrError, match="was trained on another model .2 layers of width 32.*run 03_train again"):
             check_fits(tmp_path / "adapter", str(tmp_path / "base"))
+
+
+def test_a_relative_artifacts_folder_is_absolute_for_the_children(tmp_path, monkeypatch):
+    """A notebook of the chain runs in notebooks/, wherever its caller stands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDANALYZR_ARTIFACTS", "out")
+    assert run_folder("demo") == tmp_path / "out" / "runs" / "demo"
+    monkeypatch.chdir("/")
+    assert run_folder("demo") == tmp_path / "out" / "runs" / "demo"
+
+
+def test_a_run_folder_with_braces_is_no_template_of_papermill(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(pipeline.papermill, "execute_notebook", lambda *paths, **options: written.extend(paths))
+    pipeline.run_notebook("01_setup", {}, tmp_path / "{run}")
+    assert written[1].format(run="other") == str(tmp_path / "{run}" / "notebooks" / "01_setup.ipynb")
+
+
+def test_a_folder_cut_between_its_two_renamings_is_not_lost(tmp_path):
+    (tmp_path / ".adapter.old").mkdir()
+    (tmp_path / ".adapter.old" / "a").write_text("1")
+    with pytest.raises(ValueError, match="cut"), replacing(tmp_path / "adapter"):
+        raise ValueError("cut")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == ["adapter/a"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.json", "half a character: \ud800")
+    with pytest.raises(IsADirectoryError):
+        (tmp_path / "folder").mkdir()
+        write_text(tmp_path / "folder", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

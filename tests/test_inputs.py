@@ -5,6 +5,7 @@ import json
 import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.dataset.prompts import format_prompt
+from medanalyzr.inference.answer_cache import AnswerBook
 from medanalyzr.inference.generation import Answer
 from medanalyzr.inference.report_files import load_reports, note, predictions, with_lengths
 
@@ -31,6 +32,37 @@ def test_a_folder_is_read_file_by_file_and_a_bad_one_costs_its_line(tmp_path):
         ("e.txt", True),
     ]
     assert found[1].text == "CRP : 3 mg/L (≤ 5)" and found[7].text == LINE and found[3].text == LINE
+
+
+SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c"
+
+
+def test_signs_that_end_a_line_elsewhere_end_none_in_files_and_one_in_reports(tmp_path):
+    lines = [{"input": f"{LINE}{sign}CRP : 3 mg/L (≤ 5)"} for sign in SEPARATORS]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines[:4]), encoding="utf-8")
+    (tmp_path / "b.txt").write_text(
+        f"{LINE}\x0cCRP : 3 mg/L (≤ 5)\r\n\r\n{LINE}\u2028CRP : 3 mg/L (≤ 5)", encoding="utf-8", newline=""
+    )
+    found = load_reports(str(tmp_path))
+    assert [one.text for one in found] == [f"{LINE}\nCRP : 3 mg/L (≤ 5)"] * 5 + [""]
+
+
+def test_a_csv_of_one_column_may_hold_every_separator(tmp_path):
+    (tmp_path / "a.csv").write_text(f"report\n{LINE}\n{LINE}; CRP : 3,1 mg/L (≤ 5)\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text(f'"input, en français";report\nx;{LINE}\n', encoding="utf-8")
+    first, second, third = load_reports(str(tmp_path))
+    assert first.text == third.text == LINE and "3,1" in second.text and not second.error
+
+
+def test_answers_are_kept_whatever_their_lines_hold(tmp_path):
+    answer = Answer(f"élevé{SEPARATORS}critique", 9, True, (0.5,))
+    book = AnswerBook(tmp_path / "answers.jsonl")
+    book.ask("model", ["a"], [8], lambda prompts, limits, keep: keep(0, answer))
+    again = AnswerBook(tmp_path / "answers.jsonl")
+    assert again.ask("model", ["a"], [8], None) == [answer]
+    content = (tmp_path / "answers.jsonl").read_bytes()
+    (tmp_path / "answers.jsonl").write_bytes(content + content[: content.index("é".encode()) + 1])  # cut inside a letter
+    assert AnswerBook(tmp_path / "answers.jsonl").ask("model", ["a"], [8], None) == [answer]
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "report.pdf", "empty", "empty.txt"])

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
 from medanalyzr.core.processes import shared
-from medanalyzr.notebook.launch import _reason
+from medanalyzr.notebook.launch import _reason, launch
 from medanalyzr.training.profiles import PROFILES, override, planned_steps
 
 
@@ -86,7 +87,25 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
     assert both["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-3)
 
 
+def notebook_of(folder, source):
+    """A notebook with one cell, which needs no model."""
+    path = folder / "small.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=KERNEL), path)
+    return path
+
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def test_the_first_process_shows_its_progress_and_the_others_do_not(tmp_path, capsys):
+    launch(2, [str(notebook_of(tmp_path, "print('done')")), str(tmp_path / "out.ipynb")])
+    shown = capsys.readouterr().err
+    assert shown.count("Output Notebook:") == 1 and "1/1" in shown
+    assert "done" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+
+
 def test_a_mistake_costs_one_sentence_here_too(tmp_path):
     failed = launched(tmp_path / "out.ipynb", "-p", "profile", "huge", "-p", "run", "wrong")
     assert failed.returncode != 0 and last_line(failed).startswith("MedAnalyzrError: ")
-    assert "profile='huge' does not exist" in failed.stderr
+    assert "profile='huge' does not exist" in failed.stderr and "Traceback" not in failed.stderr
+    assert failed.stderr.count("does not exist") == 1

@@ -79,6 +79,17 @@ def test_stop_is_the_default_for_a_file_and_nothing_is_written(tmp_path):
     assert "06 12" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("column", ["prompt", "patient", "category", "kind", "origin", "source"])
+def test_every_column_that_is_written_is_searched(tmp_path, column):
+    rows = [row | {column: "x"} for row in rows_with_a_phone()[:6] if row["output"]]
+    rows[3][column] = "2 69 05 49 588 157 80"
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(MedAnalyzrError, match=r"social security number in 1 \(first: row 4\)"):
+        prepare(str(path), tmp_path / "run", 0, 0, 1)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("mode", "found"), [("warn", {"phone number": {"count": 2, "rows": [7]}}), ("off", None)])
 def test_warn_counts_and_off_does_not_look(tmp_path, mode, found):
     path = tmp_path / "rows.json"

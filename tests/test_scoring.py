@@ -182,8 +182,21 @@ def test_intervals_hold_their_share_and_repeat_with_the_seed():
     assert flag_scores(wrong)["low"] == 0 < flag_scores(wrong)["high"] == wilson(0, reports)["high"]
     lead = difference(right, half, seed=1)
     assert lead["low"] < lead["difference"] < lead["high"] and lead["difference"] == pytest.approx(1 - result["share"])
-    assert difference(half, half)["low"] == difference(half, half)["high"] == 0
     assert difference(half[:1], right[:1]) is None
+
+
+def test_a_difference_from_which_little_is_known_says_so():
+    """Newcombe's method 10 for 3 of 3 against 0 of 3, and for twice the same; the score interval of 3 of 3 is [0.438, 1]."""
+    one = score("", "Sodium : 140 mmol/L (135 - 145) : normal", "Sodium : 140 mmol/L (135 - 145) : normal")
+    none = score("", "", "Sodium : 140 mmol/L (135 - 145) : normal")
+    lead = difference([one] * 3, [none] * 3)
+    assert lead["difference"] == lead["high"] == 1 and lead["low"] == pytest.approx(1 - 2**0.5 * (1 - wilson(3, 3)["low"]))
+    same = difference([one] * 40, [one] * 40)
+    assert same["difference"] == 0 and -0.15 < same["low"] < 0 < same["high"] < 0.15
+    mixed = difference([one, one, none], [none, one, none])
+    assert mixed["difference"] == pytest.approx(1 / 3) and mixed["low"] < 0 < mixed["difference"] < mixed["high"] < 1
+    many = difference([one] * 20, [none] * 10 + [one] * 10)
+    assert 0.2 < many["low"] < 0.5 < many["high"] < 0.8
 
 
 def test_data_without_flags_gives_no_share():

@@ -12,12 +12,41 @@ from pathlib import Path
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import is_first
 
-NOTEBOOKS = Path(__file__).parents[2]
+NOTEBOOKS = Path(__file__).absolute().parents[2]
+
+
+class Record(dict):
+    """What a JSON file of a run holds. A name that it should have and lacks is a user's matter: MedAnalyzrError."""
+
+    def __init__(self, content: dict, where: str, made_by: str):
+        super().__init__(content)
+        self._where, self._made_by = where, made_by
+
+    def __missing__(self, name: str):
+        raise MedAnalyzrError(f"{self._where} has no {name!r}: run {self._made_by} again.")
 
 
 def artifacts_folder() -> Path:
-    """The artifacts folder: beside notebooks/, or where the environment variable MEDANALYZR_ARTIFACTS says."""
-    return Path(os.environ.get("MEDANALYZR_ARTIFACTS") or NOTEBOOKS.parent / "artifacts").absolute()
+    """The artifacts folder: beside notebooks/, or where the environment variable MEDANALYZR_ARTIFACTS says.
+
+    A relative path counts from the folder in which the first process was started; its children, which start elsewhere, inherit it
+    absolute.
+    """
+    given = os.environ.get("MEDANALYZR_ARTIFACTS")
+    if not given:
+        return NOTEBOOKS.parent / "artifacts"
+    path = Path(given).expanduser().absolute()
+    os.environ["MEDANALYZR_ARTIFACTS"] = str(path)
+    return path
+
+
+def existing(name: str) -> Path | None:
+    """The absolute path of the file or folder that `name` is, seen from the current folder; None where there is none."""
+    path = Path(name).expanduser()
+    try:
+        return path.absolute() if name and path.exists() else None
+    except (OSError, ValueError):  # too long for a path, or a null character in it
+        return None
 
 
 def cache_folder() -> Path:
@@ -29,19 +58,20 @@ def run_folder(run: str) -> Path:
     """The folder of `run` (a name under artifacts/runs/, or an absolute path), made when missing.
 
     Raises:
-        MedAnalyzrError: the name leaves artifacts/runs/, or the folder cannot be written.
+        MedAnalyzrError: the name leaves artifacts/runs/ or holds control characters, or the folder cannot be written.
     """
-    path = Path(run)
-    if not path.is_absolute():
-        if not run or path.name != run or run in (".", ".."):
-            raise MedAnalyzrError(f"run={run!r} is not a folder name: give a plain name such as 'demo', or an absolute path.")
-        path = artifacts_folder() / "runs" / run
+    path = Path(run).expanduser()
+    if not run.isprintable() or not path.is_absolute() and (not run.strip() or path.name != run or run in (".", "..")):
+        raise MedAnalyzrError(f"run={run!r} is not a folder name: give a plain name such as 'demo', or an absolute path.")
+    path = artifacts_folder() / "runs" / path
     try:
         (path / "figures").mkdir(parents=True, exist_ok=True)
         write_text(path / "figures" / ".writable", "")
         (path / "figures" / ".writable").unlink(missing_ok=True)
     except OSError as error:
-        raise MedAnalyzrError(f"The run folder {path} cannot be written ({error.strerror}): set MEDANALYZR_ARTIFACTS.") from None
+        raise MedAnalyzrError(
+            f"The run folder {path} cannot be written ({error.strerror}): set MEDANALYZR_ARTIFACTS, or choose another run."
+        ) from None
     return path
 
 
@@ -55,10 +85,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: first beside it, then renamed. Of several processes the first alone writes."""
     if not is_first():
         return
+    content = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -72,13 +106,18 @@ def replacing(folder: Path) -> Iterator[Path]:
             yield Path(other)
         return
     partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():  # cut between the two renamings
+        old.rename(folder)
     for path in (partial, old):
         shutil.rmtree(path, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
-    if folder.is_dir():
-        folder.rename(old)
-    partial.rename(folder)
+    try:
+        yield partial
+        if folder.is_dir():
+            folder.rename(old)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -92,30 +131,41 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def _loads(text: str, where: str) -> dict:
+def json_lines(content: bytes) -> list[bytes]:
+    """The lines of a JSON-lines file that hold something. Only a line feed ends a line: U+2028, U+0085 and others may stand in a text."""
+    return [line for line in content.split(b"\n") if line.strip()]
+
+
+def _record(content: bytes, where: str, made_by: str) -> Record:
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise MedAnalyzrError(f"{where} is not valid JSON ({error}): delete it and run its notebook again.") from None
+        found = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise MedAnalyzrError(f"{where} is not valid JSON ({error}): delete it and run {made_by} again.") from None
+    if not isinstance(found, dict):
+        raise MedAnalyzrError(f"{where} holds a {type(found).__name__}, not an object: delete it and run {made_by} again.")
+    return Record(found, where, made_by)
 
 
-def read_json(path: Path, made_by: str) -> dict:
-    """The JSON file at `path`.
+def _content(path: Path, made_by: str) -> bytes:
+    if not path.is_file():
+        raise MedAnalyzrError(f"{show_path(path)} is missing: run {made_by} with the same run parameter first.")
+    return path.read_bytes()
+
+
+def read_json(path: Path, made_by: str) -> Record:
+    """The object in the JSON file at `path`.
 
     Raises:
-        MedAnalyzrError: it is missing (names `made_by`, the notebook that writes it) or broken.
+        MedAnalyzrError: it is missing (names `made_by`, the notebook that writes it) or broken; later, where a name is asked
+            for that it lacks.
     """
-    if not path.is_file():
-        raise MedAnalyzrError(f"{show_path(path)} is missing: run {made_by} with the same run parameter first.")
-    return _loads(path.read_text(encoding="utf-8"), show_path(path))
+    return _record(_content(path, made_by), show_path(path), made_by)
 
 
-def read_jsonl(path: Path, made_by: str) -> list[dict]:
+def read_jsonl(path: Path, made_by: str) -> list[Record]:
     """The rows of a JSON-lines file; raises as `read_json`."""
-    if not path.is_file():
-        raise MedAnalyzrError(f"{show_path(path)} is missing: run {made_by} with the same run parameter first.")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [_loads(line, f"{show_path(path)}, line {i}") for i, line in enumerate(lines, 1)]
+    lines = json_lines(_content(path, made_by))
+    return [_record(line, f"{show_path(path)}, line {i}", made_by) for i, line in enumerate(lines, 1)]
 
 
 def git_commit() -> str | None:

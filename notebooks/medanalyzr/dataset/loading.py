@@ -4,9 +4,6 @@ What becomes of a faulty row is one rule for every source (`RULES`); a file that
 sentence that names the file and, where it applies, the row (counted from 1) and the column.
 """
 
-import csv
-import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +16,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, check_hub
+from medanalyzr.core.run_folder import existing
 from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.files import ENDINGS, first_sentence, rows_of
 from medanalyzr.dataset.prompts import MARKER
 from medanalyzr.lab.references import fold
 
 COLUMNS = ("instruction", "input", "output", "prompt")
 EXTRA = ("patient", "category", "kind", "origin", "source")
-ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 LONGEST = 200_000  # characters of one cell
 UNUSABLE = 0.2  # share of unusable rows from which a dataset is refused
 SYNONYMS = {
@@ -57,7 +55,7 @@ def _text(value: Any) -> Any:
 Filled = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=LONGEST), BeforeValidator(_text)
 ]
-Optional = Annotated[str, StringConstraints(strict=True, max_length=LONGEST), BeforeValidator(_text)]
+MayBeEmpty = Annotated[str, StringConstraints(strict=True, max_length=LONGEST), BeforeValidator(_text)]
 
 
 class Cells(BaseModel):
@@ -67,13 +65,14 @@ class Cells(BaseModel):
 
     instruction: Filled
     output: Filled
-    input: Optional = ""
-    prompt: Optional = ""
+    input: MayBeEmpty = ""
+    prompt: MayBeEmpty = ""
 
 
 _FAULTS = {
     "string_too_short": "empty instruction or output",
     "string_type": "not text",
+    "string_unicode": "unreadable characters",
     "string_too_long": f"longer than {LONGEST} characters",
 }
 
@@ -111,109 +110,46 @@ def _listed(rows: Sequence[int]) -> str:
     return f"{'row' if len(rows) == 1 else 'rows'} {shown}{'…' if len(rows) > 5 else ''}"
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without byte order mark.
-
-    Raises:
-        ValueError: the file is empty or not UTF-8 (names the line).
-    """
-    content = path.read_bytes()
-    if not content.strip():
-        raise ValueError("the file is empty")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"line {line} is not UTF-8 text; save the file as UTF-8") from None
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if where == "the file" else where
-        raise ValueError(f"{place} is not valid JSON ({error.msg})") from None
-    except RecursionError:
-        raise ValueError(f"{where} is nested too deeply") from None
-
-
-def _objects(values: Iterable[Any]) -> list[dict]:
-    rows = list(values)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise ValueError(f"row {number} is a {type(row).__name__}, not an object with named columns")
-    return rows
-
-
-def _from_json(text: str) -> list[dict]:
-    content = _parsed(text, "the file")
-    if not isinstance(content, list):
-        keys = f" with the keys {', '.join(list(content)[:5])}" if isinstance(content, dict) else ""
-        raise ValueError(f"it holds a {type(content).__name__}{keys}, not a list of rows: write the rows as one list")
-    return _objects(content)
-
-
-def read_csv(path: Path) -> list[dict]:
-    """The rows of a UTF-8 CSV file; its separator is the commonest of comma, semicolon and tab in the header line.
-
-    Raises:
-        ValueError: the file is empty, not UTF-8, or a row has more or fewer cells than the header.
-    """
-    text = read_text(path)
-    header = text.split("\n", 1)[0]
-    if "\0" in text:
-        raise ValueError("it holds null characters: this is no text table")
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
-    csv.field_size_limit(2**31 - 1)
-    try:
-        names, *lines = [cells for cells in reader if cells]
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from None
-    for number, cells in enumerate(lines, 1):
-        if len(cells) != len(names):
-            raise ValueError(
-                f"row {number} has {len(cells)} cells and the header has {len(names)}; quote texts that hold separators"
-            )
-    return [dict(zip(names, cells, strict=True)) for cells in lines]
-
-
-def _from_parquet(path: Path) -> list[dict]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise ValueError(str(error).strip().splitlines()[0]) from None
-
-
-def _from_file(path: Path) -> list[dict]:
-    match path.suffix.lower():
-        case ".csv":
-            return read_csv(path)
-        case ".parquet":
-            return _from_parquet(path)
-        case ".jsonl":
-            lines = read_text(path).split("\n")
-            return _objects(_parsed(line, f"line {i}") for i, line in enumerate(lines, 1) if line.strip())
-        case _:
-            return _from_json(read_text(path))
-
-
 def _from_hub(name: str) -> list[dict]:
     import datasets
 
     check_hub(name, "datasets")
     try:
         return datasets.load_dataset(name, split="train").to_list()
-    except (datasets.exceptions.DatasetNotFoundError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}") from None
+    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+        cause: BaseException = error
+        while cause.__cause__ and not isinstance(cause, datasets.exceptions.DatasetGenerationCastError):
+            cause = cause.__cause__  # the loader wraps what went wrong
+        casts = (datasets.exceptions.DatasetGenerationCastError, datasets.table.CastError)
+        if isinstance(cause, casts) or str(cause).startswith("Schema at index"):
+            reason = "its files do not have the same columns, so download it and give one file"
+        else:
+            reason = first_sentence(cause)
+    raise MedAnalyzrError(f"dataset={name!r} cannot be loaded from the hub: {reason}.")
 
 
 def is_local(dataset: str) -> bool:
     """Whether `dataset` names a local file rather than the bundle or a hub id."""
-    return dataset != BUNDLED and Path(dataset).expanduser().is_file()
+    path = existing(dataset)
+    return dataset != BUNDLED and path is not None and path.is_file()
+
+
+def local_file(dataset: str) -> Path | None:
+    """The file that `dataset` names; None for "bundled" and for a hub id. Only names are looked at, nothing is read.
+
+    Raises:
+        MedAnalyzrError: there is no such file, it is none of `ENDINGS`, or the name could not be a hub id either.
+    """
+    if dataset == BUNDLED:
+        return None
+    if path := existing(dataset):
+        if path.is_file() and path.suffix.lower() in ENDINGS:
+            return path
+        raise MedAnalyzrError(f"dataset={dataset!r} is not a {', '.join(ENDINGS)} file.")
+    path = Path(dataset).expanduser()
+    if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
+        raise MedAnalyzrError(f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', or 'bundled'.")
+    return None
 
 
 def load_rows(dataset: str) -> list[dict]:
@@ -222,19 +158,13 @@ def load_rows(dataset: str) -> list[dict]:
     Raises:
         MedAnalyzrError: the file is missing or broken, or the hub is out of reach.
     """
-    if dataset == BUNDLED:
-        return load_bundled()
-    path = Path(dataset).expanduser()
-    if path.is_file() and path.suffix.lower() in ENDINGS:
-        try:
-            return _from_file(path)
-        except (ValueError, OSError) as error:
-            raise MedAnalyzrError(f"dataset={dataset!r} cannot be read as {path.suffix[1:].lower()}: {error}.") from None
-    if path.exists():
-        raise MedAnalyzrError(f"dataset={dataset!r} is not a {', '.join(ENDINGS)} file.")
-    if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
-        raise MedAnalyzrError(f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', or 'bundled'.")
-    return _from_hub(dataset)
+    path = local_file(dataset)
+    if path is None:
+        return load_bundled() if dataset == BUNDLED else _from_hub(dataset)
+    try:
+        return rows_of(path)
+    except (ValueError, OSError) as error:
+        raise MedAnalyzrError(f"dataset={dataset!r} cannot be read as {path.suffix[1:].lower()}: {error}.") from None
 
 
 def map_columns(names: Iterable[str], dataset: str) -> dict[str, str]:
@@ -280,6 +210,14 @@ def _mended(cells: Cells, number: int, found: Findings) -> dict[str, str] | None
     return texts
 
 
+def _unreadable(extra: Mapping[str, str], number: int, found: Findings) -> bool:
+    """Whether a column kept beside the four holds half a character (a lone surrogate), which no file can hold."""
+    lost = [name for name, text in extra.items() if re.search("[\ud800-\udfff]", text)]
+    for name in lost:
+        found.add("unreadable characters", name, number)
+    return bool(lost)
+
+
 def check_rows(raw: Sequence[Mapping[str, Any]], dataset: str) -> tuple[list[Row], Findings]:
     """The usable rows as text, and what was found in them (see `RULES` for what is done about each fault).
 
@@ -299,7 +237,8 @@ def check_rows(raw: Sequence[Mapping[str, Any]], dataset: str) -> tuple[list[Row
             found.add(_FAULTS[problem["type"]], columns.get(problem["loc"][0], problem["loc"][0]), number)
             continue
         texts = _mended(cells, number, found)
-        if texts is None:
+        extra = {name: str(row[columns[name]]) for name in EXTRA if name in columns and row.get(columns[name]) is not None}
+        if texts is None or _unreadable(extra, number, found):
             continue
         question, near = (texts["instruction"], texts["input"]), nearly(" ".join(list(texts.values())[:3]))
         if (*question, texts["output"]) in exact:
@@ -312,7 +251,6 @@ def check_rows(raw: Sequence[Mapping[str, Any]], dataset: str) -> tuple[list[Row
         exact.add((*question, texts["output"]))
         near_texts.add(near)
         answers[question] = texts["output"]
-        extra = {name: str(row[columns[name]]) for name in EXTRA if name in columns and row.get(columns[name]) is not None}
         rows.append(texts | extra)
         found.kept.append(number)
     _refuse_useless(rows, found, dataset)

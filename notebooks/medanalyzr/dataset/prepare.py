@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import first_process_first
-from medanalyzr.core.run_folder import read_json, read_jsonl, write_json, write_jsonl
+from medanalyzr.core.run_folder import read_json, read_jsonl, replacing, write_json, write_jsonl
 from medanalyzr.dataset.bundled import ORIGINS
 from medanalyzr.dataset.loading import Row, check_rows, is_local, load_rows
 from medanalyzr.dataset.privacy import gate
@@ -32,8 +32,6 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
     parts = split_rows(rows, validation_fraction, test_fraction, seed)
     if not parts["train"]:
         raise MedAnalyzrError(f"dataset={dataset!r} leaves no row to train on: lower validation_fraction and test_fraction.")
-    for name, part in parts.items():
-        write_jsonl(folder / "data" / f"{name}.jsonl", part)
     groups = {name: Counter(groups_of(part)) for name, part in parts.items()}
     by_patient = sum("patient" in row for row in rows)
     report = {
@@ -52,6 +50,9 @@ def prepare(dataset: str, folder: Path, validation_fraction: float, test_fractio
         "categories": dict(Counter(row.get("category", "") for row in rows)),
         "fingerprint": {name: fingerprint(part) for name, part in parts.items()},
     }
+    with replacing(folder / "data") as data:
+        for name, part in parts.items():
+            write_jsonl(data / f"{name}.jsonl", part)
     write_json(folder / "data_report.json", report)
     return report
 
@@ -61,7 +62,7 @@ def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tup
     `fractions` of the rows for validation and test.
 
     Raises:
-        MedAnalyzrError: the run folder holds another dataset than the one asked for.
+        MedAnalyzrError: the run folder holds another dataset than the one asked for, or rows that are not those of its report.
     """
     with first_process_first():
         if not (folder / "data_report.json").is_file():
@@ -72,6 +73,11 @@ def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tup
             f"The run folder holds the dataset {report['dataset']!r} and {dataset!r} was asked for: run 02_data with it first, "
             "or choose another run."
         )
+    for name, expected in report["fingerprint"].items():
+        if fingerprint(load_split(folder, name)) != expected:
+            raise MedAnalyzrError(
+                f"data/{name}.jsonl holds other rows than data_report.json says: run 02_data with this run again."
+            )
     return report
 
 

@@ -25,19 +25,16 @@ def keys_of(row: Mapping[str, str]) -> tuple[str, str, str]:
 
 def groups_of(rows: Sequence[Mapping[str, str]]) -> list[int]:
     """For each row the index of the first row of its group: rows that share a key (see `keys_of`), directly or by others."""
-    parent = list(range(len(rows)))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    first: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        for key in keys_of(row):
-            a, b = root(first.setdefault(key, i)), root(i)
-            parent[max(a, b)] = min(a, b)
-    return [root(i) for i in range(len(rows))]
+    columns: dict[str, int] = {}
+    pairs = [(i, columns.setdefault(key, len(rows) + len(columns))) for i, row in enumerate(rows) for key in keys_of(row)]
+    size = len(rows) + len(columns)
+    places = tuple(zip(*pairs, strict=True)) or ((), ())
+    _, labels = connected_components(coo_array(([True] * len(pairs), places), shape=(size, size)), directed=False)
+    first: dict[int, int] = {}
+    return [first.setdefault(label, i) for i, label in enumerate(labels[: len(rows)].tolist())]
 
 
 def split_rows(rows: Sequence[Row], validation_fraction: float, test_fraction: float, seed: int) -> dict[str, list[Row]]:

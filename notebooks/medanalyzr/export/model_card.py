@@ -23,9 +23,15 @@ def _measured(evaluation: dict | None) -> str:
     return f"{head}{table}\n\nVerdict of the release gate: **{verdict}**."
 
 
+def _public(name: str) -> str:
+    """`name` of a dataset or model for readers elsewhere: a local path without its folders, which are nobody's business."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def model_card(training: dict, evaluation: dict | None, base: str) -> str:
     """The README.md of the exported model: what it is, data, measurements, limits, licence."""
-    data = training["dataset"] if training["subset"] == "all" else f"{training['dataset']} ({training['subset']} rows)"
+    base, dataset = _public(base), _public(training["dataset"])
+    data = dataset if training["subset"] == "all" else f"{dataset} ({training['subset']} rows)"
     return f"""---
 language: fr
 license: apache-2.0

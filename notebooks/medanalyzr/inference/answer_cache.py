@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from medanalyzr.core.run_folder import json_lines
 from medanalyzr.inference.generation import Answer
 
 Generate = Callable[[Sequence[str], Sequence[int], Callable[[int, Answer], None]], list[Answer]]
@@ -24,9 +25,9 @@ class AnswerBook:
 
     def __init__(self, path: Path):
         self._path, self._kept = path, {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        for line in json_lines(path.read_bytes()) if path.is_file() else ():
             try:
-                entry = json.loads(line)
+                entry = json.loads(line.decode())
                 key = tuple(entry.pop(name) for name in ("source", "asked", "limit"))
                 self._kept[key] = Answer(**entry | {"confidence": tuple(entry["confidence"])})
             except (ValueError, KeyError, TypeError, AttributeError):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
@@ -218,7 +218,8 @@ def stream(
 ) -> Iterator[str]:
     """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else drawn.
 
-    It ends early when `stopped` says so, or when it repeats itself. An error of the model is raised here.
+    It ends early when `stopped` says so, or when it repeats itself; when it is interrupted or no longer listened to, the model
+    stops, too. An error of the model is raised here.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -231,6 +232,7 @@ def stream(
     inputs = tokens(prompt, tokenizer, return_tensors="pt").to(model.device)
     drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     failure: list[BaseException] = []
+    left = Event()
 
     def work() -> None:
         try:
@@ -239,7 +241,9 @@ def stream(
                     **inputs,
                     **drawn,
                     streamer=streamer,
-                    stopping_criteria=StoppingCriteriaList([_Guard(inputs["input_ids"].shape[1], stopped)]),
+                    stopping_criteria=StoppingCriteriaList(
+                        [_Guard(inputs["input_ids"].shape[1], lambda: left.is_set() or stopped())]
+                    ),
                     max_new_tokens=max_new_tokens,
                     use_cache=True,
                     pad_token_id=tokenizer.pad_token_id,
@@ -250,8 +254,11 @@ def stream(
 
     thread = Thread(target=work)
     thread.start()
-    yield from streamer
-    thread.join()
+    try:
+        yield from streamer
+    finally:
+        left.set()
+        thread.join()
     if failure:
         raise failure[0]
 

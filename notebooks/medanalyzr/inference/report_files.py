@@ -1,6 +1,5 @@
 """Reports that a user brings in a file or a folder, and what is written about their answers."""
 
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.dataset.loading import read_csv
+from medanalyzr.core.run_folder import existing
+from medanalyzr.dataset.files import read_csv
 from medanalyzr.inference.cross_check import DIFFERS, INVENTED, SILENT, cross_check
 from medanalyzr.lab.crbio import read_crbio
 from medanalyzr.lab.reader import in_our_layout
@@ -42,11 +42,11 @@ def load_reports(name: str) -> list[Pending]:
     """
     if not name:
         return []
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = existing(name)
+    if path and path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
         found = [pending for file in files for pending in _kept(file)]
-    elif path.is_file() and path.suffix.lower() in SUFFIXES:
+    elif path and path.is_file() and path.suffix.lower() in SUFFIXES:
         found = list(_of_file(path))
     else:
         raise MedAnalyzrError(f"reports={name!r} is not an existing folder, .txt, .csv, .jsonl or .xml file.")
@@ -72,20 +72,21 @@ def _of_file(path: Path) -> Iterator[Pending]:
         rows = read_csv(path) if suffix == ".csv" else None
     except UnicodeDecodeError:
         raise MedAnalyzrError(f"{path.name} is not UTF-8 text: save it as UTF-8.") from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OSError) as error:
         raise MedAnalyzrError(f"{path.name} cannot be read: {error}.") from None
     if suffix == ".txt":
         parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
         yield from (_pending(part, f"{path.name}, report {i}") for i, part in enumerate(parts, 1))
         return
-    lines = rows if rows is not None else [line for line in text.splitlines() if line.strip()]
+    lines = rows if rows is not None else [line for line in text.split("\n") if line.strip()]
     yield from (_of_row(row, f"{path.name}, row {i}") for i, row in enumerate(lines, 1))
 
 
 def _pending(text: str, source: str) -> Pending:
+    """A report whose lines end as ours do, however they were ended (U+2028, U+0085, form feed…)."""
     if len(text) > LARGEST:
         return Pending(source, "", f"{len(text) / 2**20:.0f} MiB of text, more than a report can have (1 MiB)")
-    return Pending(source, in_our_layout(text))
+    return Pending(source, in_our_layout("\n".join(text.splitlines())))
 
 
 def _of_row(row: dict | str, source: str) -> Pending:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.core.run_folder import NOTEBOOKS, read_json, write_json
+from medanalyzr.core.run_folder import NOTEBOOKS, existing, read_json, write_json
 from medanalyzr.notebook.pipeline import run_notebook
 from medanalyzr.training.profiles import PROFILES, Profile
 
@@ -72,7 +72,13 @@ def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, fo
         MedAnalyzrError: the process failed (its last line).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {"base_model": base, "rows": str(rows.resolve()), "steps": steps, "seed": seed, "max_seq_length": 2048}
+    asked = {
+        "base_model": str(existing(base) or base),
+        "rows": str(rows.resolve()),
+        "steps": steps,
+        "seed": seed,
+        "max_seq_length": 2048,
+    }
     asked |= {name: getattr(profile, name) for name in ("batch_size", "gradient_accumulation_steps", "learning_rate", "train_on")}
     asked |= {"checkpointing": profile.checkpointing != "off", "result": str((folder / "plain.json").resolve())}
     write_json(folder / "plain_settings.json", asked)

@@ -11,12 +11,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import is_first
 
 _ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
+_GLANCE = 0.3  # seconds between two looks at what the first process wrote
 
 
 def _reason(written: list[list[str]]) -> str:
@@ -24,6 +26,22 @@ def _reason(written: list[list[str]]) -> str:
     errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
     said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
     return said.removeprefix("MedAnalyzrError: ")
+
+
+def _show_first(process: subprocess.Popen, logs: Path) -> None:
+    """Pass on what the first process writes to stderr (papermill's bar), as it writes it, until `process` ends."""
+    shown, ended = 0, False
+    while not ended:
+        ended = process.poll() is not None  # looked at first, so that nothing written before the end is missed
+        for log in logs.rglob("0/stderr.log"):
+            with log.open("rb") as file:
+                file.seek(shown)
+                new = file.read()
+            shown += len(new)
+            sys.stderr.write(new.decode(errors="replace"))
+            sys.stderr.flush()
+        if not ended:
+            time.sleep(_GLANCE)
 
 
 def launch(count: int, arguments: list[str]) -> None:
@@ -35,19 +53,29 @@ def launch(count: int, arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as logs:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         command += [f"--log-dir={logs}", "--redirects=3", "-m", "medanalyzr.notebook.launch", *arguments]
-        if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                _show_first(process, Path(logs))
+            finally:
+                process.terminate()
+        if process.returncode == 0:
             return
-        written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("stderr.log"))]
+        written = [log.read_text(encoding="utf-8").strip().splitlines() for log in sorted(Path(logs).rglob("std*.log"))]
     raise MedAnalyzrError(_reason(written))
 
 
 def _work(arguments: list[str]) -> None:
-    """papermill in this process; only the first keeps its executed notebook."""
+    """papermill in this process; only the first keeps its executed notebook. What failed is one line on stdout, for `launch`."""
     from papermill.cli import papermill
+    from papermill.exceptions import PapermillExecutionError
 
     if not is_first():
         arguments = [arguments[0], str(Path(tempfile.mkdtemp()) / "executed.ipynb"), *arguments[2:]]
-    papermill(arguments)
+    try:
+        papermill(arguments)
+    except PapermillExecutionError as error:
+        print(f"{error.ename}: {error.evalue}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,24 @@
 
 import ast
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.core.run_folder import NOTEBOOKS
+from medanalyzr.core.hub import BUNDLED, SMOLLM2
+from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
+_PATHS = ("dataset", "base_model", "reports")
+# What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
+USUAL = {"limit": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "probes": (2, 40)}
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lora_r": (lambda v: v >= 1, "at least 1"),
     "lora_alpha": (lambda v: v >= 1, "at least 1"),
     "learning_rate": (lambda v: v == -1 or 0 < v < 1, "between 0 and 1 (or -1: what the profile says)"),
     "batch_size": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
     "gradient_accumulation_steps": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
-    "num_train_epochs": (lambda v: v == -1 or v > 0, "above 0 (or -1: what the profile says)"),
+    "num_train_epochs": (lambda v: v == -1 or 0 < v < inf, "a number above 0 (or -1: what the profile says)"),
     "max_steps": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
     "max_seq_length": (lambda v: v >= 64, "at least 64"),
     "generation_batch_size": (lambda v: v >= 1, "at least 1"),
@@ -71,8 +76,11 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
     kind = type(default)
     if kind is float and type(value) is int:
         return float(value)
-    if kind is str and type(value) in (int, float):
-        return str(value)
+    if kind is str and type(value) is not str:
+        raise MedAnalyzrError(
+            f"{notebook}: the parameter {name}={value!r} must be text: papermill -p and YAML make the number 202411 of 2024_11 and "
+            f"7 of 007, so pass it as it stands with -r {name} 2024_11, or in quotes in a cell or a YAML file."
+        )
     if type(value) is not kind:
         raise MedAnalyzrError(
             f"{notebook}: the parameter {name}={value!r} must be of type {kind.__name__}, as its default {default!r}."
@@ -80,8 +88,15 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
     return value
 
 
+def _from_here(name: str, value: str) -> str:
+    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder."""
+    if name not in _PATHS or value in ("auto", BUNDLED, SMOLLM2):
+        return value
+    return str(existing(value) or value)
+
+
 def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Check the parameters of a running notebook in place and return them by name.
+    """Check the parameters of a running notebook in place and return them by name, paths absolute.
 
     `namespace` is the notebook's `globals()`. What papermill put in is found in IPython's history by the comment that
     papermill writes at the head of the cell.
@@ -101,5 +116,11 @@ def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]
         allowed, text = _LIMITS.get(name, (lambda _: True, ""))
         if not allowed(value):
             raise MedAnalyzrError(f"{notebook}: the parameter {name}={value!r} must be {text}.")
+    values = {name: _from_here(name, value) for name, value in values.items()}
     namespace.update(values)
     return values
+
+
+def usual(asked: Mapping[str, int], profile: str) -> list[int]:
+    """The values in `asked`, in their order, with those that are -1 by profile (see `USUAL`)."""
+    return [USUAL[name][profile != "cpu"] if value == -1 else value for name, value in asked.items()]

