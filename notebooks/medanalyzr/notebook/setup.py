@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -16,7 +17,6 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.packages import LOCAL, NO_DEPS, RUN, all_installed, installed, read_requirements
 from medanalyzr.core.run_folder import cache_folder, write_text
 
-PIP = [sys.executable, "-m", "pip"]
 OLD_TORCHAO = Version("0.16.0")  # peft 0.19 and later refuses to wrap a 16-bit layer beside an older one
 
 
@@ -63,7 +63,7 @@ def held(wanted: list[Requirement]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _constraints():
+def _constraints() -> Path:
     return cache_folder() / "host-packages.txt"
 
 
@@ -73,15 +73,15 @@ def install_commands(host: str) -> list[list[str]]:
     Locally the requirement files are installed whole. On Colab and Kaggle only what fine-tuning lacks goes in, under a constraint file
     that keeps every other package of the host where it is. A torchao that stops peft is removed: nothing here uses it.
     """
-    wanted, bare = wanting(host), _bare()
-    commands = [[*PIP, "uninstall", "--quiet", "--yes", "torchao"]] if _stale_torchao() else []
+    wanted, bare, pip = wanting(host), _bare(), [sys.executable, "-m", "pip"]
+    commands = [[*pip, "uninstall", "--quiet", "--yes", "torchao"]] if _stale_torchao() else []
     if host == "local":
         files = [["-r", "requirements.txt"]] if wanted else []
         files += [["--no-deps", "-r", "requirements-no-deps.txt"]] if bare else []
     else:
         files = [["--constraint", str(_constraints()), *map(str, wanted)]] if wanted else []
         files += [["--no-deps", *map(str, bare)]] if bare else []
-    return commands + [[*PIP, "install", "--quiet", *file] for file in files]
+    return commands + [[*pip, "install", "--quiet", *file] for file in files]
 
 
 def _install(host: str) -> None:
