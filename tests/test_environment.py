@@ -84,6 +84,11 @@ def test_a_gpus_memory_may_grow_where_the_system_knows_it(complete, kernel, set_
     assert setup.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
 
 
+def test_a_project_without_its_requirements(tmp_path):
+    with pytest.raises(MedAnalyzrError, match="^requirements.txt is not beside the folder notebooks/"):
+        read_requirements(tmp_path / "requirements.txt")
+
+
 def lines_of(name):
     return [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
 

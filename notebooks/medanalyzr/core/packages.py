@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from medanalyzr.core.device import device, where
+from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.run_folder import NOTEBOOKS
 
 RUN = NOTEBOOKS.parent / "requirements-run.txt"
@@ -17,7 +18,13 @@ NO_DEPS = NOTEBOOKS.parent / "requirements-no-deps.txt"
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """What a requirement file asks for on this platform, with the files it includes by `-r`; a later line replaces an earlier one."""
+    """What a requirement file asks for on this platform, with the files it includes by `-r`; a later line replaces an earlier one.
+
+    Raises:
+        MedAnalyzrError: the file is not there (a project that was copied without it).
+    """
+    if not path.is_file():
+        raise MedAnalyzrError(f"{path.name} is not beside the folder notebooks/: copy or upload the whole project.")
     asked = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         line = line.split("#")[0].strip()
