@@ -20,7 +20,8 @@ LONGEST_LINE = 400  # characters; a longer line is no measurement
 class Measurement:
     """One line of a report. `text` is the value as printed (with a decimal comma), `value` its number; `sign` is "<", ">" or "".
 
-    `interval_unit` is the unit printed in the interval, "" when it is that of the value.
+    `interval_unit` is the unit printed in the interval, "" when it is that of the value. `specimen` is "sang", "urine", "lcr" or
+    "autre"; `line` is the number, from 1, of the line of the report that holds the value (None where there are no lines).
     """
 
     analyte: str | None
@@ -34,6 +35,8 @@ class Measurement:
     flag: str | None = None
     critical: bool = False
     interval_unit: str = ""
+    specimen: str = "sang"
+    line: int | None = None
 
     @property
     def key(self) -> str:
@@ -42,12 +45,28 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A line that looks like a result and was not read: its number from 1, its text, and why, in words."""
+
+    line: int
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """A parsed report: sex ("H", "F" or None), age in years (or None) and its measurements in order."""
+    """A parsed report: sex ("H", "F" or None), age in years (a fraction under two years; or None), its measurements in order.
+
+    `unread` are the lines that look like results and were refused; `pregnant` whether the report says so; `text` the report itself,
+    in which rules look for what is said beside the values (haemolysis, fasting, treatments).
+    """
 
     sex: str | None
-    age: int | None
+    age: float | None
     measurements: tuple[Measurement, ...]
+    unread: tuple[Unread, ...] = ()
+    pregnant: bool = False
+    text: str = ""
 
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
