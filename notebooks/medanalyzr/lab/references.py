@@ -63,12 +63,13 @@ def analytes() -> dict[str, Analyte]:
 def _by_name() -> dict[str, Analyte]:
     known = {fold(r["alias"]): analytes()[r["analyte"]] for r in read_table("names")}
     known |= {fold(analyte.name): analyte for analyte in analytes().values()}
-    return {name: analyte for name, analyte in known.items() if name not in never()}
+    refused = {(fold(r["name"]), r["not_analyte"]) for r in read_table("never")}
+    return {name: analyte for name, analyte in known.items() if (name, analyte.id) not in refused}
 
 
 @cache
 def never() -> dict[str, str]:
-    """Names that no analyte of ours may be read for, folded, and the specimen they speak of ("" where it is blood)."""
+    """Names that are not the analyte they resemble, folded, and the specimen they speak of."""
     return {fold(r["name"]): r["specimen"] for r in read_table("never")}
 
 

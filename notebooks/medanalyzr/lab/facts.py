@@ -1,0 +1,233 @@
+"""What is known of a report, in the terms in which conditions ask: values in French units, flags, critical sides, who it is of."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache, cached_property
+
+from medanalyzr.lab.conditions import HIGH, LOW, NORMAL, Expression, Span, expression, span
+from medanalyzr.lab.references import analytes, convert, critical_limits, decimals_in, fold, read_table, reference_interval
+from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, write_report
+
+BLOOD = "sang"
+_NEGATED = re.compile(r"\b(?:pas|sans|absence|aucune?s?|non|ni|hors)\b[^.;,:\n]{0,25}$")
+_EARLIER = re.compile(r"(?:anteri\w*|preced\w*|ant\.)\D*?(\d+(?:[.,]\d+)?)")
+_DATE = re.compile(r"\b\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}\b")
+# Words that laboratories add to a name: methods, footnotes.
+_ADDED = re.compile(r"\s*(?:\([^)]*\)|\[[^\]]*\]|\*|\b(?:hs|us|ultrasensible)\b)")
+
+
+def in_interval_unit(m: Measurement) -> Measurement | None:
+    """`m` with its value in the unit of its interval, rounded as a report prints that unit.
+
+    None when the report prints value and interval in units between which no conversion is known.
+    """
+    if not m.interval_unit:
+        return m
+    try:
+        value = convert(m.analyte or "", m.value, m.unit, m.interval_unit)
+    except KeyError:
+        return None
+    text = format_number(value, decimals_in(m.analyte, m.interval_unit))
+    return replace(m, text=m.sign + text, value=number(text), unit=m.interval_unit, interval_unit="")
+
+
+def in_french_unit(m: Measurement) -> Measurement | None:
+    """A known analyte's measurement in its French unit (see `in_interval_unit`); None in a unit that cannot be converted."""
+    unit = analytes()[m.analyte].unit
+    return m if m.unit == unit else in_interval_unit(replace(m, interval_unit=unit))
+
+
+def side(value: Span, low: float | None, high: float | None) -> str:
+    """ "bas", "normal" or "élevé" where all that `value` stands for has that flag (bounds are inside), else "indéterminé"."""
+    if low is not None and value[1] < low:
+        return LOW
+    if high is not None and value[0] > high:
+        return HIGH
+    inside = (low is None or low <= value[0]) and (high is None or value[1] <= high)
+    return NORMAL if inside else UNDETERMINED
+
+
+def flag(m: Measurement) -> str:
+    """ "bas", "normal" or "élevé" against the report's interval (bounds included); "indéterminé" when it cannot be told.
+
+    A value printed in another unit than its interval is converted first. A censored value ("<0,1") is flagged only
+    where every value it may stand for has the same flag.
+    """
+    m = in_interval_unit(m)
+    if m is None or (m.low is None and m.high is None):
+        return UNDETERMINED
+    return side(span(m.value, m.sign), m.low, m.high)
+
+
+def reached(analyte: str, value: Span | None) -> str | None:
+    """The side, "bas" or "élevé", on which a value in the French unit reaches the critical limit of `analyte`, or None."""
+    limits = critical_limits(analyte)
+    if limits is None or value is None:
+        return None
+    if limits.low is not None and value[1] <= limits.low:
+        return LOW
+    return HIGH if limits.high is not None and value[0] >= limits.high else None
+
+
+def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
+    """Estimated glomerular filtration rate in mL/min/1,73 m² from creatinine in µmol/L, age in years, sex "H" or "F".
+
+    CKD-EPI 2009 without the ethnicity factor, the equation French laboratories report (Levey et al., Ann Intern Med
+    2009;150:604-612).
+    """
+    kappa, alpha, scale = (0.7, -0.329, 144) if sex == "F" else (0.9, -0.411, 141)
+    ratio = creatinine / 88.4 / kappa
+    return scale * min(ratio, 1) ** alpha * max(ratio, 1) ** -1.209 * 0.993**age
+
+
+@cache
+def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]]]:
+    """The rows of a table with conditions by analyte, each with its condition compiled."""
+    found: dict[str, list[tuple[dict[str, str], Expression]]] = {}
+    for place, row in enumerate(read_table(table), 2):
+        found.setdefault(row["analyte"], []).append((row, expression(row["condition"], f"tables/{table}.csv, line {place}")))
+    return found
+
+
+class Facts:
+    """A report as conditions ask for it. Of an analyte printed twice the first value in blood counts.
+
+    `blood` and `others` are the measurements, each key once, in blood and in other specimens.
+    """
+
+    def __init__(self, report: Report):
+        self.report = report
+        kept = {(m.specimen == BLOOD, m.key): m for m in reversed(report.measurements)}
+        kept = [m for m in report.measurements if kept[m.specimen == BLOOD, m.key] is m]
+        self.blood = [m for m in kept if m.specimen == BLOOD]
+        self.others = [m for m in kept if m.specimen != BLOOD]
+        self._by_id = {m.analyte: m for m in self.blood if m.analyte}
+        self.sexe, self.enceinte, self.age = report.sex, report.pregnant, span(report.age)
+        self.enfant = report.age is not None and report.age < 18
+        self.adulte = not self.enfant and not self.enceinte
+
+    def without(self, analytes_left_out: set[str]) -> "Facts":
+        """The same facts without the values of some analytes; itself where there are none of them."""
+        if not analytes_left_out & set(self._by_id):
+            return self
+        kept = (m for m in self.report.measurements if m.specimen != BLOOD or m.analyte not in analytes_left_out)
+        return Facts(replace(self.report, text=self.report.text or write_report(self.report), measurements=tuple(kept)))
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the report, folded."""
+        return [fold(line) for line in (self.report.text or write_report(self.report)).splitlines()]
+
+    @cached_property
+    def _text(self) -> str:
+        return "\n".join(self.lines)
+
+    def said(self, pattern: re.Pattern) -> bool:
+        """Whether the folded text says `pattern` without denying it in the same clause."""
+        return any(not _NEGATED.search(self._text, 0, match.start()) for match in pattern.finditer(self._text))
+
+    @cached_property
+    def hemolyse(self) -> bool:
+        """Whether the sample is called haemolysed: in words, or by an index above its interval."""
+        indices = [m for m in self.report.measurements if "hemoly" in fold(m.name)]
+        words = re.compile(r"hemolys[^:\n]*(?!\s*:\s*(?:non|abs|neg|0|-))(?:$|[:\n])", re.MULTILINE)
+        return any(flag(m) == HIGH for m in indices) or (not indices and self.said(words))
+
+    def measured(self, analyte: str) -> Measurement | None:
+        return self._by_id.get(analyte)
+
+    def french(self, analyte: str) -> Measurement | None:
+        """The measurement in its French unit; None where it is absent or in another unit that cannot be converted."""
+        m = self._by_id.get(analyte)
+        return in_french_unit(m) if m else None
+
+    def value(self, analyte: str) -> Span | None:
+        m = self.french(analyte)
+        return span(m.value, m.sign) if m else None
+
+    def text(self, analyte: str) -> str | None:
+        """The value as printed."""
+        m = self._by_id.get(analyte)
+        return m.text if m else None
+
+    def names(self, wanted: Iterable[str]) -> str:
+        """The names of the analytes that are in the report, as it prints them: `potassium, LDH et ASAT`."""
+        *first, last = [short_name(self._by_id[name]) for name in wanted if name in self._by_id] or [""]
+        return f"{', '.join(first)} et {last}" if first else last
+
+    def earlier(self, analyte: str) -> Span | None:
+        """The earlier value that the line of `analyte` prints, in the French unit."""
+        m = self._by_id.get(analyte)
+        found = _EARLIER.search(_DATE.sub("", self.lines[m.line - 1])) if m and m.line else None
+        m = in_french_unit(replace(m, sign="", value=number(found[1]), text=found[1])) if found else None
+        return span(m.value) if m else None
+
+    def adapted(self, analyte: str) -> tuple[float | None, float | None]:
+        """The bounds of conditional_intervals.csv that hold for this patient (age, pregnancy, treatment), or None, None."""
+        for row, condition in _conditional("conditional_intervals").get(analyte, ()):
+            fits = (self.sexe or "") in row["sex"] and not (self.enceinte and "enceinte" not in condition.names)
+            if fits and condition.evaluate(self):
+                low, high = (expression(row[end] or "age < 0", "conditional_intervals").evaluate(self) for end in ("low", "high"))
+                return low and low[0], high and high[0]
+        return None, None
+
+    def bounds(self, analyte: str) -> tuple[float | None, float | None]:
+        """The interval in the French unit: printed, else adapted to the patient, else for adults that of the table."""
+        m = self._by_id.get(analyte)
+        if m and (m.low is not None or m.high is not None):
+            unit, french = m.interval_unit or m.unit, analytes()[analyte].unit
+            try:
+                return tuple(None if b is None else round(convert(analyte, b, unit, french), 9) for b in (m.low, m.high))
+            except KeyError:
+                return None, None
+        adapted = (None, None) if self.enfant else self.adapted(analyte)
+        table = reference_interval(analyte, self.sexe) if self.adulte and adapted == (None, None) else None
+        return (table.low, table.high) if table else adapted
+
+    def state(self, analyte: str) -> str | None:
+        """The flag on which patterns rest: of the printed interval, else of `bounds`; a reached critical limit counts, too."""
+        m = self._by_id.get(analyte)
+        if m is None:
+            return None
+        found, value = flag(m), self.value(analyte)
+        if m.low is None and m.high is None and value is not None and self.bounds(analyte) != (None, None):
+            found = side(value, *self.bounds(analyte))
+        return found if found in (LOW, HIGH) else self.critical(analyte) or found
+
+    @cached_property
+    def corrige(self) -> Span | None:
+        """The calcium that decides, mmol/L: the corrected one as printed, else corrected for an albumin under 40 g/L."""
+        calcium, albumin = self.value("calcium"), self.value("albumine")
+        if (printed := self.value("calcium_corrige")) or calcium is None:
+            return printed
+        if albumin is None or albumin[1] >= 40 or albumin[0] != albumin[1]:
+            return calcium
+        return tuple(round(end + 0.025 * (40 - albumin[0]), 2) for end in calcium)  # Ann Biol Clin 2009;67(4)
+
+    @cached_property
+    def dfg_calcule(self) -> Span | None:
+        """CKD-EPI 2009 of an adult whose age and sex are known, mL/min/1,73 m², a whole number."""
+        creatinine = self.value("creatinine")
+        if not (creatinine and creatinine[0] == creatinine[1] and self.age and self.sexe and self.adulte):
+            return None
+        return span(float(round(ckd_epi_2009(creatinine[0], self.age[0], self.sexe))))
+
+    def exception(self, analyte: str) -> dict[str, str] | None:
+        """The row of critical_exceptions.csv that lifts a critical limit of `analyte` here, or None."""
+        rows = _conditional("critical_exceptions").get(analyte, ())
+        return next((row for row, condition in rows if condition.evaluate(self)), None)
+
+    def critical(self, analyte: str) -> str | None:
+        """The side on which the critical limit is reached, or None. The corrected calcium decides for the calcium."""
+        found = reached(analyte, self.corrige if analyte == "calcium" else self.value(analyte))
+        lifted = self.exception(analyte) if found else None
+        return None if lifted and lifted["side"] in (found, "") else found
+
+
+def short_name(m: Measurement) -> str:
+    """The name as a sentence holds it: without method and brackets, a small first letter unless it is an abbreviation."""
+    name = _ADDED.sub("", m.name).strip() or m.name
+    first = name.split()[0]
+    plain = first.isalpha() and len(first) > 1 and (first[1:].islower() or (first.isupper() and len(first) > 6))
+    return first.lower() + name[len(first) :] if plain else name
