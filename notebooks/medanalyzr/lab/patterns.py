@@ -133,7 +133,7 @@ def next_steps(findings: Iterable[Finding], facts: Facts) -> list[str]:
 
 
 def _unprinted(step: str, facts: Facts) -> str:
-    """`step` without the analytes that the report already prints: «CRP, ferritine» asks for what is there; «contrôler TSH, T4 libre» does not."""
+    """`step` without the analytes that the report already prints, unless it says to measure them again."""
     if re.match(r"(?:prévenir|refaire|contrôler) ", step) and not re.match(r"contrôler sans", step):
         return step
     parts = re.split("(, | et )", step)  # item, separator, item…
