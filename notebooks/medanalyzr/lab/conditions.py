@@ -15,11 +15,11 @@ from math import inf, log10, nextafter
 from typing import Any
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.references import analytes
+from medanalyzr.lab.references import TABLES, analytes, read_table
 
 Span = tuple[float, float]
 LOW, HIGH, NORMAL = "bas", "élevé", "normal"
-CONTEXT = ("age", "sexe", "enceinte", "enfant", "adulte", "corrige", "dfg_calcule", "hemolyse")
+CONTEXT = ("age", "sexe", "enceinte", "enfant", "adulte", "dfg_calcule", "hemolyse")
 _OF_ANALYTE: dict[str, Callable[..., Any]] = {
     "bas": lambda facts, analyte: facts.state(analyte) == LOW,
     "eleve": lambda facts, analyte: facts.state(analyte) == HIGH,
@@ -33,10 +33,15 @@ _OF_ANALYTE: dict[str, Callable[..., Any]] = {
     "borne": lambda facts, analyte, side: span(facts.bounds(analyte)[side == "haut"]),
     "borne_adaptee": lambda facts, analyte, side: span(facts.adapted(analyte)[side == "haut"]),
     "anterieur": lambda facts, analyte: facts.earlier(analyte),
+    "jours_depuis": lambda facts, analyte: span(facts.days_since(analyte)),
     "texte": lambda facts, analyte: facts.text(analyte),
     "noms": lambda facts, *names: facts.names(names),
     "noms_eleves": lambda facts, *names: facts.names([name for name in names if facts.state(name) == HIGH]),
     "noms_bas": lambda facts, *names: facts.names([name for name in names if facts.state(name) == LOW]),
+}
+_OF_TEXT: dict[str, Callable[..., Any]] = {
+    "dit": lambda facts, pattern: facts.said(pattern),
+    "hors": lambda facts, pattern: facts.outside(pattern),
 }
 _SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
           ast.Eq: "==", ast.NotEq: "!="}  # fmt: skip
@@ -91,6 +96,7 @@ _OF_NUMBERS = {
     "abs": lambda x: _each(abs, x) if x is None or x[0] * x[1] >= 0 else (0.0, max(-x[0], x[1])),
     "min": lambda *x: _each(min, *x),
     "max": lambda *x: _each(max, *x),
+    "arrondi": lambda x, places: _each(lambda v, n: round(v, int(n)), x, places),
     "log10": lambda x: _each(lambda v: round(log10(v), 9), x),
 }
 
@@ -99,13 +105,15 @@ _OF_NUMBERS = {
 class Expression:
     """A compiled expression: what it says of facts, and which analytes and other names it speaks of.
 
-    `judged` are the analytes it looks at for their value or flag, beyond whether they are in the report.
+    `judged` are the analytes it looks at for their value or flag, beyond whether they are in the report; `reads` whether it
+    looks at the words of the report.
     """
 
     evaluate: Callable[[Any], Any]
     analytes: frozenset[str]
     judged: frozenset[str]
     names: frozenset[str]
+    reads: bool
 
 
 @cache
@@ -121,15 +129,32 @@ def expression(text: str, where: str) -> Expression:
     except (SyntaxError, ValueError, re.error) as error:
         message = error.msg if isinstance(error, SyntaxError) else error
         raise MedAnalyzrError(f"{where}: «{text}» is no condition: {message}.") from None
-    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    known = names & set(analytes())
-    only_there = [
-        node.args[0].id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and node.func.id == "rendu" and isinstance(node.args[0], ast.Name)
-    ]
-    counts = {name: sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(tree)) for name in known}
-    return Expression(evaluate, known, frozenset(n for n in known if counts[n] > only_there.count(n)), names)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    inside = [definition(name) for name in names if name in definitions()]
+    uses = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in analytes()]
+    for call in calls:
+        if call.func.id == "rendu":
+            uses.remove(call.args[0].id)
+    return Expression(
+        evaluate,
+        frozenset(names & set(analytes())).union(*(e.analytes for e in inside)),
+        frozenset(uses).union(*(e.judged for e in inside)),
+        frozenset(names).union(*(e.names for e in inside)),
+        any(call.func.id in _OF_TEXT for call in calls) or any(e.reads for e in inside),
+    )
+
+
+@cache
+def definitions() -> dict[str, str]:
+    """What the names of tables/definitions*.csv stand for."""
+    files = sorted(path.stem for path in TABLES.glob("definitions*.csv"))
+    return {row["name"]: row["condition"] for file in files for row in read_table(file)}
+
+
+def definition(name: str) -> Expression:
+    """The compiled definition of `name` (a key of `definitions`)."""
+    return expression(definitions()[name], f"tables/definitions.csv, {name}")
 
 
 def _build(node: ast.AST) -> Callable[[Any], Any]:
@@ -168,14 +193,16 @@ def _name(name: str) -> Callable[[Any], Any]:
         return lambda facts: facts.value(name)
     if name in CONTEXT:
         return lambda facts: getattr(facts, name)
+    if name in definitions():
+        return lambda facts: facts.defined(name)
     raise ValueError(f"no analyte or name «{name}» is known")
 
 
 def _call(node: ast.Call) -> Callable[[Any], Any]:
     name = getattr(node.func, "id", "")
-    if name == "dit" and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
-        pattern = re.compile(node.args[0].value)
-        return lambda facts: facts.said(pattern)
+    if name in _OF_TEXT and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
+        pattern, ask = re.compile(node.args[0].value), _OF_TEXT[name]
+        return lambda facts: ask(facts, pattern)
     if name in _OF_NUMBERS:
         arguments, apply = [_build(argument) for argument in node.args], _OF_NUMBERS[name]
         return lambda facts: apply(*(argument(facts) for argument in arguments))

@@ -1,18 +1,21 @@
 """What is known of a report, in the terms in which conditions ask: values in French units, flags, critical sides, who it is of."""
 
 import re
+from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
 from functools import cache, cached_property
+from typing import Any
 
-from medanalyzr.lab.conditions import HIGH, LOW, NORMAL, Expression, Span, expression, span
+from medanalyzr.lab.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
 from medanalyzr.lab.references import analytes, convert, critical_limits, decimals_in, fold, read_table, reference_interval
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, write_report
 
 BLOOD = "sang"
 _NEGATED = re.compile(r"\b(?:pas|sans|absence|aucune?s?|non|ni|hors)\b[^.;,:\n]{0,25}$")
 _EARLIER = re.compile(r"(?:anteri\w*|preced\w*|ant\.)\D*?(\d+(?:[.,]\d+)?)")
-_DATE = re.compile(r"\b\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}\b")
+_DATE = re.compile(r"\b(0?[1-9]|[12]\d|3[01])[/.-](0?[1-9]|1[0-2])[/.-](\d{4})\b")
 # Words that laboratories add to a name: methods, footnotes.
 _ADDED = re.compile(r"\s*(?:\([^)]*\)|\[[^\]]*\]|\*|\b(?:hs|us|ultrasensible)\b)")
 
@@ -90,6 +93,10 @@ def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]
     return found
 
 
+def _date(match: re.Match) -> date:
+    return date(int(match[3]), int(match[2]), min(int(match[1]), monthrange(int(match[3]), int(match[2]))[1]))
+
+
 class Facts:
     """A report as conditions ask for it. Of an analyte printed twice the first value in blood counts.
 
@@ -106,6 +113,7 @@ class Facts:
         self.sexe, self.enceinte, self.age = report.sex, report.pregnant, span(report.age)
         self.enfant = report.age is not None and report.age < 18
         self.adulte = not self.enfant and not self.enceinte
+        self._defined: dict[str, Any] = {}
 
     def without(self, analytes_left_out: set[str]) -> "Facts":
         """The same facts without the values of some analytes; itself where there are none of them."""
@@ -156,12 +164,24 @@ class Facts:
         *first, last = [short_name(self._by_id[name]) for name in wanted if name in self._by_id] or [""]
         return f"{', '.join(first)} et {last}" if first else last
 
-    def earlier(self, analyte: str) -> Span | None:
-        """The earlier value that the line of `analyte` prints, in the French unit."""
+    def outside(self, pattern: re.Pattern) -> bool:
+        """Whether a measurement of any specimen, its folded name as `pattern`, lies outside its printed interval."""
+        return any(flag(m) in (LOW, HIGH) and pattern.search(fold(m.name)) for m in self.report.measurements)
+
+    def _line(self, analyte: str) -> str:
         m = self._by_id.get(analyte)
-        found = _EARLIER.search(_DATE.sub("", self.lines[m.line - 1])) if m and m.line else None
+        return self.lines[m.line - 1] if m and m.line else ""
+
+    def earlier(self, analyte: str) -> Span | None:
+        """The earlier value that the line of `analyte` prints («antériorité : 131»), in the French unit."""
+        m, found = self._by_id.get(analyte), _EARLIER.search(_DATE.sub("", self._line(analyte)))
         m = in_french_unit(replace(m, sign="", value=number(found[1]), text=found[1])) if found else None
         return span(m.value) if m else None
+
+    def days_since(self, analyte: str) -> float | None:
+        """Days between the date on the line of `analyte` and the latest date of the report; None without either."""
+        own, dates = (sorted(map(_date, _DATE.finditer(text))) for text in (self._line(analyte), self._text))
+        return (dates[-1] - own[0]).days if own and dates[-1] != own[0] else None
 
     def adapted(self, analyte: str) -> tuple[float | None, float | None]:
         """The bounds of conditional_intervals.csv that hold for this patient (age, pregnancy, treatment), or None, None."""
@@ -195,15 +215,11 @@ class Facts:
             found = side(value, *self.bounds(analyte))
         return found if found in (LOW, HIGH) else self.critical(analyte) or found
 
-    @cached_property
-    def corrige(self) -> Span | None:
-        """The calcium that decides, mmol/L: the corrected one as printed, else corrected for an albumin under 40 g/L."""
-        calcium, albumin = self.value("calcium"), self.value("albumine")
-        if (printed := self.value("calcium_corrige")) or calcium is None:
-            return printed
-        if albumin is None or albumin[1] >= 40 or albumin[0] != albumin[1]:
-            return calcium
-        return tuple(round(end + 0.025 * (40 - albumin[0]), 2) for end in calcium)  # Ann Biol Clin 2009;67(4)
+    def defined(self, name: str) -> Any:
+        """The value of a name of definitions.csv."""
+        if name not in self._defined:
+            self._defined[name] = definition(name).evaluate(self)
+        return self._defined[name]
 
     @cached_property
     def dfg_calcule(self) -> Span | None:
@@ -213,6 +229,11 @@ class Facts:
             return None
         return span(float(round(ckd_epi_2009(creatinine[0], self.age[0], self.sexe))))
 
+    @property
+    def calcium(self) -> Span | None:
+        """The calcium that decides, mmol/L: the corrected one where there is one (see definitions.csv)."""
+        return self.defined("corrige")
+
     def exception(self, analyte: str) -> dict[str, str] | None:
         """The row of critical_exceptions.csv that lifts a critical limit of `analyte` here, or None."""
         rows = _conditional("critical_exceptions").get(analyte, ())
@@ -220,7 +241,7 @@ class Facts:
 
     def critical(self, analyte: str) -> str | None:
         """The side on which the critical limit is reached, or None. The corrected calcium decides for the calcium."""
-        found = reached(analyte, self.corrige if analyte == "calcium" else self.value(analyte))
+        found = reached(analyte, self.calcium if analyte == "calcium" else self.value(analyte))
         lifted = self.exception(analyte) if found else None
         return None if lifted and lifted["side"] in (found, "") else found
 

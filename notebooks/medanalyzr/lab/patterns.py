@@ -20,6 +20,9 @@ ALWAYS = {(a, s) for a in ("potassium", "sodium", "glucose", "calcium", "calcium
 ALWAYS |= {("hb", LOW), ("pnn", LOW), ("plaquettes", LOW)}
 _SPECIAL = {"enfant", "enceinte"}
 FIRST = "A"  # the section that comes before the others and holds for everybody
+# Words that ask for several analytes at once.
+_PANELS = {"gaz du sang": ("ph",), "ionogramme": ("sodium", "potassium"), "bilirubine": ("bilirubine_totale",),
+           "hémogramme": ("hb", "leucocytes", "plaquettes")}  # fmt: skip
 LONGEST_LIST = 5  # next steps; beyond it those of rank 4 are left out
 
 
@@ -45,7 +48,7 @@ class Row:
 
     def holds(self, facts: Facts) -> bool:
         asked = self.condition.analytes
-        if asked and not any(facts.measured(analyte) for analyte in asked):
+        if asked and not self.condition.reads and not any(facts.measured(analyte) for analyte in asked):
             return False
         return bool(self.speaks_for(facts) and self.condition.evaluate(facts))
 
@@ -98,7 +101,7 @@ def draw(facts: Facts) -> list[Finding]:
     usable = facts.without({name for row, _ in found for name in row.replaces})
     found += [(row, usable) for row in rows() if row.section != FIRST and row.holds(usable)]
     replaced = {name for row, _ in found for name in row.replaces}
-    return [_finding(row, known) for row, known in found if row.id not in replaced]
+    return [_finding(row, known) for row, known in found if not {row.id, row.id.rstrip("abcdefgh")} & replaced]
 
 
 def _finding(row: Row, facts: Facts) -> Finding:
@@ -119,24 +122,38 @@ def conclude(findings: Iterable[Finding]) -> list[str]:
 
 
 def next_steps(findings: Iterable[Finding], facts: Facts) -> list[str]:
-    """The next steps by rank: none twice, none for what is printed; routine ones only where nothing is urgent."""
+    """The next steps by rank: none that another one holds, none for what is printed; routine ones only where nothing is urgent."""
     ranked = sorted(findings, key=lambda f: f.rank)
-    urgent = any(f.rank <= 2 for f in ranked)
-    kept, seen = [], set()
-    for rank, step in ((f.rank, step) for f in ranked for step in f.step.split(" ; ")):
-        step = _unprinted(step, facts)
-        items = set(re.split(", | et ", step))
-        if step and not items <= seen and not (rank == 5 and urgent):
-            kept.append((rank, step))
-            seen |= items
+    routine = all(f.rank > 2 for f in ranked)
+    steps = [(f.rank, _unprinted(step, facts)) for f in ranked if f.rank != 5 or routine for step in f.step.split(" ; ")]
+    steps = [(rank, step, set(re.split(", | et ", step))) for rank, step in dict.fromkeys(steps) if step]
+    kept = [
+        (rank, step)
+        for place, (rank, step, items) in enumerate(steps)
+        if not any(
+            (items < others and least <= rank) or (items <= others and other < place) for other, (least, _, others) in enumerate(steps)
+        )
+    ]
     return [step for rank, step in kept if rank != 4 or len(kept) <= LONGEST_LIST]
 
 
+def _printed(item: str, facts: Facts) -> bool:
+    """Whether the report prints what a step asks for, an analyte or a whole panel."""
+    item = re.sub(r" (?:sans délai|le jour même|à jeun)$", "", item)
+    known = find_analyte(item)
+    wanted = (known.id,) if known else _PANELS.get(item, ())
+    return bool(wanted) and all(map(facts.measured, wanted))
+
+
 def _unprinted(step: str, facts: Facts) -> str:
-    """`step` without the analytes that the report already prints, unless it says to measure them again."""
-    if re.match(r"(?:prévenir|refaire|contrôler) ", step) and not re.match(r"contrôler sans", step):
+    """`step` without what the report already prints: «CRP, ferritine» asks for both. What is to be measured again stays."""
+    if re.match("prévenir|refaire|confirmer|traiter", step):
         return step
     parts = re.split("(, | et )", step)  # item, separator, item…
-    kept = [(parts[i - 1] if i else "", parts[i]) for i in range(0, len(parts), 2)]
-    kept = [(between, item) for between, item in kept if not ((known := find_analyte(item)) and facts.measured(known.id))]
-    return "".join(between + item if place else item for place, (between, item) in enumerate(kept))
+    again = re.sub(r"^contrôler (?:l'|la |le |les )?", "", parts[0])
+    kept, repeats = [parts[0]] if not _printed(parts[0], facts) else [], again != parts[0] and bool(find_analyte(again))
+    for between, item in zip(parts[1::2], parts[2::2], strict=True):
+        repeats = repeats and bool(find_analyte(item))
+        if repeats or not _printed(item, facts):
+            kept += [between, item] if kept else [item]
+    return "".join(kept)

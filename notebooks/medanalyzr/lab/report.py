@@ -80,6 +80,7 @@ _LINE = re.compile(
     (?::\s*(?P<flag>[^\W\d]+)(?P<critical>,\s*critique)?\W*)?$""",
     re.VERBOSE,
 )
+_EARLIER = re.compile(r"[\s;,(\[]*\b(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.).*$", re.IGNORECASE)
 _UNIT = r"(?:\s+(?P<unit>[^\s\d<>≤≥].*))?$"
 _RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER}){_UNIT}")
 _BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER}){_UNIT}")
@@ -124,7 +125,7 @@ def _interval(text: str | None) -> tuple[float | None, float | None, str]:
 
 def parse_line(line: str) -> Measurement | None:
     """The measurement on one line of a report or an answer, or None when the line holds none."""
-    match = _LINE.match(line.strip()) if len(line) <= LONGEST_LINE else None
+    match = _LINE.match(_EARLIER.sub("", line).strip()) if len(line) <= LONGEST_LINE else None
     if not match:
         return None
     low, high, interval_unit = _interval(match["interval"])

@@ -96,8 +96,8 @@ def critical_comparison(m: Measurement, facts: Facts) -> str:
     unit = "" if converted is m else f" {converted.unit}"
     if side := facts.critical(m.analyte):
         text = converted.text.removeprefix(m.sign)
-        if m.analyte == "calcium" and facts.corrige != facts.value("calcium"):
-            text = format_number(facts.corrige[0], decimals)
+        if m.analyte == "calcium" and facts.calcium != facts.value("calcium"):
+            text = format_number(facts.calcium[0], decimals)
         return f"{CRITICAL} " + (f"{low} ≥ {text}" if side == LOW else f"{high} ≤ {text}") + unit
     state = flag(m)
     calls = [f"sous {low}"] if low and state in (LOW, UNDETERMINED) else []
@@ -110,8 +110,8 @@ def _remarks(m: Measurement, facts: Facts) -> Iterator[str]:
     lifted = facts.exception(m.analyte) if m.analyte and reached(m.analyte, facts.value(m.analyte)) else None
     if lifted and lifted["remark"]:
         yield lifted["remark"]
-    if m.analyte == "calcium" and facts.corrige and facts.corrige != facts.value("calcium"):
-        yield f"corrigé {format_number(facts.corrige[0], analytes()['calcium'].decimals)}"
+    if m.analyte == "calcium" and facts.calcium and facts.calcium != facts.value("calcium"):
+        yield f"corrigé {format_number(facts.calcium[0], analytes()['calcium'].decimals)}"
     if m.analyte == "ddimeres" and m.high is not None and facts.adapted("ddimeres")[1] == m.high:
         yield f"seuil adapté : {facts.report.age:g} x 10"
 
@@ -168,12 +168,13 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
         if (found := _NOT_GIVEN.match(line)) and (known := find_analyte(found[1])) and not facts.measured(known.id):
             yield Finding(4, f"{found[1].strip()} non rendu ({found[2].lower()})", f"refaire le prélèvement ({found[1].strip()})")
     yield from _lacks(facts, explained)
-    unserved = [m for m in abnormal if sides[id(m)][0] and m.analyte not in explained]
+    served = frozenset().union(*(f.explains for f in drawn if f.step))
+    unserved = [m for m in abnormal if sides[id(m)][0] and m.analyte not in served]
     if unserved:
         yield Finding(1, step=f"contrôler sans délai ({_joined(unserved)})")
     others = [m for m in abnormal if m.analyte not in explained] + [m for m in facts.others if flag(m) in (LOW, HIGH)]
     words = [f"{short_name(m)} {sides[id(m)][0] or flag(m) if m.specimen == BLOOD else flag(m)}" for m in others]
-    if not facts.adulte and abnormal:
+    if not facts.adulte and any(m.specimen == BLOOD for m in others):
         yield Finding(5, step="faire interpréter par un pédiatre" if facts.enfant else "interpréter selon le terme de la grossesse")
     if others:
         yield Finding(6, f"autres valeurs hors intervalle : {', '.join(words)}")
@@ -188,10 +189,10 @@ def _call(facts: Facts, findings: Sequence[Finding]) -> list[str]:
     for m in facts.blood:
         if m.analyte and (facts.critical(m.analyte) or m.analyte in called) and m.analyte not in told:
             name, text = short_name(m), m.text
-            if m.analyte == "calcium" and facts.corrige and facts.corrige != facts.value("calcium"):
+            if m.analyte == "calcium" and facts.calcium and facts.calcium != facts.value("calcium"):
                 if facts.measured("calcium_corrige"):
                     continue
-                name, text = "calcium corrigé", format_number(facts.corrige[0], analytes()["calcium"].decimals)
+                name, text = "calcium corrigé", format_number(facts.calcium[0], analytes()["calcium"].decimals)
             values.append(f"{name} {text} {m.unit}".rstrip())
     if not values and all(f.step.startswith("prévenir") for f in urgent):
         return []
