@@ -16,6 +16,8 @@ BLOOD = "sang"
 _NEGATED = re.compile(r"\b(?:pas|sans|absence|aucune?s?|non|ni|hors)\b[^.;,:\n]{0,25}$")
 _EARLIER = re.compile(r"(?:anteri\w*|preced\w*|ant\.)\D*?(\d+(?:[.,]\d+)?)")
 _DATE = re.compile(r"\b(0?[1-9]|[12]\d|3[01])[/.-](0?[1-9]|1[0-2])[/.-](\d{4})\b")
+_VENOUS = re.compile(r"\b(?:gaz|sang|prelevement)[^.;\n]{0,20}\bveineux")
+_OF_VEINS = {"ph": "ph_v", "paco2": "pvco2", "pao2": "pvo2", "hco3_art": "hco3_v", "bicarbonates": "hco3_v"}
 # Words that laboratories add to a name: methods, footnotes.
 _ADDED = re.compile(r"\s*(?:\([^)]*\)|\[[^\]]*\]|\*|\b(?:hs|us|ultrasensible)\b)")
 
@@ -110,6 +112,10 @@ class Facts:
         self.blood = [m for m in kept if m.specimen == BLOOD]
         self.others = [m for m in kept if m.specimen != BLOOD]
         self._by_id = {m.analyte: m for m in self.blood if m.analyte}
+        if self.said(_VENOUS):
+            self._by_id = {_OF_VEINS.get(analyte, analyte): m for analyte, m in self._by_id.items()}
+        elif "ph" in self._by_id and "bicarbonates" in self._by_id:
+            self._by_id.setdefault("hco3_art", self._by_id["bicarbonates"])
         self.sexe, self.enceinte, self.age = report.sex, report.pregnant, span(report.age)
         self.enfant = report.age is not None and report.age < 18
         self.adulte = not self.enfant and not self.enceinte
@@ -244,6 +250,13 @@ class Facts:
         found = reached(analyte, self.calcium if analyte == "calcium" else self.value(analyte))
         lifted = self.exception(analyte) if found else None
         return None if lifted and lifted["side"] in (found, "") else found
+
+
+def agreed(word: str, m: Measurement) -> str:
+    """ "bas" or "élevé" as it agrees with the name of a measurement: `chlorures bas`, `créatinine élevée`."""
+    gender = "f" if fold(m.name).endswith("emie") else analytes()[m.analyte].gender if m.analyte else "m"
+    forms = {"bas": {"f": "basse", "fp": "basses"}, "élevé": {"f": "élevée", "fp": "élevées", "mp": "élevés"}}
+    return forms[word].get(gender, word)
 
 
 def short_name(m: Measurement) -> str:

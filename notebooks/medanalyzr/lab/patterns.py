@@ -113,7 +113,8 @@ def _finding(row: Row, facts: Facts) -> Finding:
         served = {a for a, side in row.critical if facts.state(a) == side} if row.critical else explains
         called = frozenset(() if any(facts.critical(a) for a in served) else served)
     wording, step = (fill(text, facts, row.where) for text in (row.wording, row.next_step))
-    return Finding(row.rank, wording, step, explains, row.condition.analytes | explains, called)
+    printed = {m.analyte for m in map(facts.measured, explains) if m}  # a name may stand for another one (bicarbonates with a pH)
+    return Finding(row.rank, wording, step, explains | printed, row.condition.analytes | explains | printed, called)
 
 
 def conclude(findings: Iterable[Finding]) -> list[str]:

@@ -17,13 +17,14 @@ TABLES = Path(__file__).parent / "tables"
 
 @dataclass(frozen=True)
 class Analyte:
-    """One measured quantity: its identifier, French name, category, unit and printed decimals."""
+    """One measured quantity: its identifier, French name, category, unit, printed decimals, and how its name agrees (m, f, mp, fp)."""
 
     id: str
     name: str
     category: str
     unit: str
     decimals: int
+    gender: str = "m"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def fold(text: str) -> str:
 def analytes() -> dict[str, Analyte]:
     """Every known analyte by its identifier."""
     return {
-        r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"])) for r in read_table("analytes")
+        r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), r["gender"])
+        for r in read_table("analytes")
     }
 
 

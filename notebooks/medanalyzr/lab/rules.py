@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from medanalyzr.lab import patterns
 from medanalyzr.lab.conditions import HIGH, LOW, NORMAL
-from medanalyzr.lab.facts import BLOOD, Facts, ckd_epi_2009, flag, in_french_unit, in_interval_unit, reached, short_name
+from medanalyzr.lab.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, reached, short_name
 from medanalyzr.lab.patterns import Finding
 from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
@@ -173,7 +173,7 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
     if unserved:
         yield Finding(1, step=f"contrôler sans délai ({_joined(unserved)})")
     others = [m for m in abnormal if m.analyte not in explained] + [m for m in facts.others if flag(m) in (LOW, HIGH)]
-    words = [f"{short_name(m)} {sides[id(m)][0] or flag(m) if m.specimen == BLOOD else flag(m)}" for m in others]
+    words = [f"{short_name(m)} {agreed(flag(m) if flag(m) in (LOW, HIGH) else sides[id(m)][0], m)}" for m in others]
     if not facts.adulte and any(m.specimen == BLOOD for m in others):
         yield Finding(5, step="faire interpréter par un pédiatre" if facts.enfant else "interpréter selon le terme de la grossesse")
     if others:
