@@ -102,24 +102,29 @@ def _date(match: re.Match) -> date:
 class Facts:
     """A report as conditions ask for it. Of an analyte printed twice the first value in blood counts.
 
-    `blood` and `others` are the measurements, each key once, in blood and in other specimens.
+    `blood` and `others` are all measurements in blood and in other specimens.
     """
 
     def __init__(self, report: Report):
         self.report = report
-        kept = {(m.specimen == BLOOD, m.key): m for m in reversed(report.measurements)}
-        kept = [m for m in report.measurements if kept[m.specimen == BLOOD, m.key] is m]
-        self.blood = [m for m in kept if m.specimen == BLOOD]
-        self.others = [m for m in kept if m.specimen != BLOOD]
-        self._by_id = {m.analyte: m for m in self.blood if m.analyte}
-        if self.said(_VENOUS):
-            self._by_id = {_OF_VEINS.get(analyte, analyte): m for analyte, m in self._by_id.items()}
-        elif "ph" in self._by_id and "bicarbonates" in self._by_id:
-            self._by_id.setdefault("hco3_art", self._by_id["bicarbonates"])
+        self.blood = [m for m in report.measurements if m.specimen == BLOOD]
+        self.others = [m for m in report.measurements if m.specimen != BLOOD]
+        self._by_id: dict[str, Measurement] = {}
+        renamed = self._renamed()
+        self.blood = [replace(m, analyte=renamed.get(m.analyte, m.analyte)) for m in self.blood]
+        for m in self.blood:
+            self._by_id.setdefault(m.analyte or "", m)
         self.sexe, self.enceinte, self.age = report.sex, report.pregnant, span(report.age)
         self.enfant = report.age is not None and report.age < 18
         self.adulte = not self.enfant and not self.enceinte
         self._defined: dict[str, Any] = {}
+
+    def _renamed(self) -> dict[str, str]:
+        """What the analytes of a blood gas are: venous where the report says so; with a pH, bicarbonates are arterial."""
+        if self.said(_VENOUS):
+            return _OF_VEINS
+        found = {m.analyte for m in self.blood}
+        return {"bicarbonates": "hco3_art"} if "ph" in found and "hco3_art" not in found else {}
 
     def without(self, analytes_left_out: set[str]) -> "Facts":
         """The same facts without the values of some analytes; itself where there are none of them."""
@@ -240,16 +245,33 @@ class Facts:
         """The calcium that decides, mmol/L: the corrected one where there is one (see definitions.csv)."""
         return self.defined("corrige")
 
-    def exception(self, analyte: str) -> dict[str, str] | None:
-        """The row of critical_exceptions.csv that lifts a critical limit of `analyte` here, or None."""
-        rows = _conditional("critical_exceptions").get(analyte, ())
-        return next((row for row, condition in rows if condition.evaluate(self)), None)
+    def deciding(self, m: Measurement) -> Span | None:
+        """The value that the critical limit is asked of: in the French unit, of the calcium the corrected one."""
+        if m.analyte == "calcium" and m is self._by_id.get("calcium"):
+            return self.calcium
+        french = in_french_unit(m) if m.analyte else None
+        return span(french.value, french.sign) if french else None
+
+    def corrected(self, m: Measurement) -> str:
+        """The corrected calcium as a report prints it, where it decides instead of the calcium `m`; else ""."""
+        other = m.analyte == "calcium" and self.calcium != self.value("calcium")
+        return format_number(self.calcium[0], analytes()["calcium"].decimals) if other and self.calcium else ""
+
+    def critical_side(self, m: Measurement) -> str | None:
+        """The side on which a measurement in blood reaches its critical limit and no exception lifts it, or None."""
+        found = reached(m.analyte, self.deciding(m)) if m.analyte and m.specimen == BLOOD else None
+        return None if found and self.lifted(m) else found
+
+    def lifted(self, m: Measurement) -> dict[str, str] | None:
+        """The row of critical_exceptions.csv that lifts the critical limit which `m` reaches, or None."""
+        found = reached(m.analyte, self.deciding(m)) if m.analyte else None
+        rows = _conditional("critical_exceptions").get(m.analyte, ()) if found else ()
+        return next((row for row, condition in rows if row["side"] == found and condition.evaluate(self)), None)
 
     def critical(self, analyte: str) -> str | None:
-        """The side on which the critical limit is reached, or None. The corrected calcium decides for the calcium."""
-        found = reached(analyte, self.calcium if analyte == "calcium" else self.value(analyte))
-        lifted = self.exception(analyte) if found else None
-        return None if lifted and lifted["side"] in (found, "") else found
+        """The side on which the first value of `analyte` reaches its critical limit, or None."""
+        m = self._by_id.get(analyte)
+        return self.critical_side(m) if m else None
 
 
 def agreed(word: str, m: Measurement) -> str:

@@ -132,7 +132,8 @@ def next_steps(findings: Iterable[Finding], facts: Facts) -> list[str]:
         (rank, step)
         for place, (rank, step, items) in enumerate(steps)
         if not any(
-            (items < others and least <= rank) or (items <= others and other < place) for other, (least, _, others) in enumerate(steps)
+            (items < others and least <= rank) or (items <= others and other < place)
+            for other, (least, _, others) in enumerate(steps)
         )
     ]
     return [step for rank, step in kept if rank != 4 or len(kept) <= LONGEST_LIST]

@@ -32,6 +32,7 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
     "grossesse": ("intervalle manquant", "intervalles hors grossesse non applicables : {}", 4,
                   "demander les intervalles du trimestre ({})"),
 }  # fmt: skip
+_CALCIUM = analytes()["calcium"]
 _FLUIDS = {"urine": "urines", "lcr": "LCR"}
 _NOT_GIVEN = re.compile(r"^\W*([^:\n]{2,60}?)\s*:.*?\b(non rendue?|annulée?|voir commentaire|(?:échantillon|prélèvement) insuffisant)\b",
                         re.IGNORECASE)  # fmt: skip
@@ -57,7 +58,9 @@ def is_critical(m: Measurement, report: Report | None = None) -> bool:
 
     With its `report`, the exceptions count as well, and the corrected calcium in place of the calcium.
     """
-    return bool(m.analyte and Facts(report or Report(None, None, (m,))).critical(m.analyte)) and m.specimen == BLOOD
+    facts = Facts(report or Report(None, None, (m,)))
+    own = (other for other in facts.report.measurements if other.specimen == BLOOD)
+    return any(original == m and facts.critical_side(used) for original, used in zip(own, facts.blood, strict=True))
 
 
 def comparison(m: Measurement, sex: str | None = None) -> str:
@@ -89,15 +92,13 @@ def critical_comparison(m: Measurement, facts: Facts) -> str:
     """
     limits = critical_limits(m.analyte) if m.analyte else None
     converted = in_french_unit(m) if limits else None
-    if converted is None or facts.exception(m.analyte) and reached(m.analyte, facts.value(m.analyte)):
+    if converted is None or facts.lifted(m):
         return ""
     decimals = analytes()[m.analyte].decimals
     low, high = (None if b is None else format_number(b, decimals) for b in (limits.low, limits.high))
     unit = "" if converted is m else f" {converted.unit}"
-    if side := facts.critical(m.analyte):
-        text = converted.text.removeprefix(m.sign)
-        if m.analyte == "calcium" and facts.calcium != facts.value("calcium"):
-            text = format_number(facts.calcium[0], decimals)
+    if side := facts.critical_side(m):
+        text = facts.corrected(m) or converted.text.removeprefix(m.sign)
         return f"{CRITICAL} " + (f"{low} ≥ {text}" if side == LOW else f"{high} ≤ {text}") + unit
     state = flag(m)
     calls = [f"sous {low}"] if low and state in (LOW, UNDETERMINED) else []
@@ -107,11 +108,10 @@ def critical_comparison(m: Measurement, facts: Facts) -> str:
 
 def _remarks(m: Measurement, facts: Facts) -> Iterator[str]:
     """What else decides: why a critical limit does not count, the corrected calcium, a bound that follows from the age."""
-    lifted = facts.exception(m.analyte) if m.analyte and reached(m.analyte, facts.value(m.analyte)) else None
-    if lifted and lifted["remark"]:
+    if lifted := facts.lifted(m):
         yield lifted["remark"]
-    if m.analyte == "calcium" and facts.calcium and facts.calcium != facts.value("calcium"):
-        yield f"corrigé {format_number(facts.calcium[0], analytes()['calcium'].decimals)}"
+    if corrected := facts.corrected(m):
+        yield f"corrigé {corrected}" + ("" if m.unit == _CALCIUM.unit else f" {_CALCIUM.unit}")
     if m.analyte == "ddimeres" and m.high is not None and facts.adapted("ddimeres")[1] == m.high:
         yield f"seuil adapté : {facts.report.age:g} x 10"
 
@@ -124,11 +124,10 @@ def _name(m: Measurement) -> str:
 def answer_line(m: Measurement, facts: Facts) -> str:
     """The line of the answer for one measurement: value, unit, comparisons and flag, with its critical mark."""
     parts = [comparison(m, facts.sexe if facts.adulte else "")]
-    critical = m.specimen == BLOOD and m.analyte and facts.critical(m.analyte)
     if m.specimen == BLOOD:
         parts += [*_remarks(m, facts), critical_comparison(m, facts)]
     line = f"{_name(m)} : {m.text} {m.unit}".rstrip() + f" ({' ; '.join(filter(None, parts))})"
-    return f"{line} : {flag(m)}" + (f", {CRITICAL}" if critical else "")
+    return f"{line} : {flag(m)}" + (f", {CRITICAL}" if facts.critical_side(m) else "")
 
 
 def _joined(measurements: Sequence[Measurement]) -> str:
@@ -142,7 +141,7 @@ def _lacks(facts: Facts, explained: frozenset[str]) -> Iterator[Finding]:
         lack = missing(m, facts.sexe if facts.adulte else "")
         if lack == "intervalle" and not facts.adulte and facts.adapted(m.analyte) == (None, None):
             lack = "enfant" if facts.enfant else "grossesse"
-        if lack and m.analyte not in explained and not (m.analyte and facts.critical(m.analyte)):
+        if lack and m.analyte not in explained and not facts.critical_side(m):
             lacking.setdefault(lack, []).append(m)
     for lack, of in lacking.items():
         _, wording, rank, step = _LACKING[lack]
@@ -156,7 +155,7 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
     """What no pattern says: all is normal, other specimens, results not given, what is missing, other values out of their interval."""
     explained = frozenset().union(*(f.explains for f in drawn))
     mentioned = frozenset().union(*(f.mentions for f in drawn if f.wording))
-    sides = {id(m): (facts.critical(m.analyte) if m.analyte else None, flag(m)) for m in facts.blood}
+    sides = {id(m): (facts.critical_side(m), flag(m)) for m in facts.blood}
     abnormal = [m for m in facts.blood if sides[id(m)][0] or sides[id(m)][1] in (LOW, HIGH)]
     if not abnormal and any(sides[id(m)][1] == NORMAL and m.analyte not in mentioned for m in facts.blood):
         which = "autres valeurs" if any(f.wording for f in drawn) else "valeurs sanguines" if facts.others else "valeurs"
@@ -187,15 +186,13 @@ def _call(facts: Facts, findings: Sequence[Finding]) -> list[str]:
     called = frozenset().union(*(f.called for f in urgent))
     values = []
     for m in facts.blood:
-        if m.analyte and (facts.critical(m.analyte) or m.analyte in called) and m.analyte not in told:
-            name, text = short_name(m), m.text
-            if m.analyte == "calcium" and facts.calcium and facts.calcium != facts.value("calcium"):
-                if facts.measured("calcium_corrige"):
-                    continue
-                name, text = "calcium corrigé", format_number(facts.calcium[0], analytes()["calcium"].decimals)
-            values.append(f"{name} {text} {m.unit}".rstrip())
+        if (facts.critical_side(m) or m.analyte in called) and m.analyte not in told:
+            corrected = facts.corrected(m)
+            value = f"calcium corrigé {corrected} {_CALCIUM.unit}" if corrected else f"{short_name(m)} {m.text} {m.unit}"
+            values.append(value.rstrip())
     if not values and all(f.step.startswith("prévenir") for f in urgent):
         return []
+    values = dict.fromkeys(values)
     return [f"prévenir le médecin sans délai ({', '.join(values)})" if values else "prévenir le médecin sans délai"]
 
 
