@@ -90,13 +90,14 @@ def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
 def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]]]:
     """The rows of a table with conditions by analyte, each with its condition compiled."""
     found: dict[str, list[tuple[dict[str, str], Expression]]] = {}
-    for place, row in enumerate(read_table(table), 2):
-        found.setdefault(row["analyte"], []).append((row, expression(row["condition"], f"tables/{table}.csv, line {place}")))
+    for row in read_table(table):
+        found.setdefault(row["analyte"], []).append((row, expression(row["condition"], f"tables/{table}.csv, {row['analyte']}")))
     return found
 
 
 def _date(match: re.Match) -> date:
-    return date(int(match[3]), int(match[2]), min(int(match[1]), monthrange(int(match[3]), int(match[2]))[1]))
+    day, month, year = map(int, match.groups())
+    return date(year, month, min(day, monthrange(year, month)[1]))
 
 
 class Facts:
@@ -209,7 +210,7 @@ class Facts:
         if m and (m.low is not None or m.high is not None):
             unit, french = m.interval_unit or m.unit, analytes()[analyte].unit
             try:
-                return tuple(None if b is None else round(convert(analyte, b, unit, french), 9) for b in (m.low, m.high))
+                return tuple(None if b is None else convert(analyte, b, unit, french) for b in (m.low, m.high))
             except KeyError:
                 return None, None
         adapted = (None, None) if self.enfant else self.adapted(analyte)
@@ -276,7 +277,7 @@ class Facts:
 
 def agreed(word: str, m: Measurement) -> str:
     """ "bas" or "élevé" as it agrees with the name of a measurement: `chlorures bas`, `créatinine élevée`."""
-    gender = "f" if fold(m.name).endswith("emie") else analytes()[m.analyte].gender if m.analyte else "m"
+    gender = "f" if fold(m.name).split()[0].endswith("emie") else analytes()[m.analyte].gender if m.analyte else "m"
     forms = {"bas": {"f": "basse", "fp": "basses"}, "élevé": {"f": "élevée", "fp": "élevées", "mp": "élevés"}}
     return forms[word].get(gender, word)
 
@@ -285,5 +286,5 @@ def short_name(m: Measurement) -> str:
     """The name as a sentence holds it: without method and brackets, a small first letter unless it is an abbreviation."""
     name = _ADDED.sub("", m.name).strip() or m.name
     first = name.split()[0]
-    plain = first.isalpha() and len(first) > 1 and (first[1:].islower() or (first.isupper() and len(first) > 6))
+    plain = first.isalpha() and len(first) > 2 and (first[1:].islower() or (first.isupper() and len(first) >= 6))
     return first.lower() + name[len(first) :] if plain else name

@@ -43,7 +43,7 @@ class Row:
 
     def speaks_for(self, facts: Facts) -> bool:
         """Whether it may be drawn for this patient: adults, or what holds for everybody."""
-        general = self.section == FIRST or self.condition.names & _SPECIAL or (self.critical and self.critical <= ALWAYS)
+        general = self.section == FIRST or self.condition.names & _SPECIAL or (self.critical and self.critical.issubset(ALWAYS))
         return bool(facts.adulte or general)
 
     def holds(self, facts: Facts) -> bool:

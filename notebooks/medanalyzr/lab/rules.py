@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 from medanalyzr.lab import patterns
 from medanalyzr.lab.conditions import HIGH, LOW, NORMAL
-from medanalyzr.lab.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, reached, short_name
+from medanalyzr.lab.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, short_name
 from medanalyzr.lab.patterns import Finding
-from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte
+from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte, fold
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 
-__all__ = ["answer_line", "ckd_epi_2009", "comparison", "critical_comparison", "flag", "interpret", "is_critical", "missing"]
+__all__ = ["answer_key", "answer_line", "ckd_epi_2009", "comparison", "critical_comparison", "flag", "interpret", "is_critical", "missing"]
 
 _LACKING = {  # what is missing: how the line says it, how the conclusion does, its rank, and what it asks for
     "intervalle": ("intervalle manquant", "intervalle manquant : {}", 5, "demander l'intervalle du laboratoire"),
@@ -116,9 +116,14 @@ def _remarks(m: Measurement, facts: Facts) -> Iterator[str]:
         yield f"seuil adapté : {facts.report.age:g} x 10"
 
 
-def _name(m: Measurement) -> str:
-    """The name as printed, with the specimen where it is not blood and the name does not tell."""
+def answer_name(m: Measurement) -> str:
+    """The name in the answer: as printed, with the specimen where it is not blood and the name does not tell."""
     return f"{m.name} ({_FLUIDS.get(m.specimen, 'autre')})" if m.specimen != BLOOD and find_analyte(m.name) else m.name
+
+
+def answer_key(m: Measurement) -> str:
+    """The key (see `Measurement.key`) of the line that an answer gives to `m`."""
+    return m.key if m.specimen == BLOOD else fold(answer_name(m))
 
 
 def answer_line(m: Measurement, facts: Facts) -> str:
@@ -126,7 +131,7 @@ def answer_line(m: Measurement, facts: Facts) -> str:
     parts = [comparison(m, facts.sexe if facts.adulte else "")]
     if m.specimen == BLOOD:
         parts += [*_remarks(m, facts), critical_comparison(m, facts)]
-    line = f"{_name(m)} : {m.text} {m.unit}".rstrip() + f" ({' ; '.join(filter(None, parts))})"
+    line = f"{answer_name(m)} : {m.text} {m.unit}".rstrip() + f" ({' ; '.join(filter(None, parts))})"
     return f"{line} : {flag(m)}" + (f", {CRITICAL}" if facts.critical_side(m) else "")
 
 
@@ -141,7 +146,8 @@ def _lacks(facts: Facts, explained: frozenset[str]) -> Iterator[Finding]:
         lack = missing(m, facts.sexe if facts.adulte else "")
         if lack == "intervalle" and not facts.adulte and facts.adapted(m.analyte) == (None, None):
             lack = "enfant" if facts.enfant else "grossesse"
-        if lack and m.analyte not in explained and not facts.critical_side(m):
+        told = lack not in ("unité", "unité commune") and (m.analyte in explained or facts.critical_side(m))
+        if lack and not told:
             lacking.setdefault(lack, []).append(m)
     for lack, of in lacking.items():
         _, wording, rank, step = _LACKING[lack]
@@ -151,31 +157,37 @@ def _lacks(facts: Facts, explained: frozenset[str]) -> Iterator[Finding]:
         yield Finding(rank, wording.format(_joined(of)), step.format(_joined(of)))
 
 
+def _outside(m: Measurement, side: str) -> str:
+    """`zinc bas`, `protéines (LCR) élevées`."""
+    return f"{short_name(m)}{answer_name(m).removeprefix(m.name)} {agreed(side, m)}"
+
+
 def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
     """What no pattern says: all is normal, other specimens, results not given, what is missing, other values out of their interval."""
     explained = frozenset().union(*(f.explains for f in drawn))
     mentioned = frozenset().union(*(f.mentions for f in drawn if f.wording))
     sides = {id(m): (facts.critical_side(m), flag(m)) for m in facts.blood}
     abnormal = [m for m in facts.blood if sides[id(m)][0] or sides[id(m)][1] in (LOW, HIGH)]
+    lacks = list(_lacks(facts, explained))
     if not abnormal and any(sides[id(m)][1] == NORMAL and m.analyte not in mentioned for m in facts.blood):
-        which = "autres valeurs" if any(f.wording for f in drawn) else "valeurs sanguines" if facts.others else "valeurs"
-        yield Finding(5, f"{which} dans les intervalles")
+        said = any(f.wording for f in drawn) or (lacks and not facts.adulte)
+        yield Finding(5, f"{'autres valeurs' if said else 'valeurs sanguines' if facts.others else 'valeurs'} dans les intervalles")
     if facts.others:
         fluids = dict.fromkeys(_FLUIDS.get(m.specimen, "autre prélèvement") for m in facts.others)
         yield Finding(5, f"résultats non sanguins non interprétés ici ({', '.join(fluids)})")
     for line in facts.report.text.splitlines():
         if (found := _NOT_GIVEN.match(line)) and (known := find_analyte(found[1])) and not facts.measured(known.id):
             yield Finding(4, f"{found[1].strip()} non rendu ({found[2].lower()})", f"refaire le prélèvement ({found[1].strip()})")
-    yield from _lacks(facts, explained)
+    yield from lacks
     served = frozenset().union(*(f.explains for f in drawn if f.step))
     unserved = [m for m in abnormal if sides[id(m)][0] and m.analyte not in served]
     if unserved:
         yield Finding(1, step=f"contrôler sans délai ({_joined(unserved)})")
     others = [m for m in abnormal if m.analyte not in explained] + [m for m in facts.others if flag(m) in (LOW, HIGH)]
-    words = [f"{short_name(m)} {agreed(flag(m) if flag(m) in (LOW, HIGH) else sides[id(m)][0], m)}" for m in others]
     if not facts.adulte and any(m.specimen == BLOOD for m in others):
         yield Finding(5, step="faire interpréter par un pédiatre" if facts.enfant else "interpréter selon le terme de la grossesse")
     if others:
+        words = (_outside(m, flag(m) if flag(m) in (LOW, HIGH) else facts.critical_side(m)) for m in others)
         yield Finding(6, f"autres valeurs hors intervalle : {', '.join(words)}")
 
 
