@@ -7,11 +7,14 @@ import csv
 from pathlib import Path
 
 import pytest
-
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.rules import interpret
 
-CASES = [row for path in sorted(Path(__file__).parent.glob("patterns_*_cases.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
+CASES = [
+    row
+    for path in sorted(Path(__file__).parent.glob("patterns_*_cases.csv"))
+    for row in csv.DictReader(path.open(encoding="utf-8"))
+]
 
 
 def said(answer: str, label: str) -> str:
