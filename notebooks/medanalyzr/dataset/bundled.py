@@ -4,11 +4,12 @@ The values lie in tables/bundled_values.csv (tables/studies.csv names their orig
 tables/questions.csv; the texts are composed here, the same on every machine, and the answers follow from the rules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from random import Random
 
 from medanalyzr.dataset.prompts import PREAMBLE
+from medanalyzr.dataset.special import CHILD, COMMENT, OTHER, PREGNANT, printed_intervals, who_is
 from medanalyzr.lab.references import (
     analytes,
     conversions,
@@ -24,6 +25,8 @@ from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_int
 from medanalyzr.lab.rules import interpret
 
 SIMULATED = "simulated"
+PLAIN = {"glycemie": "glucose"}  # a value printed under a name that does not say what the analyte's own name does (fasting)
+_PLAIN_NAMES = {"glycemie": "Glycémie", "lcr:glucose": "Glucose", "lcr:proteines": "Protéines", "urine:proteines": "Protéines"}
 ORIGINS = ("measured", SIMULATED, "reference")
 KINDS = {
     "": "complete report",
@@ -34,6 +37,10 @@ KINDS = {
     "unités mêlées": "value in one unit, interval in another",
     "borne": "a value on a limit, or one printed step beyond",
     "censuré": "a value printed as <0,01 or >300",
+    CHILD: "a child: the intervals of its age are printed, or none",
+    PREGNANT: "a pregnant woman: the intervals of the term are printed, or none",
+    OTHER: "urine or cerebrospinal fluid, beside blood or alone",
+    COMMENT: "what is said beside the values decides: haemolysis, clumps, AVK, dialysis, fasting, venous gas",
     "question": "free question without a report",
 }
 _INSTRUCTIONS = (
@@ -48,13 +55,20 @@ _INSTRUCTIONS = (
 )
 
 
-def _measurement(analyte: str, text: str, sex: str | None) -> Measurement:
-    known = analytes()[analyte]
-    bounds = reference_interval(analyte, sex)
-    low, high = (bounds.low, bounds.high) if bounds else (None, None)
+def _measurement(name: str, text: str, r: Mapping[str, str]) -> Measurement:
+    """One value of the row `r` with the interval that a laboratory prints for this patient."""
+    specimen, _, analyte = name.rpartition(":")
+    known = analytes()[PLAIN.get(analyte, analyte)]
     sign = text[0] if text[0] in "<>" else ""
     value = float(text.removeprefix(sign))
-    return Measurement(analyte, known.name, sign + format_number(value, known.decimals), value, sign, known.unit, low, high)
+    decimals = max(known.decimals, len(text.partition(".")[2]) if specimen else 0)
+    m = Measurement(known.id, known.name, sign + format_number(value, decimals), value, sign, known.unit, None, None)
+    m = replace(m, specimen=specimen or "sang", name=_PLAIN_NAMES.get(name, known.name))
+    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(r["kind"], "avk" if known.id == "inr" and r["comment"] else "")
+    if who and known.id in (bounds := printed_intervals(who, r["sex"])):
+        return replace(m, low=bounds[known.id][0], high=bounds[known.id][1])
+    bounds = reference_interval(known.id, None if r["kind"] == "sans sexe" else r["sex"] or None)
+    return replace(m, low=bounds.low, high=bounds.high) if bounds else m
 
 
 def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Measurement]:
@@ -70,6 +84,9 @@ def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Mea
         place = rng.choice([i for i, m in enumerate(measurements) if m.analyte in FRENCH_HABITS])
         m = measurements[place]
         measurements[place] = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
+    elif kind in (CHILD, PREGNANT) and rng.random() < 0.5:
+        spared = rng.choice((0, 0, 1, 2))
+        return [m if i < spared else replace(m, low=None, high=None) for i, m in enumerate(measurements)]
     return measurements
 
 
@@ -78,12 +95,15 @@ def _reports() -> Iterator[dict[str, str]]:
         rng = Random(r["report"])
         sex = None if r["kind"] == "sans sexe" else r["sex"] or None
         pairs = (pair.split("=") for pair in r["values"].split(";"))
-        measurements = as_kind(r["kind"], [_measurement(a, v, sex) for a, v in pairs], rng)
-        report = Report(sex, int(r["age"]) if r["age"] else None, tuple(measurements))
+        measurements = as_kind(r["kind"], [_measurement(a, v, r) for a, v in pairs], rng)
+        comments = (r["comment"],) if r["comment"] else ()
+        age, pregnant = float(r["age"]) if r["age"] else None, r["kind"] == PREGNANT
+        report = Report(sex, age, tuple(measurements), pregnant=pregnant, comments=comments)
+        text = write_report(report)
         yield {
             "instruction": rng.choice(_INSTRUCTIONS),
-            "input": write_report(report),
-            "output": interpret(report),
+            "input": text,
+            "output": interpret(replace(report, text=text)),
             "patient": r["patient"],
             "category": r["category"],
             "kind": r["kind"],
@@ -92,22 +112,29 @@ def _reports() -> Iterator[dict[str, str]]:
         }
 
 
+def _cited(source: str) -> str:
+    """The citations behind source keys that a table joins by semicolons."""
+    return " ; ".join(sources().get(key, "manuel, sans source lue") for key in source.split(";"))
+
+
 def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
     """Analyte, question and answer for what the tables say: intervals, critical limits, conversions."""
     for a in analytes().values():
         texts = []
         for sex, who in (("H", "homme"), ("F", "femme")) if depends_on_sex(a.id) else ((None, "adulte"),):
             bounds = reference_interval(a.id, sex)
-            texts.append(f"{format_interval(bounds.low, bounds.high, a.decimals)} {a.unit}".strip() + f" ({who})")
-        source = sources()[reference_interval(a.id, "F").source]
+            if bounds and (bounds.low, bounds.high) != (None, None):
+                texts.append(f"{format_interval(bounds.low, bounds.high, a.decimals)} {a.unit}".strip() + f" ({who})")
         question = f"Quel est l'intervalle de référence de l'analyse « {a.name} » chez l'adulte ?"
-        yield a.id, question, f"{a.name} : {' ; '.join(texts)}. Source : {source}."
+        if texts:
+            source = _cited((reference_interval(a.id, "F") or reference_interval(a.id, "H")).source)
+            yield a.id, question, f"{a.name} : {' ; '.join(texts)}. Source : {source}."
         if limits := critical_limits(a.id):
             sides = [f"≤ {format_number(limits.low, a.decimals)}"] if limits.low is not None else []
             sides += [f"≥ {format_number(limits.high, a.decimals)}"] if limits.high is not None else []
             text = f"{a.name} : valeur critique {' ou '.join(sides)} {a.unit}".rstrip()
             question = f"À partir de quelle valeur l'analyse « {a.name} » est-elle critique ?"
-            yield a.id, question, f"{text}. Source : {sources()[limits.source]}."
+            yield a.id, question, f"{text}. Source : {_cited(limits.source)}."
     for a, unit in FRENCH_HABITS.items():
         known, factor = analytes()[a], conversions()[a, unit].factor
         bounds = reference_interval(a, "F")

@@ -6,6 +6,7 @@ report's identifier alone, so it is the same on every machine.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import log10
 from random import Random
 
@@ -13,6 +14,22 @@ from medanalyzr.lab.references import analytes, critical_limits, reference_inter
 from medanalyzr.lab.rules import ckd_epi_2009
 
 Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One simulated report: age in years, values by analyte in French units (`urine:sodium` for another specimen), its kind (a key
+    of `bundled.KINDS`) and the comment printed above the values.
+    """
+
+    category: str
+    sex: str
+    age: float
+    values: Values
+    kind: str = ""
+    comment: str = ""
+
+
 ACUTE = "urgence"
 _STATES, _WEIGHTS = ("normal", "bas", "élevé", "critique bas", "critique élevé"), (38, 18, 18, 13, 13)
 
@@ -161,15 +178,15 @@ PANELS: dict[str, tuple[str, int, Callable[[Random, str, int], Values]]] = {
     "liver": ("hépatique", 50, _liver),
     "kidney": ("rénal", 50, _kidney),
     "glucose": ("glycémie", 50, _glucose),
-    "acute": (ACUTE, 110, _acute),
+    "acute": (ACUTE, 150, _acute),
 }
 
 
-def simulated() -> Iterator[tuple[str, str, str, int, Values]]:
-    """Identifier, category, sex, age in years and values of every simulated report; men and women in turn."""
+def simulated() -> Iterator[tuple[str, Simulated]]:
+    """Identifier and contents of every simulated report; men and women in turn."""
     for panel, (category, count, make) in PANELS.items():
         for i in range(count):
             report, sex = f"simulated-{panel}-{i}", "FH"[i % 2]
             rng = Random(report)
             age = rng.randint(20, 90)
-            yield report, category, sex, age, make(rng, sex, age)
+            yield report, Simulated(category, sex, age, make(rng, sex, age))

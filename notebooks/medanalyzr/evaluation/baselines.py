@@ -1,10 +1,11 @@
 """What a tuned model must beat: the rules, one flag for everything, and the base model shown a few examples."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from medanalyzr.dataset.prompts import PROMPT, format_prompt
 from medanalyzr.lab.report import FLAGS, parse_answer, parse_report, write_measurement
-from medanalyzr.lab.rules import interpret
+from medanalyzr.lab.rules import answer_name, interpret
 
 
 def rules_answer(row: Mapping[str, str]) -> str:
@@ -14,7 +15,8 @@ def rules_answer(row: Mapping[str, str]) -> str:
 
 def constant_answer(row: Mapping[str, str], flag: str) -> str:
     """Every measurement of the report of `row` with the same flag, and no conclusion."""
-    return "\n".join(f"{write_measurement(m)} : {flag}" for m in parse_report(row["input"]).measurements)
+    named = (replace(m, name=answer_name(m)) for m in parse_report(row["input"]).measurements)
+    return "\n".join(f"{write_measurement(m)} : {flag}" for m in named)
 
 
 def most_frequent_flag(references: Sequence[str]) -> str:

@@ -42,14 +42,17 @@ KINDS = {
     "no interval": "the interval of one analyte left out: «indéterminé»",
     "no unit": "interval and unit of one analyte left out: «indéterminé»",
     "no sex": "sex left out, and with it an interval that depends on it: «indéterminé»",
+    "child": "the patient made a child of six years, all intervals left out: «indéterminé», no adult interval",
+    "pregnant": "the patient made a pregnant woman, all intervals left out: «indéterminé», no interval outside pregnancy",
+    "urine": "one value moved under the heading of urine, without its interval: no line, no flag",
 }
 INVARIANT = ("order", "point", "unit")
-ABSTAIN = ("no interval", "no unit", "no sex")
+ABSTAIN = ("no interval", "no unit", "no sex", "child", "pregnant", "urine")
 
 
 def _across(m: Measurement, rng: Random) -> Measurement | None:
     """`m` with its value on the other side of a limit; None where the rules give it no plain flag, or nothing lies there."""
-    if m.sign or m.interval_unit or flag(m) not in FLAGS:
+    if m.sign or m.interval_unit or m.specimen != "sang" or flag(m) not in FLAGS:
         return None
     decimals = len(m.text.partition(",")[2])
     bounds = {"bas": (m.low,), "élevé": (m.high,)}.get(flag(m)) or [b for b in (m.low, m.high) if b]
@@ -75,7 +78,7 @@ def _unit(report: Report, rng: Random) -> tuple[str, Report] | None:
     places = [
         (i, in_unit(m, FRENCH_HABITS[m.analyte], interval_too=True))
         for i, m in enumerate(report.measurements)
-        if m.analyte in FRENCH_HABITS and m.unit == analytes()[m.analyte].unit and not m.interval_unit
+        if m.analyte in FRENCH_HABITS and m.specimen == "sang" and m.unit == analytes()[m.analyte].unit and not m.interval_unit
     ]
     places = [(i, moved) for i, moved in places if flag(moved) == flag(report.measurements[i])]
     return _with(report, *rng.choice(places)) if places else None
@@ -85,7 +88,7 @@ def _bare(report: Report, rng: Random, unit_too: bool = False) -> tuple[str, Rep
     places = [
         (i, replace(m, low=None, high=None, interval_unit="", unit="" if unit_too else m.unit))
         for i, m in enumerate(report.measurements)
-        if m.analyte and m.unit and not (report.sex is None and depends_on_sex(m.analyte))
+        if m.analyte and m.unit and m.specimen == "sang" and not (report.sex is None and depends_on_sex(m.analyte))
     ]
     return _with(report, *rng.choice(places)) if places else None
 
@@ -94,9 +97,26 @@ def _no_sex(report: Report, rng: Random) -> tuple[str, Report] | None:
     places = [
         (i, replace(m, low=None, high=None, interval_unit=""))
         for i, m in enumerate(report.measurements)
-        if m.analyte and depends_on_sex(m.analyte)
+        if m.analyte and m.specimen == "sang" and depends_on_sex(m.analyte)
     ]
     return _with(replace(report, sex=None), *rng.choice(places)) if places and report.sex else None
+
+
+def _of_another(report: Report, **who) -> tuple[str, Report] | None:
+    """The report of somebody else, without any interval; None where it has none or is not of an adult in blood."""
+    old = (report.age or 40) < 18 or report.pregnant or any(m.specimen != "sang" for m in report.measurements)
+    bare = tuple(replace(m, low=None, high=None, interval_unit="") for m in report.measurements)
+    return None if old or bare == report.measurements else ("", replace(report, measurements=bare, text="", **who))
+
+
+def _urine(report: Report, rng: Random) -> tuple[str, Report] | None:
+    places = [i for i, m in enumerate(report.measurements) if m.analyte and m.specimen == "sang"]
+    if not places or len(places) < len(report.measurements):
+        return None
+    place = rng.choice(places)
+    m = replace(report.measurements[place], specimen="urine", low=None, high=None, interval_unit="")
+    kept = (*report.measurements[:place], *report.measurements[place + 1 :], m)
+    return m.key, replace(report, measurements=kept)
 
 
 def _with(report: Report, place: int, m: Measurement) -> tuple[str, Report]:
@@ -111,6 +131,9 @@ _CHANGES: dict[str, Callable[[Report, Random], tuple[str, Report] | None]] = {
     "no interval": _bare,
     "no unit": lambda report, rng: _bare(report, rng, unit_too=True),
     "no sex": _no_sex,
+    "child": lambda report, rng: _of_another(report, age=6.0),
+    "pregnant": lambda report, rng: _of_another(report, sex="F", age=31.0, pregnant=True),
+    "urine": _urine,
 }
 
 
@@ -136,8 +159,9 @@ def make_probes(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int
                 continue
             if changed := _CHANGES[kind](report, rng):
                 key, twin = changed
-                text = _points(write_report(twin)) if kind == "point" else write_report(twin)
-                probes.append(Probe(kind, key, row, row | {"input": text, "output": interpret(twin)}))
+                text = write_report(twin)
+                answer = interpret(replace(twin, text=text))
+                probes.append(Probe(kind, key, row, row | {"input": _points(text) if kind == "point" else text, "output": answer}))
                 found += 1
     return probes
 

@@ -16,12 +16,14 @@ import numpy as np
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.lab.references import conversions, convert, decimals_in, fold
 from medanalyzr.lab.report import FLAGS, UNDETERMINED, Measurement, format_number, parse_answer, parse_report
+from medanalyzr.lab.rules import answer_key
 
 ABSENT = "absent"
 LABELS = (*FLAGS, UNDETERMINED)
 RESAMPLES = 2000
 FEW_REPORTS = 10  # below, percentiles of resampled reports are too narrow
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+_DEGREE = re.compile(r"\b(?:legere|moderee?|severe|majeure?|marquee?|profonde|effondre|tres|abaisse|discretement)\b")
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)?(?!\w)")
 
 
@@ -128,7 +130,7 @@ def score(report: str, answer: str, reference: str) -> Scored:
         value, unit = _same_value(found, m) if found else (False, False)
         called = bool(found and found.critical)
         lines.append(Line(key, m.name, m.flag, found.flag if found else ABSENT, m.critical, called, value, unit))
-    known = {*expected, *(m.key for m in parse_report(report).measurements)}
+    known = {*expected, *(answer_key(m) for m in parse_report(report).measurements)}
     numbers, allowed = _numbers(answer), _following(report, reference)
     return Scored(
         lines=tuple(lines),
@@ -260,7 +262,10 @@ def coverage_scores(scored: Sequence[Scored]) -> dict:
 
 
 def pattern_scores(scored: Sequence[Scored]) -> dict:
-    """The conclusions: precision, recall and F1 over all patterns, found and expected `by_name`, DFG stages, exact reports."""
+    """The conclusions: precision, recall and F1 over all patterns, found and expected `by_name`, exact reports.
+
+    `degrees` counts those whose word hangs on a threshold (légère, modérée, sévère, majeure…).
+    """
     kept = [one for one in scored if one.patterns]
     by_name: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for one in kept:
@@ -270,7 +275,7 @@ def pattern_scores(scored: Sequence[Scored]) -> dict:
     shared = sum(len(one.patterns & one.given_patterns) for one in kept)
     given = sum(len(one.given_patterns) for one in kept)
     expected = sum(len(one.patterns) for one in kept)
-    stages = [(right, of) for name, (right, of) in by_name.items() if name.startswith("dfg abaisse, stade")]
+    degrees = [(right, of) for name, (right, of) in by_name.items() if _DEGREE.search(name)]
     return {
         "precision": shared / given if given else None,
         "recall": shared / expected if expected else None,
@@ -278,13 +283,17 @@ def pattern_scores(scored: Sequence[Scored]) -> dict:
         "by_name": {
             name: {"found": right, "of": of} for name, (right, of) in sorted(by_name.items(), key=lambda item: -item[1][1])
         },
-        "dfg_stage": wilson(sum(right for right, _ in stages), sum(of for _, of in stages)),
+        "degrees": wilson(sum(right for right, _ in degrees), sum(of for _, of in degrees)),
         "exact_reports": wilson(sum(one.exact for one in kept), len(kept)),
     }
 
 
 def abstention_scores(scored: Iterable[Scored]) -> dict:
-    """Right refusals («indéterminé» where it is due), flags made up there, wrong refusals elsewhere, with Wilson's intervals."""
+    """Right refusals («indéterminé» where it is due), flags made up there, wrong refusals elsewhere, with Wilson's intervals.
+
+    `invented` counts the analytes to which an answer gives a line though the report has none for it (a value in urine).
+    """
+    scored = list(scored)
     lines = [line for one in scored for line in one.lines]
     due = [line for line in lines if line.expected == UNDETERMINED]
     other = [line for line in lines if line.expected != UNDETERMINED]
@@ -292,6 +301,7 @@ def abstention_scores(scored: Iterable[Scored]) -> dict:
         "right_refusals": wilson(sum(line.right for line in due), len(due)),
         "made_up_flags": wilson(sum(line.given in FLAGS for line in due), len(due)),
         "wrong_refusals": wilson(sum(line.given == UNDETERMINED for line in other), len(other)),
+        "invented": sum(len(one.invented) for one in scored),
     }
 
 

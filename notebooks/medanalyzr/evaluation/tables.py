@@ -67,7 +67,7 @@ def detail_table(result: Mapping) -> pd.DataFrame:
             "decimal points instead of commas": str(coverage["decimal_points"]),
             "conclusions, precision": _two(patterns["precision"]),
             "conclusions, recall": _two(patterns["recall"]),
-            "stage of the DFG": share(patterns["dfg_stage"]),
+            "degrees (légère, sévère…)": share(patterns["degrees"]),
             "reports exact in every point": share(patterns["exact_reports"]),
         }
     )

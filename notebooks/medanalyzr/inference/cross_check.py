@@ -3,9 +3,10 @@
 import html
 from dataclasses import dataclass, replace
 
-from medanalyzr.lab.references import analytes, convert, decimals_in, depends_on_sex, reference_interval
+from medanalyzr.lab.facts import Facts
+from medanalyzr.lab.references import analytes, convert, decimals_in
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, parse_answer, parse_report
-from medanalyzr.lab.rules import flag, is_critical
+from medanalyzr.lab.rules import answer_key, flag, is_critical
 
 NOT_A_DEVICE = "Pas un dispositif médical : pour l'étude seulement. Un biologiste décide."
 AGREES, DIFFERS, ABSTAINS, SILENT, UNKNOWN, INVENTED = (
@@ -36,20 +37,22 @@ class Check:
     critical: bool = False
 
 
-def _with_interval(m: Measurement, sex: str | None) -> tuple[Measurement, str]:
-    """`m` with an interval, and whose: the report's own, else that of the sourced table in the unit of the value."""
+def _with_interval(m: Measurement, facts: Facts) -> tuple[Measurement, str]:
+    """`m` with an interval, and whose: the report's own, else that of the sourced tables in the unit of the value.
+
+    The tables speak for blood of adults alone; those for age, pregnancy and treatment come before the general one.
+    """
     if m.low is not None or m.high is not None:
         return m, "compte rendu"
-    known = analytes().get(m.analyte or "")
-    bounds = None if known is None or (sex is None and depends_on_sex(known.id)) else reference_interval(known.id, sex)
-    if bounds is None or (known.unit and not m.unit):
+    known = analytes().get(m.analyte or "") if m.specimen == "sang" else None
+    bounds = facts.bounds(known.id) if known else (None, None)
+    if bounds == (None, None) or (known.unit and not m.unit):
         return m, ""
     try:
-        low, high = (None if b is None else round(convert(known.id, b, known.unit, m.unit), 6) for b in (bounds.low, bounds.high))
         decimals = decimals_in(known.id, m.unit)
+        low, high = (None if b is None else round(convert(known.id, b, known.unit, m.unit), decimals) for b in bounds)
     except KeyError:
         return m, ""
-    low, high = (None if b is None else round(b, decimals) for b in (low, high))
     return replace(m, low=low, high=high), "table"
 
 
@@ -63,11 +66,11 @@ def cross_check(report: Report | str, answer: str) -> list[Check]:
     A verdict is agreement only where flag and critical mark are the same.
     """
     report = parse_report(report) if isinstance(report, str) else report
-    given, checks = parse_answer(answer), []
-    for m in {m.key: m for m in reversed(report.measurements)}.values():
-        with_bounds, source = _with_interval(m, report.sex)
-        expected, critical = flag(with_bounds), is_critical(m)
-        found = given.pop(m.key, None)
+    given, checks, facts = parse_answer(answer), [], Facts(report)
+    for key, m in {answer_key(m): m for m in reversed(report.measurements)}.items():
+        with_bounds, source = _with_interval(m, facts)
+        expected, critical = flag(with_bounds), is_critical(m, report)
+        found = given.pop(key, None)
         if found is None:
             verdict = SILENT
         elif found.flag == UNDETERMINED and found.critical == critical:

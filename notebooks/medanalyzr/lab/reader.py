@@ -6,7 +6,7 @@ A line is read when it begins with an analyte of our tables and holds its number
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from medanalyzr.lab.references import Analyte, find_analyte
@@ -137,7 +137,7 @@ def read_report(text: str) -> Report:
     """
     text = clean(text)
     who, found = parse_report(text), {}
-    for m in map(read_line, text.splitlines()):
+    for place, m in enumerate(map(read_line, text.splitlines()), 1):
         if m is not None:
-            found.setdefault(m.key, m)
-    return Report(who.sex, who.age, tuple(found.values()))
+            found.setdefault(m.key, replace(m, line=place))
+    return replace(who, measurements=tuple(found.values()))

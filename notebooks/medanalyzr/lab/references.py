@@ -1,6 +1,8 @@
 """Reference intervals, critical values and unit conversions for adults, each with its source.
 
-The tables lie beside this file as CSV: `analytes`, `reference_intervals`, `critical_values`, `conversions`, `sources`.
+The tables lie beside this file as CSV: `analytes`, `names` (as laboratories print them), `never` (names that are not that
+analyte), `reference_intervals`, `conditional_intervals` (age, pregnancy, treatment), `critical_values`, `conversions`, `loinc`,
+`sources`.
 Units are the usual French ones (g/L, µmol/L, mmol/L, G/L, T/L, UI/L). They score a data set; no clinician reviewed them.
 """
 
@@ -15,14 +17,14 @@ TABLES = Path(__file__).parent / "tables"
 
 @dataclass(frozen=True)
 class Analyte:
-    """One measured quantity: its identifier, French name, category, unit and printed decimals."""
+    """One measured quantity: its identifier, French name, category, unit, printed decimals, and how its name agrees (m, f, mp, fp)."""
 
     id: str
     name: str
     category: str
     unit: str
     decimals: int
-    aliases: tuple[str, ...]
+    gender: str = "m"
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,23 @@ def fold(text: str) -> str:
 def analytes() -> dict[str, Analyte]:
     """Every known analyte by its identifier."""
     return {
-        r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), tuple(r["aliases"].split("|")))
+        r["analyte"]: Analyte(r["analyte"], r["name"], r["category"], r["unit"], int(r["decimals"]), r["gender"])
         for r in read_table("analytes")
     }
 
 
 @cache
 def _by_name() -> dict[str, Analyte]:
-    return {fold(alias): analyte for analyte in analytes().values() for alias in (analyte.name, *analyte.aliases)}
+    known = {fold(r["alias"]): analytes()[r["analyte"]] for r in read_table("names")}
+    known |= {fold(analyte.name): analyte for analyte in analytes().values()}
+    refused = {(fold(r["name"]), r["not_analyte"]) for r in read_table("never")}
+    return {name: analyte for name, analyte in known.items() if (name, analyte.id) not in refused}
+
+
+@cache
+def never() -> dict[str, str]:
+    """Names that are not the analyte they resemble, folded, and the specimen they speak of."""
+    return {fold(r["name"]): r["specimen"] for r in read_table("never")}
 
 
 def find_analyte(name: str) -> Analyte | None:
@@ -111,11 +122,14 @@ def sources() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Conversion:
-    """One value in `unit` times `factor` is the value in the analyte's French unit; `decimals` are those printed in `unit`."""
+    """A value in `unit` times `factor`, plus `offset`, is the value in the analyte's French unit; `decimals` are those printed
+    in `unit`.
+    """
 
     analyte: str
     unit: str
     factor: float
+    offset: float
     decimals: int
 
 
@@ -123,8 +137,11 @@ class Conversion:
 def conversions() -> dict[tuple[str, str], Conversion]:
     """Every known conversion by analyte and foreign unit."""
     return {
-        (r["analyte"], r["from_unit"]): Conversion(r["analyte"], r["from_unit"], float(r["factor"]), int(r["decimals"]))
+        (r["analyte"], r["unit"]): Conversion(
+            r["analyte"], r["unit"], float(r["factor"]), _number(r["offset"]) or 0.0, int(r["decimals"])
+        )
         for r in read_table("conversions")
+        if r["unit"] and r["factor"]  # a fraction without unit and pH in nmol/L are no matter of a factor
     }
 
 
@@ -138,8 +155,10 @@ def convert(analyte: str, value: float, unit: str, to: str | None = None) -> flo
     to = french if to is None else to
     if unit == to:
         return value
-    value = value if unit == french else value * conversions()[analyte, unit].factor
-    return value if to == french else value / conversions()[analyte, to].factor
+    if unit != french:
+        known = conversions()[analyte, unit]
+        value = value * known.factor + known.offset
+    return value if to == french else (value - conversions()[analyte, to].offset) / conversions()[analyte, to].factor
 
 
 def decimals_in(analyte: str, unit: str) -> int:

@@ -8,7 +8,7 @@ Bounds are part of the interval: a value equal to a bound is normal.
 import re
 from dataclasses import dataclass, replace
 
-from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold
+from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold, never
 
 FLAGS = ("bas", "normal", "élevé")
 UNDETERMINED = "indéterminé"
@@ -20,7 +20,8 @@ LONGEST_LINE = 400  # characters; a longer line is no measurement
 class Measurement:
     """One line of a report. `text` is the value as printed (with a decimal comma), `value` its number; `sign` is "<", ">" or "".
 
-    `interval_unit` is the unit printed in the interval, "" when it is that of the value.
+    `interval_unit` is the unit printed in the interval, "" when it is that of the value. `specimen` is "sang", "urine", "lcr" or
+    "autre"; `line` is the number, from 1, of the line of the report that holds the value (None where there are no lines).
     """
 
     analyte: str | None
@@ -34,6 +35,8 @@ class Measurement:
     flag: str | None = None
     critical: bool = False
     interval_unit: str = ""
+    specimen: str = "sang"
+    line: int | None = None
 
     @property
     def key(self) -> str:
@@ -42,12 +45,30 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A line that looks like a result and was not read: its number from 1, its text, and why, in words."""
+
+    line: int
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """A parsed report: sex ("H", "F" or None), age in years (or None) and its measurements in order."""
+    """A parsed report: sex ("H", "F" or None), age in years (a fraction under two years; or None), its measurements in order.
+
+    `unread` are the lines that look like results and were refused; `pregnant` whether the report says so; `text` the report itself,
+    in which rules look for what is said beside the values (haemolysis, fasting, treatments); `comments` are its lines that hold
+    neither patient nor values, as `write_report` prints them.
+    """
 
     sex: str | None
-    age: int | None
+    age: float | None
     measurements: tuple[Measurement, ...]
+    unread: tuple[Unread, ...] = ()
+    pregnant: bool = False
+    text: str = ""
+    comments: tuple[str, ...] = ()
 
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
@@ -59,6 +80,7 @@ _LINE = re.compile(
     (?::\s*(?P<flag>[^\W\d]+)(?P<critical>,\s*critique)?\W*)?$""",
     re.VERBOSE,
 )
+_EARLIER = re.compile(r"[\s;,(\[]*\b(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.).*$", re.IGNORECASE)
 _UNIT = r"(?:\s+(?P<unit>[^\s\d<>≤≥].*))?$"
 _RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER}){_UNIT}")
 _BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER}){_UNIT}")
@@ -103,13 +125,14 @@ def _interval(text: str | None) -> tuple[float | None, float | None, str]:
 
 def parse_line(line: str) -> Measurement | None:
     """The measurement on one line of a report or an answer, or None when the line holds none."""
-    match = _LINE.match(line.strip()) if len(line) <= LONGEST_LINE else None
+    match = _LINE.match(_EARLIER.sub("", line).strip()) if len(line) <= LONGEST_LINE else None
     if not match:
         return None
     low, high, interval_unit = _interval(match["interval"])
     unit = match["unit"].strip()
     name, known = match["name"].strip(), find_analyte(match["name"])
-    if known is None and (low, high) == (None, None) and match["flag"] is None:
+    excluded = never().get(fold(name))
+    if known is None and excluded is None and (low, high) == (None, None) and match["flag"] is None:
         return None
     return Measurement(
         analyte=known.id if known else None,
@@ -123,19 +146,63 @@ def parse_line(line: str) -> Measurement | None:
         flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
         critical=match["critical"] is not None,
         interval_unit="" if interval_unit == unit else interval_unit,
+        specimen=_FLUIDS.get(fold(excluded or ""), "sang"),
     )
 
 
-_SEX = re.compile(r"\b(femme|homme|sexe\s*:\s*[FHM])\b", re.IGNORECASE)
-_AGE = re.compile(r"\b(\d{1,3})\s*ans\b", re.IGNORECASE)
+_SEXES = {"F": ("femme", "fille"), "H": ("homme", "garçon")}
+_SEX = re.compile(
+    r"\b(?:(?P<F>femme|fille(?:tte)?|f[ée]minin|mme|mlle|madame)|(?P<H>homme|garçon|masculin|mr?|monsieur))\b(?!\s*:?\s*[\d<>≤≥(])"
+    r"|\bsexe\s*:\s*(?P<letter>[FHM])\b",
+    re.IGNORECASE,
+)
+_AGE = re.compile(r"\b(\d{1,3})\s*(ans?|mois|semaines|jours)\b(?!\s*(?:d'am|de grossesse))", re.IGNORECASE)
+_YEARS = {"a": 1, "m": 12, "s": 52, "j": 365}  # of how many of them a year is made, by the first letter
+_PREGNANT = re.compile(r"(?<!non )\benceinte\b|(?<!hors )\bgrossesse\b(?!\s*:?\s*[\d<>≤≥(])|\b\d+\s*SA\b", re.IGNORECASE)
+_SPECIMEN = {  # a line that says no more than one of these words names the specimen of what follows
+    "sang": r"sang|serum|plasma|sang (?:arteriel|veineux|total)",
+    "urine": r"urines?|urines? (?:des )?24 ?h(?:eures)?|examen des urines|biochimie urinaire",
+    "lcr": r"lcr|liquide cephalo-?rachidien",
+    "autre": r"(?:liquide )?(?:d')?ascite|liquide (?:pleural|articulaire|d'ascite)|selles|salive",
+}
+_FLUIDS = {"urine": "urine", "lcr": "lcr"} | dict.fromkeys(("ascite", "liquide pleural", "salive", "selles", "sueur"), "autre")
+_HEADINGS = {"sang": "SANG", "urine": "URINES", "lcr": "LCR", "autre": "AUTRE LIQUIDE"}
+
+
+def _heading(line: str) -> str | None:
+    """The specimen that a line without a value names, or None."""
+    text = re.sub(r"^(?:prelevement|nature|echantillon)\s*:?\s*", "", fold(line)).strip(" :-*=.")
+    found = (name for name, words in _SPECIMEN.items() if re.fullmatch(words, text) or text == fold(_HEADINGS[name]))
+    return next(found, None)
+
+
+def parse_patient(text: str) -> tuple[str | None, float | None, bool]:
+    """Sex ("F", "H" or None), age in years (a fraction under two years; or None) and whether the text speaks of a pregnancy."""
+    sex, age = _SEX.search(text), _AGE.search(text)
+    letter = None
+    if sex:
+        letter = sex["letter"].upper().replace("M", "H") if sex["letter"] else "F" if sex["F"] else "H"
+    years = int(age[1]) / _YEARS[age[2][0].lower()] if age else None
+    pregnant = letter != "H" and bool(_PREGNANT.search(text))
+    return letter or ("F" if pregnant else None), years if years is None or years < 2 else float(int(years)), pregnant
 
 
 def parse_report(text: str) -> Report:
-    """Read a report: sex, age and every measurement line. Lines without a measurement are passed over."""
-    sex, age = _SEX.search(text), _AGE.search(text)
-    letter = {"femme": "F", "homme": "H"}.get(sex[1].lower(), sex[1][-1].upper().replace("M", "H")) if sex else None
-    found = tuple(m for m in map(parse_line, text.splitlines()) if m)
-    return Report(letter, int(age[1]) if age else None, found)
+    """Read a report in the layout of the training data: who it is of, every measurement line, and the lines beside them.
+
+    A line that only names a specimen counts for what follows.
+    """
+    sex, age, pregnant = parse_patient(text)
+    specimen, found, comments = "sang", [], []
+    for place, line in enumerate(text.splitlines(), 1):
+        if m := parse_line(line):
+            specimen_of_it = m.specimen if specimen == "sang" else specimen
+            found.append(replace(m, specimen=specimen_of_it, line=place))
+        elif heading := _heading(line):
+            specimen = heading
+        elif line.strip() and not fold(line).startswith("patient :"):
+            comments.append(line.strip())
+    return Report(sex, age, tuple(found), pregnant=pregnant, text=text, comments=tuple(comments))
 
 
 def parse_answer(text: str) -> dict[str, Measurement]:
@@ -177,9 +244,6 @@ FRENCH_HABITS = {
 }
 
 
-_SEXES = {"F": "femme", "H": "homme"}
-
-
 def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
     """`m` with its value in `unit`; its interval converted as well, or left in the French unit, which is then printed."""
     decimals = decimals_in(m.analyte, unit)
@@ -191,9 +255,24 @@ def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
     return replace(moved, **dict(zip(("low", "high"), bounds, strict=True)))
 
 
+def write_patient(report: Report) -> str:
+    """`Patient : femme enceinte, 31 ans`, `Patient : garçon, 4 ans`, `Patient : nourrisson (fille), 8 mois`; "" where nothing is known."""
+    age, young = report.age, report.age is not None and report.age < 18
+    word = _SEXES[report.sex][young] if report.sex else "enfant" if young else ""
+    if age is not None and age < 2:
+        word = f"nourrisson ({word})" if report.sex else "nourrisson"
+    word = f"{word} enceinte".strip() if report.pregnant else word
+    years = "" if age is None else f"{round(age * 12)} mois" if age < 2 else f"{age:.0f} ans"
+    who = [part for part in (word, years) if part]
+    return f"Patient : {', '.join(who)}" if who else ""
+
+
 def write_report(report: Report) -> str:
-    """A report as text: a line on the patient when sex or age is known, then a line per measurement."""
-    who = [_SEXES[report.sex]] if report.sex else []
-    who += [f"{report.age} ans"] if report.age is not None else []
-    head = [f"Patient : {', '.join(who)}"] if who else []
-    return "\n".join([*head, *map(write_measurement, report.measurements)])
+    """A report as text: a line on the patient, the comments, then a line per measurement; other specimens under their name."""
+    lines, specimen = [write_patient(report), *report.comments], "sang"
+    for m in report.measurements:
+        if m.specimen != specimen:
+            specimen = m.specimen
+            lines.append(_HEADINGS[specimen])
+        lines.append(write_measurement(m))
+    return "\n".join(filter(None, lines))
