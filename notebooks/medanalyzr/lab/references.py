@@ -63,7 +63,8 @@ def analytes() -> dict[str, Analyte]:
 def _by_name() -> dict[str, Analyte]:
     known = {fold(r["alias"]): analytes()[r["analyte"]] for r in read_table("names")}
     known |= {fold(analyte.name): analyte for analyte in analytes().values()}
-    return {name: analyte for name, analyte in known.items() if name not in never()}
+    excluded = {(fold(r["name"]), r["not_analyte"]) for r in read_table("never")}
+    return {name: analyte for name, analyte in known.items() if (name, analyte.id) not in excluded}
 
 
 @cache
