@@ -15,24 +15,27 @@ PDF_ONLY = "pdf_only"
 _HL7 = "{urn:hl7-org:v3}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _LOINC = "2.16.840.1.113883.6.1"
+_COMMENT = "48767-8"
+_IS_RESULT = "1.3.6.1.4.1.19376.1.3.1.6"  # template of IHE's laboratory observation
+_LONGEST = 400  # characters of the narrative for a result
 _STATUSES = {"": "final", "completed": "final", "aborted": "cancelled", "cancelled": "cancelled", "nullified": "entered_in_error"}
 _HEADINGS = {"18729-4": "urine", "18725-2": "autre"}  # sections: urine, microbiology
 _SAMPLES = ("participant/participantRole[@classCode='SPEC']/playingEntity/code", "specimen/specimenRole/specimenPlayingEntity/code")
-_COMMENT = "48767-8"
 
 
-def _path(path: str) -> str:
-    return "/".join(_HL7 + part for part in path.split("/"))
+def _every(element: Element | None, path: str) -> list[Element]:
+    """The elements at `path`, whose names are written without namespace."""
+    return [] if element is None else element.findall("/".join(_HL7 + part for part in path.split("/")))
 
 
 def _attribute(element: Element | None, path: str, name: str = "value") -> str:
-    """The attribute of the first element at `path` (names without namespace), "" where there is none."""
-    found = None if element is None else element.find(_path(path))
-    return "" if found is None else found.get(name, "")
+    """The attribute of the first element at `path`, "" where there is none."""
+    return next((found.get(name, "") for found in _every(element, path)), "")
 
 
-def _text(element: Element | None) -> str:
-    return "" if element is None else " ".join("".join(element.itertext()).split())
+def _text(elements: list[Element]) -> str:
+    """The text of the first of `elements`, "" where there is none."""
+    return " ".join("".join(elements[0].itertext()).split()) if elements else ""
 
 
 def _observations(root: Element) -> Iterator[tuple[Element, tuple, str | None, bool]]:
@@ -45,75 +48,68 @@ def _observations(root: Element) -> Iterator[tuple[Element, tuple, str | None, b
         element, specimens, heading, previous = stack.pop()
         if element.tag == _HL7 + "section":
             heading = _HEADINGS.get(_attribute(element, "code", "code"))
-        beside = [p for part in ("entryRelationship", "component") for p in element.iterfind(_path(f"{part}/procedure"))]
-        samples = (code for one in (element, *beside) for path in _SAMPLES for code in one.iterfind(_path(path)))
+        holders = [element, *_every(element, "entryRelationship/procedure"), *_every(element, "component/procedure")]
+        samples = (code for one in holders for path in _SAMPLES for code in _every(one, path))
         specimens += tuple(specimen_of(code.get("displayName", ""), code.get("code", "")) for code in samples)
         if element.tag == _HL7 + "observation":
             yield element, specimens, heading, previous
         stack += [(child, specimens, heading, previous or child.get("typeCode") == "REFR") for child in reversed(element)]
 
 
+def _bounds(value: Element) -> tuple[str, str, str]:
+    low, high = _attribute(value, "low"), _attribute(value, "high")
+    return low, high, _attribute(value, "low", "unit") or _attribute(value, "high", "unit")
+
+
 def _value(observation: Element) -> tuple[str, str, bool]:
     """Value and unit of a result, and whether its type says that it is a number; a half-open interval is a censored value."""
-    value = observation.find(_HL7 + "value")
-    kind = "" if value is None else value.get(_TYPE, "").rpartition(":")[2]
-    if kind in ("PQ", "REAL", "INT"):
-        return value.get("value", ""), value.get("unit", ""), True
+    values = _every(observation, "value")
+    kind = values[0].get(_TYPE, "").rpartition(":")[2] if values else ""
     if kind == "IVL_PQ":
-        low, high = _attribute(value, "low"), _attribute(value, "high")
-        unit = _attribute(value, "low", "unit") or _attribute(value, "high", "unit")
+        low, high, unit = _bounds(values[0])
         return (f"{low}-{high}" if low and high else f"<{high}" if high else f">{low}" if low else ""), unit, not (low and high)
-    return ("" if value is None else value.get("displayName") or _text(value)), "", value is None
+    if not values or kind in ("PQ", "REAL", "INT"):
+        return (values[0].get("value", ""), values[0].get("unit", ""), True) if values else ("", "", True)
+    return values[0].get("displayName") or _text(values), "", False
 
 
 def _interval(observation: Element) -> tuple[str, str, str]:
     """Bounds and unit of the normal range; empty where the document gives none or several."""
     found = set()
-    for one in observation.iterfind(_path("referenceRange/observationRange")):
+    for one in _every(observation, "referenceRange/observationRange"):
         if _attribute(one, "interpretationCode", "code") in ("", "N"):
-            unit = _attribute(one, "value/low", "unit") or _attribute(one, "value/high", "unit")
-            bounds = _attribute(one, "value/low"), _attribute(one, "value/high"), unit
-            found.add(bounds if any(bounds) else interval_of(_text(one.find(_HL7 + "text"))))
+            bounds = next(map(_bounds, _every(one, "value")), ("",))
+            found.add(bounds if any(bounds) else interval_of(_text(_every(one, "text"))))
     return found.pop() if len(found) == 1 else ("", "", "")
 
 
 def _result(observation: Element, specimens: tuple, heading: str | None, previous: bool) -> Result | None:
-    """The result in an observation; None where it has no name."""
-    code = observation.find(_HL7 + "code")
-    codes = [] if code is None else [code, *code.iterfind(_HL7 + "translation")]
-    names = [one.get("displayName", "") for one in codes[:1]] + [_text(one.find(_HL7 + "originalText")) for one in codes[:1]]
-    name = next(filter(None, names + [one.get("displayName", "") for one in codes[1:]]), "")
-    value, unit, number = _value(observation)
-    return name and Result(
-        name=name,
-        value=value,
-        unit=unit,
-        interval=_interval(observation),
-        flags=tuple(one.get("code", "") for one in observation.iterfind(_HL7 + "interpretationCode")),
-        loinc=next((one.get("code", "") for one in codes if one.get("codeSystem") == _LOINC), ""),
-        status="previous_result" if previous else _STATUSES.get(_attribute(observation, "statusCode", "code"), "pending"),
-        number=number,
-        specimens=specimens,
-        heading=heading,
-    )
+    """The result in an observation; None where it has no name, or words that the profile does not call a result."""
+    codes, translations = _every(observation, "code"), _every(observation, "code/translation")
+    shown = [one.get("displayName", "") for one in codes + translations]
+    name = next(filter(None, [*shown[:1], _text(_every(observation, "code/originalText")), *shown[1:]]), "")
+    value, unit, is_number = _value(observation)
+    if not name or not (is_number or any(one.get("root") == _IS_RESULT for one in _every(observation, "templateId"))):
+        return None
+    loinc = next((one.get("code", "") for one in codes + translations if one.get("codeSystem") == _LOINC), "")
+    status = "previous_result" if previous else _STATUSES.get(_attribute(observation, "statusCode", "code"), "pending")
+    flags = [one.get("code", "") for one in _every(observation, "interpretationCode")]
+    return Result(name, value, unit, _interval(observation), flags, loinc, status, is_number, specimens, heading)
 
 
 def _reading(document: Element) -> Reading:
-    if len(document.findall(_HL7 + "recordTarget")) > 1:
+    if len(_every(document, "recordTarget")) > 1:
         raise MedAnalyzrError("The CR-BIO document names several patients; it must be of one: ask the laboratory for one each.")
+    told = {f"#{element.get('ID')}": element for element in document.iter() if element.get("ID")}
+    for reference in document.iter(_HL7 + "reference"):  # to the narrative: its words take the place of the reference
+        reference.text = _text([told[at] for at in [reference.get("value")] if at in told])[:_LONGEST]
     results = [result for found in _observations(document) if (result := _result(*found))]
-    patient = document.find(_path("recordTarget/patientRole/patient"))
-    day = next(filter(None, (_attribute(o, "effectiveTime") for o in document.iter(_HL7 + "observation"))), "")
-    known = who(
-        _attribute(patient, "administrativeGenderCode", "code"),
-        _attribute(patient, "birthTime"),
-        day or _attribute(document, "effectiveTime"),
-    )
-    told = {element.get("ID"): element for element in document.iter() if element.get("ID")}
-    acts = [act for act in document.iter(_HL7 + "act") if _attribute(act, "code", "code") == _COMMENT]
-    remarks = [_text(act.find(_HL7 + "text")) or _text(told.get(_attribute(act, "text/reference")[1:])) for act in acts]
-    has_pdf = not results and any(e.get("mediaType") == "application/pdf" for e in document.iter())
-    return make_reading(results, known, [PDF_ONLY] * has_pdf, filter(None, remarks))
+    patient = next(iter(_every(document, "recordTarget/patientRole/patient")), None)
+    days = [_attribute(one, "effectiveTime") for one in [*document.iter(_HL7 + "observation"), document]]
+    sex, born = _attribute(patient, "administrativeGenderCode", "code"), _attribute(patient, "birthTime")
+    remarks = [_text(_every(act, "text")) for act in document.iter(_HL7 + "act") if _attribute(act, "code", "code") == _COMMENT]
+    only_pdf = not results and any(element.get("mediaType") == "application/pdf" for element in document.iter())
+    return make_reading(results, who(sex, born, next(filter(None, days), "")), [PDF_ONLY] * only_pdf, filter(None, remarks))
 
 
 def read_cda(data: bytes) -> list[Reading]:

@@ -17,6 +17,7 @@ _STATUSES = {"final": "final", "amended": "corrected", "corrected": "corrected",
 _STATUSES |= {"cancelled": "cancelled", "entered-in-error": "entered_in_error"}  # registered and unknown: pending
 _SEXES = {"H": {"male", "M", "248153007"}, "F": {"female", "F", "248152002"}}  # FHIR, HL7 v3, SNOMED CT
 _PREVIOUS = "http://hl7.org/fhir/StructureDefinition/workflow-supportingInfo"
+_NAMES = (("text",), ("coding", "display"), ("coding", "code"))
 
 
 def _all(value, *keys: str) -> list:
@@ -33,84 +34,71 @@ def _one(value, *keys: str) -> str:
     return next((str(one) for one in _all(value, *keys) if isinstance(one, str | Decimal)), "")
 
 
-def _unit(quantity) -> str:
-    return _one(quantity, "code") or _one(quantity, "unit")
+def _unit(value, *keys: str) -> str:
+    """The unit of the first quantity at `keys` that has one; its UCUM code wins over its text."""
+    return next((unit for one in _all(value, *keys) if (unit := _one(one, "code") or _one(one, "unit"))), "")
 
 
-def _value(observation: dict) -> tuple[str, str, bool, tuple[str, ...]]:
-    """Value, unit, whether its type says that it is a number, and codes. The UCUM code of a unit wins over its text."""
-    for quantity in _all(observation, "valueQuantity"):
-        units = {spelled(unit) for key in ("unit", "code") if (unit := _one(quantity, key))}
-        value = _one(quantity, "value")
-        return value and _one(quantity, "comparator") + value, _unit(quantity), True, ("unit_conflict",) * (len(units) > 1)
-    if value := _one(observation, "valueInteger"):
-        return value, "", True, ()
+def _value(o: dict) -> tuple[str, str, bool]:
+    """Value and unit of an observation, and whether its type says that it is a number."""
+    if value := _one(o, "valueQuantity", "value") or _one(o, "valueInteger"):
+        return _one(o, "valueQuantity", "comparator") + value, _unit(o, "valueQuantity"), True
     for key, first, then, sign in (("valueRange", "low", "high", "-"), ("valueRatio", "numerator", "denominator", ":")):
-        if key in observation:
-            parts = [_one(observation, key, side, "value") for side in (first, then)]
-            return sign.join(filter(None, parts)), _unit((_all(observation, key, first) or [None])[0]), False, ()
-    concept = [_one(observation, "valueCodeableConcept", *path) for path in (("text",), ("coding", "display"), ("coding", "code"))]
-    words = next(filter(None, [_one(observation, "valueString"), *concept]), "")
-    return words, "", not words, ()
+        if parts := [part for side in (first, then) if (part := _one(o, key, side, "value"))]:
+            return sign.join(parts), _unit(o, key, first), False
+    words = [_one(o, "valueString"), *(_one(o, "valueCodeableConcept", *path) for path in _NAMES)]
+    return next(filter(None, words), ""), "", not any(words)
 
 
 def _applies(reference, sex: str | None, age: int | None) -> bool:
     """Whether a reference range is a normal one and for this patient; what it is for must be known."""
-    if _one(reference, "type", "coding", "code") not in ("", "normal"):
-        return False
-    if (groups := _all(reference, "appliesTo")) and not all(set(_all(g, "coding", "code")) & _SEXES.get(sex, set()) for g in groups):
-        return False
-    for ages in _all(reference, "age"):
-        low, high = (_one(ages, side, "value") for side in ("low", "high"))
-        in_years = all(_unit(bound) in ("a", "an", "ans", "year", "years") for side in ("low", "high") for bound in _all(ages, side))
-        if age is None or not in_years or (low and age < Decimal(low)) or (high and age > Decimal(high)):
-            return False
-    return True
+    limits = [[v for v in _all(reference, "age", side, "value") if isinstance(v, Decimal)] for side in ("low", "high")]
+    in_years = {_unit(reference, "age", side) for side in ("low", "high")} <= {"", "a", "an", "ans", "year", "years"}
+    of_age = age is not None and in_years and all(v <= age for v in limits[0]) and all(age <= v for v in limits[1])
+    groups = [set(map(str, _all(group, "coding", "code"))) for group in _all(reference, "appliesTo")]
+    fits = all(group & _SEXES.get(sex, set()) for group in groups) and (of_age or not _all(reference, "age"))
+    return fits and _one(reference, "type", "coding", "code") in ("", "normal")
 
 
-def _interval(observation: dict, sex: str | None, age: int | None) -> tuple[str, str, str]:
+def _interval(o: dict, sex: str | None, age: int | None) -> tuple[str, str, str]:
     """Bounds and unit of the range for this patient, the one for its sex or age first; empty where none or several apply."""
-    fitting = [one for one in _all(observation, "referenceRange") if _applies(one, sex, age)]
-    special, found = [one for one in fitting if _all(one, "appliesTo") or _all(one, "age")], set()
-    for one in special or fitting:
-        units = [unit for side in ("low", "high") if (unit := _unit((_all(one, side) or [None])[0]))]
-        bounds = _one(one, "low", "value"), _one(one, "high", "value"), (units or [""])[0]
-        found.add(bounds if any(bounds) else interval_of(_one(one, "text")))
+    fitting = [one for one in _all(o, "referenceRange") if _applies(one, sex, age)]
+    found = set()
+    for one in [one for one in fitting if _all(one, "appliesTo") or _all(one, "age")] or fitting:
+        bounds = _one(one, "low", "value"), _one(one, "high", "value"), _unit(one, "low") or _unit(one, "high")
+        found.add(bounds if any(bounds[:2]) else interval_of(_one(one, "text")))
     return found.pop() if len(found) == 1 else ("", "", "")
 
 
 class _Resources:
-    """The resources of a file, found by what refers to them."""
+    """The resources of a file, found by what refers to them: their address, `Type/id`, or `#id` within the one that holds them."""
 
     def __init__(self, root: dict):
         self.every, self.by_reference = [], {}
         for entry in _all(root, "entry") if root["resourceType"] == "Bundle" else [{"resource": root}]:
-            for resource in _all(entry, "resource"):
-                self._add(resource, _one(entry, "fullUrl"), f"{_one(resource, 'resourceType')}/{_one(resource, 'id')}")
-
-    def _add(self, resource, *references: str) -> None:
-        if isinstance(resource, dict):
-            inside = [one for one in _all(resource, "contained") if isinstance(one, dict)]
-            for one in (resource, *inside):
-                one["#"] = {"#" + _one(part, "id"): part for part in inside}  # what `#id` means within this resource
-            self.every += [resource, *inside]
-            for reference in filter(None, references):
-                self.by_reference.setdefault(reference, resource)
+            for resource in (one for one in _all(entry, "resource") if isinstance(one, dict)):
+                inside = [one for one in _all(resource, "contained") if isinstance(one, dict)]
+                for one in (resource, *inside):
+                    one["#"] = {f"#{_one(part, 'id')}": part for part in inside}
+                self.every += [resource, *inside]
+                for address in (_one(entry, "fullUrl"), f"{_one(resource, 'resourceType')}/{_one(resource, 'id')}"):
+                    self.by_reference.setdefault(address, resource)
+        self.patients = self.named("Patient")
 
     def named(self, kind: str) -> list[dict]:
-        return [one for one in self.every if _one(one, "resourceType") == kind]
+        return [one for one in self.every if one.get("resourceType") == kind]
 
-    def find(self, owner: dict, *keys: str) -> dict | None:
-        """The resource that the reference at `keys` of `owner` names."""
-        reference = _one(owner, *keys, "reference").partition("/_history/")[0]
-        local = owner.get("#", {}).get(reference)
-        return local or self.by_reference.get(reference) or self.by_reference.get("/".join(reference.split("/")[-2:]))
+    def find(self, owner: dict, reference: str) -> dict | None:
+        """The resource that a reference in `owner` names."""
+        reference = reference.partition("/_history/")[0]
+        local, short = owner.get("#", {}).get(reference), "/".join(reference.split("/")[-2:])
+        return local or self.by_reference.get(reference) or self.by_reference.get(short)
 
     def subject(self, owner: dict) -> tuple[str, dict]:
-        """What a resource names as its subject, a key to compare, and the patient; of one patient in the file the only one."""
-        patients = self.named("Patient")
-        found = self.find(owner, "subject") or (patients[0] if len(patients) == 1 and not _all(owner, "subject") else {})
-        return str(id(found)) if found else _one(owner, "subject", "reference"), found
+        """A key of the subject of a resource, and the patient; the only patient of the file where it names none."""
+        reference = _one(owner, "subject", "reference")
+        found = self.find(owner, reference) or (self.patients[0] if len(self.patients) == 1 and not reference else {})
+        return str(id(found)) if found else reference, found
 
     def results(self, observation: dict, seen: set[int]) -> Iterator[dict]:
         """An observation with its components and members, in order; a panel without a value is no result itself."""
@@ -122,64 +110,54 @@ class _Resources:
             seen.add(id(one))
             common = {key: one[key] for key in ("#", "status", "subject", "effectiveDateTime", "specimen") if key in one}
             parts = [common | part for part in _all(one, "component") if isinstance(part, dict)]
-            members = [self.find({**one, "hasMember": m}, "hasMember") for m in _all(one, "hasMember")]
+            members = _all(one, "hasMember")
             if any(key.startswith("value") for key in one) or not parts + members:
                 yield one
-            stack += [member for member in reversed(members) if member]
             yield from parts
+            stack += [found for member in reversed(members) if (found := self.find(one, _one(member, "reference")))]
 
 
 def _sampled(resource: dict) -> str:
-    return day_of(_one(resource, "effectiveDateTime") or _one(resource, "effectivePeriod", "start") or _one(resource, "effectiveInstant"))
+    return day_of(
+        _one(resource, "effectiveDateTime") or _one(resource, "effectivePeriod", "start") or _one(resource, "effectiveInstant")
+    )
 
 
 def _name(resource: dict) -> tuple[str, str]:
     """The name and the LOINC code of an observation or a report."""
-    codings = sorted(_all(resource, "code", "coding"), key=lambda one: _one(one, "system") != _LOINC)
-    name = next(filter(None, [_one(c, "display") for c in codings] + [_one(resource, "code", "text")]), "")
-    loinc = _one(codings[0], "code") if codings and _one(codings[0], "system") == _LOINC else ""
-    return name or loinc or "Observation", loinc
+    codings = _all(resource, "code", "coding")
+    loinc = [coding for coding in codings if _one(coding, "system") == _LOINC]
+    code, shown = next((_one(one, "code") for one in loinc), ""), [_one(one, "display") for one in loinc + codings]
+    return next(filter(None, [*shown, _one(resource, "code", "text"), code]), "Observation"), code
 
 
-def _result(o: dict, specimen: dict | None, patient: tuple, previous: bool) -> Result:
-    (name, loinc), (value, unit, number, codes) = _name(o), _value(o)
-    kind = _one(specimen, "type", "coding", "code")
-    words = " ".join(_one(specimen, "type", *path) for path in (("text",), ("coding", "display")))
-    return Result(
-        name=name,
-        value=value,
-        unit=unit,
-        interval=_interval(o, *patient[:2]),
-        flags=tuple(str(code) for code in _all(o, "interpretation", "coding", "code")),
-        loinc=loinc,
-        status="previous_result" if previous else _STATUSES.get(_one(o, "status"), "pending"),
-        number=number,
-        specimens=(specimen_of(words, kind),),
-        day=_sampled(o),
-        errors=codes,
-    )
+def _result(o: dict, specimen: dict | None, patient: tuple, is_previous: bool) -> Result:
+    """The result in an observation with its specimen."""
+    (name, loinc), (value, unit, is_number) = _name(o), _value(o)
+    units = {spelled(text) for key in ("unit", "code") if (text := _one(o, "valueQuantity", key))}
+    status = "previous_result" if is_previous else _STATUSES.get(_one(o, "status"), "pending")
+    kind = specimen_of(" ".join(_one(specimen, "type", *path) for path in _NAMES[:2]), _one(specimen, "type", "coding", "code"))
+    flags, interval = map(str, _all(o, "interpretation", "coding", "code")), _interval(o, *patient[:2])
+    codes = ("unit_conflict",) * (len(units) > 1)
+    return Result(name, value, unit, interval, list(flags), loinc, status, is_number, (kind,), None, _sampled(o), codes)
 
 
-def _reading(resources: _Resources, report: dict, observations: list[dict], person: dict, codes: list[str]) -> Reading:
-    """The reading of one report and subject."""
+def _reading(resources: _Resources, before: set[int], report: dict, person: dict, observations: list[dict], codes: list) -> Reading:
+    """The reading of one report and subject; `before`: the observations that others refer to as earlier ones."""
     sampled = _sampled(report) or max(map(_sampled, observations), default="")
-    patient = who(_one(person, "gender"), _one(person, "birthDate"), sampled)
-    before = {id(resources.find({"extension": e, "#": o.get("#", {})}, "extension", "valueReference")) for o in resources.every
-              for e in _all(o, "extension") if _one(e, "url") == _PREVIOUS}  # fmt: skip
-    remarks = [_one(report, "conclusion"), *(str(t) for one in (report, *observations) for t in _all(one, "note", "text"))]
-    results = []
-    for o in observations:
-        if _name(o)[1] == _COMMENT:
-            remarks.append(_one(o, "valueString"))
-        else:
-            previous = id(o) in before or is_before(_sampled(o), sampled)
-            results.append(_result(o, resources.find(o, "specimen"), patient, previous))
-    remarks = [remark for remark in remarks if remark]
-    status = _one(report, "status") or "final"
+    patient, status = who(_one(person, "gender"), _one(person, "birthDate"), sampled), _one(report, "status") or "final"
     if status in ("cancelled", "entered-in-error"):
         return make_reading([], patient, [f"{_STATUSES[status]}: {_name(report)[0]}"])
-    late = ["report_not_final"] * (status not in ("final", "amended", "corrected", "appended"))
-    return make_reading(results, patient, [*codes, *(f"comment: {remark}" for remark in remarks), *late], remarks)
+    remarks = [_one(report, "conclusion"), *(_one(note, "text") for one in (report, *observations) for note in _all(one, "note"))]
+    remarks += [_one(o, "valueString") for o in observations if _name(o)[1] == _COMMENT]
+    codes += [f"comment: {remark}" for remark in remarks if remark]
+    codes += ["report_not_final"] * (status not in ("final", "amended", "corrected", "appended"))
+    results = [
+        _result(o, resources.find(o, _one(o, "specimen", "reference")), patient, id(o) in before or is_before(_sampled(o), sampled))
+        for o in observations
+        if _name(o)[1] != _COMMENT
+    ]
+    return make_reading(results, patient, codes, filter(None, remarks))
 
 
 def read_fhir(text: str) -> list[Reading]:
@@ -195,19 +173,26 @@ def read_fhir(text: str) -> list[Reading]:
     if not isinstance(root, dict) or not isinstance(root.get("resourceType"), str):
         raise MedAnalyzrError("The JSON file is no FHIR resource: it has no resourceType.")
     resources, seen, groups = _Resources(root), set(), {}
+    earlier = [
+        (o, _one(e, "valueReference", "reference"))
+        for o in resources.every
+        for e in _all(o, "extension")
+        if _one(e, "url") == _PREVIOUS
+    ]
+    before = {id(resources.find(o, reference)) for o, reference in earlier}
     for report in resources.named("DiagnosticReport"):
         key, person = resources.subject(report)
-        groups[id(report), key] = (report, [], person, codes := [])
-        for one in _all(report, "result"):
-            found = resources.find(report | {"result": one}, "result")
-            if found is None:
-                codes.append(f"reference_not_found: {_one(one, 'reference')}")
+        groups[id(report), key] = (report, person, [], codes := [])
+        for reference in (_one(one, "reference") for one in _all(report, "result")):
+            if (found := resources.find(report, reference)) is None:
+                codes.append(f"reference_not_found: {reference}")
             for o in resources.results(found, seen) if found else ():
-                key, person = resources.subject(report | o if "subject" not in o else o)
-                groups.setdefault((id(report), key), (report, [], person, []))[1].append(o)
-    for observation in resources.named("Observation"):
-        for o in resources.results(observation, seen):
-            key, person = resources.subject(o)
-            group = next((g for (_, subject), g in groups.items() if subject == key), None)
-            (group or groups.setdefault((0, key), ({}, [], person, [])))[1].append(o)
-    return [_reading(resources, *group) for group in groups.values()]
+                key, person = resources.subject(o if "subject" in o else report)
+                groups.setdefault((id(report), key), (report, person, [], []))[2].append(o)
+    first = {key: group for (_, key), group in reversed(groups.items())}
+    for o in (o for one in resources.named("Observation") for o in resources.results(one, seen)):
+        key, person = resources.subject(o)
+        if key not in first:
+            first[key] = groups[0, key] = ({}, person, [], [])
+        first[key][2].append(o)
+    return [_reading(resources, before, *group) for group in groups.values()]

@@ -28,7 +28,17 @@ def _fits(text: str) -> int:
     for match in re.finditer(r"[^\x00-\x7f]", text):
         before, letter, after = text[match.start() - 1 : match.start()], match[0], text[match.end() : match.end() + 1]
         odd = letter.isupper() and before.islower() or letter.islower() and before.isupper() and after.isupper()
-        score += -2 if odd else 2 if letter in "éèàêçµ°" else 1 if letter in "âîôûùëïüÉÈÀÊÇÔ²³" else 0 if letter in "’‘“”«»–…€œ±×½" else -2
+        score += (
+            -2
+            if odd
+            else 2
+            if letter in "éèàêçµ°"
+            else 1
+            if letter in "âîôûùëïüÉÈÀÊÇÔ²³"
+            else 0
+            if letter in "’‘“”«»–…€œ±×½"
+            else -2
+        )
     return score
 
 

@@ -4,24 +4,21 @@ Sources: HL7 2.5 chapter 7; HPRIM Santé 2.4. Both declare their separators in t
 """
 
 import base64
-import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from medanalyzr.lab.crbio import PDF_ONLY, read_cda
-from medanalyzr.lab.readings import Reading, day_of, is_before, make_reading, who
+from medanalyzr.lab.readings import READ, Reading, day_of, is_before, make_reading, who
 from medanalyzr.lab.results import STATUSES, Result, interval_of, specimen_of
 
-_ESCAPES = {"F": 0, "S": 1, "R": 2, "E": 3, "T": 4}
-_SETTINGS = "MetaDMPMSS"  # coding system of delivery settings in French messages: no results
+_CARRIER = "CISIS_CDA_HL7"  # profile of the messages that carry a CDA: what else is in their OBX is settings of the delivery
 
 
 class _Segment:
-    """The fields of a segment by number, as the header counts them; missing ones are empty."""
+    """The fields of a segment by number; a missing one is empty. `marks`: separators of fields, components, repetitions, escape."""
 
-    def __init__(self, line: str, separators: str):
-        self.separators = separators
-        self.fields = line.split(separators[0])
+    def __init__(self, line: str, marks: str):
+        self.marks, self.fields = marks, line.split(marks[0])
         self.kind = {"P": "PID", "C": "NTE", "H": "MSH"}.get(self.fields[0], self.fields[0])
 
     def __getitem__(self, index: int) -> str:
@@ -29,97 +26,71 @@ class _Segment:
 
     def text(self, raw: str) -> str:
         """`raw` with its escapes resolved; highlighting is left out."""
-        escape = re.escape(self.separators[3])
-        known = {letter: self.separators[i] for letter, i in _ESCAPES.items()}
+        escape, known = re.escape(self.marks[3]), dict(zip("FSRET", self.marks, strict=False))
         return re.sub(rf"{escape}([^{escape}]*){escape}", lambda m: known.get(m[1], " " * m[1].startswith(".")), raw).strip()
 
     def components(self, index: int) -> list[str]:
         """The components of the first repetition of a field, escapes resolved, at least six."""
-        parts = self[index].split(self.separators[2])[0].split(self.separators[1])
+        parts = self[index].split(self.marks[2])[0].split(self.marks[1])
         return [self.text(part) for part in parts] + [""] * (6 - len(parts))
 
+    def specimen(self, index: int) -> str | None:
+        code = self.components(index)
+        return specimen_of(f"{code[1]} {code[4]}", code[0])
 
-@dataclass
+    def result(self, order: "_Segment") -> Result:
+        """The result in an OBX segment, whose order (OBR) says when the sample was taken, of what, and for which examination."""
+        kind, code, parts, value = self[2], self.components(3), self.components(5), self.text(self[5])
+        if kind == "SN":  # comparator, number, separator, number
+            value = "".join(parts)
+        elif kind in ("CE", "CWE", "CNE"):
+            value = parts[1] or parts[0]
+        sampled, day = day_of(order[7]), day_of(self[14])
+        status = "cancelled" if self[5] == '""' else STATUSES.get(self[11].strip()[:1], "preliminary")
+        status = "previous_result" if status == "final" and is_before(day, sampled) else status
+        loinc = code[0] if code[2] == "LN" else code[3] if code[5] == "LN" else ""
+        is_number = kind == "NM" or kind == "SN" and not parts[2]
+        unit, interval, flags = self.components(6)[0], interval_of(self.text(self[7])), self[8].upper().split(self.marks[2])
+        specimens, heading = (order.specimen(15),), specimen_of(" ".join(order.components(4)[:2]))
+        name = code[1] or code[4] or code[0]
+        return Result(name, value, unit, interval, flags, loinc, status, is_number, specimens, heading, day or sampled)
+
+
 class _Patient:
-    """What one PID segment and those after it say; `group` holds the results of the current OBR."""
+    """What a PID segment and those after it say; `group`: the results of the current order."""
 
-    sex: str = ""
-    born: str = ""
-    day: str = ""
-    results: list[Result] = field(default_factory=list)
-    group: list[Result] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    documents: list[Reading] = field(default_factory=list)
+    def __init__(self, sex: str, born: str, day: str):
+        self.sex, self.born, self.day = sex, born, day
+        self.results, self.group, self.codes, self.remarks, self.documents = [], [], [], [], []
+
+    def add(self, segment: _Segment, order: _Segment) -> None:
+        """Takes in an OBX segment: a result, a remark or a document, which a status may withdraw."""
+        if segment[2] == "ED":
+            name, content = segment.components(3)[1], "".join(segment.components(5)[4].split())
+            status = STATUSES.get(segment[11].strip()[:1], "preliminary")
+            try:
+                data = base64.b64decode(content + "=" * (-len(content) % 4), validate=True)
+            except ValueError:
+                data = b""
+            if status not in READ:
+                self.codes.append(f"{status}: {name}")
+            elif data.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
+                said = (f"{status}: {name}",) * (status != "final")
+                self.documents += [replace(one, errors=one.errors + said) for one in read_cda(data)]
+            else:
+                self.codes.append(PDF_ONLY if data.startswith(b"%PDF") else f"no_value: {name}")
+        elif segment[2] in ("TX", "FT"):
+            self.remarks.append(segment.text(segment[5]))
+            self.codes.append(f"comment: {self.remarks[-1]}")
+        else:
+            self.group.append(segment.result(order))
+            self.results.append(self.group[-1])
 
     def readings(self) -> list[Reading]:
-        """The readings of the documents that the message carries, and of its own results where it has some or no document."""
+        """The readings of the documents in the message, and of its own results where it has some or no document."""
         read = [one for one in self.documents if PDF_ONLY not in one.errors] or self.documents[:1]
-        if read and not self.results and not self.codes:
-            return read
-        return [*read, make_reading(self.results, who(self.sex, self.born, self.day), self.codes, self.remarks)]
-
-
-def _value(segment: _Segment) -> tuple[str, bool]:
-    """The value of an OBX segment as text, and whether its type says that it is a number."""
-    kind, parts = segment[2], segment.components(5)
-    if kind == "SN":  # comparator, number, separator, number
-        return "".join(parts), not parts[2]
-    if kind in ("CE", "CWE", "CNE", "CF"):
-        return parts[1] or parts[0], False
-    return segment.text(segment[5]), kind == "NM"
-
-
-def _result(segment: _Segment, order: _Segment) -> Result:
-    code, (value, number) = segment.components(3), _value(segment)
-    sampled, day = day_of(order[7]), day_of(segment[14])
-    status = STATUSES.get(segment[11].strip()[:1], "preliminary")
-    if segment[5] == '""':
-        status = "cancelled"
-    return Result(
-        name=code[1] or code[4] or code[0],
-        value=value,
-        unit=segment.components(6)[0],
-        interval=interval_of(segment.text(segment[7])),
-        flags=tuple(segment[8].upper().split(segment.separators[2])),
-        loinc=code[0] if code[2] == "LN" else code[3] if code[5] == "LN" else "",
-        status="previous_result" if status == "final" and is_before(day, sampled) else status,
-        number=number,
-        specimens=(_specimen(order, 15),),
-        heading=specimen_of(" ".join(order.components(4)[:2])),
-        day=day or sampled,
-    )
-
-
-def _specimen(segment: _Segment, index: int) -> str | None:
-    code = segment.components(index)
-    return specimen_of(" ".join(code[1:2] + code[4:5]), code[0])
-
-
-def _document(segment: _Segment, patient: _Patient) -> None:
-    """Reads the document that an OBX segment of type ED carries."""
-    name, content = segment.components(3)[1], segment.components(5)
-    try:
-        data = base64.b64decode("".join(content[4].split()), validate=True)
-    except (binascii.Error, ValueError):
-        patient.codes.append(f"no_value: {name}")
-        return
-    if data.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<"):
-        patient.documents += read_cda(data)
-    else:
-        patient.codes.append(PDF_ONLY if data.startswith(b"%PDF") else f"no_value: {name}")
-
-
-def _observation(segment: _Segment, order: _Segment, patient: _Patient) -> None:
-    """Adds what an OBX segment says to `patient`."""
-    if segment[2] == "ED":
-        _document(segment, patient)
-    elif segment[2] in ("TX", "FT"):
-        patient.codes.append("comment: " + segment.text(segment[5]))
-        patient.remarks.append(segment.text(segment[5]))
-    elif segment.components(3)[2] != _SETTINGS:
-        patient.group.append(_result(segment, order))
-        patient.results.append(patient.group[-1])
+        own = [make_reading(self.results, who(self.sex, self.born, self.day), self.codes, self.remarks)]
+        return read + own if self.results or self.codes or not read else read
 
 
 def _lines(text: str) -> list[str]:
@@ -133,43 +104,37 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _is_cut(text: str, lines: list[str], last: _Segment) -> bool:
-    """Whether the file ends within a message: within its last segment, or before the end that its beginning announces."""
-    kinds = {re.split(r"\W", line)[0] for line in lines}
-    announced = [("FHS", "FTS"), ("BHS", "BTS"), ("H", "L")]
-    within = not text.endswith(("\r", "\n", "\x1c")) and (last.kind == "OBX" and not last[11] or len(last.fields) == 1)
-    return within or text.startswith("\x0b") and "\x1c" not in text or any(a in kinds and b not in kinds for a, b in announced)
-
-
 def read_hl7(text: str) -> list[Reading]:
     """The readings of an HL7 v2 or HPRIM Santé file, one for each patient of each message; a batch has several messages."""
-    lines, separators, patients, patient, sent = _lines(text), "|^~\\&", [], None, ""
-    nothing = order = segment = _Segment("", separators)
-    for line in lines:
+    lines, marks, patients, patient, sent, is_carrier = _lines(text), "|^~\\&", [], None, "", False
+    nothing = order = segment = _Segment("", marks)
+    ended, kinds = text.endswith(("\r", "\n", "\x1c")), {re.split(r"\W", line)[0] for line in lines}
+    for i, line in enumerate(lines, 1):
         if head := re.match(r"(?:MSH|FHS|BHS|H(?=\W))(\W{5})", line):
-            separators = head[1]
-        segment = _Segment(line, separators)
+            marks = head[1]
+        segment = _Segment(line, marks)
         if segment.kind == "MSH":
-            sent, patient = segment[6], None
-        elif segment.kind == "PID":
-            patient, order = _Patient(segment[8], segment[7], sent), nothing
-            patients.append(patient)
-        elif patient is None and segment.kind in ("OBR", "OBX"):
-            patient, order = _Patient(day=sent), nothing
+            sent, patient, is_carrier = segment[6], None, _CARRIER in line
+        elif segment.kind == "PID" or patient is None and segment.kind in ("OBR", "OBX"):
+            who_is = (segment[8], segment[7]) if segment.kind == "PID" else ("", "")
+            patient, order = _Patient(*who_is, sent), nothing
             patients.append(patient)
         if segment.kind == "OBR":
-            order, patient.group = segment, []
-            patient.day = segment[7] or patient.day
+            order, patient.group, patient.day = segment, [], segment[7] or patient.day
             patient.codes += ["report_not_final"] * (segment[25] in tuple("APISRO") and "report_not_final" not in patient.codes)
         elif segment.kind == "SPM" and patient:
             for result in patient.group:
-                result.specimens += (_specimen(segment, 4),)
+                result.specimens += (segment.specimen(4),)
         elif segment.kind == "NTE" and patient:
             patient.remarks.append(segment.text(segment[3]))
-        elif segment.kind == "OBX" and line is lines[-1] and not segment[11] and not text.endswith(("\r", "\n")):
+        elif segment.kind == "OBX" and i == len(lines) and not ended and not segment[11]:
             patient.codes.append(f"incomplete_line: {segment.components(3)[1] or 'OBX'}")
-        elif segment.kind == "OBX":
-            _observation(segment, order, patient)
-    if patients and _is_cut(text, lines, segment):
+        elif segment.kind == "OBX" and not (is_carrier and (segment[2] != "ED" or segment[3].startswith("CORPSMAIL"))):
+            patient.add(segment, order)
+    announced = {"FHS": "FTS", "BHS": "BTS", "H": "L"}  # what begins, and what must then end the file
+    is_cut = (
+        any(begin in kinds and end not in kinds for begin, end in announced.items()) or text[:1] == "\x0b" and "\x1c" not in text
+    )
+    if patients and (is_cut or not ended and (segment.kind == "OBX" and not segment[11] or len(segment.fields) == 1)):
         patients[-1].codes.append("truncated")
     return [reading for one in patients for reading in one.readings()]
