@@ -1,133 +1,125 @@
 """The French laboratory report as an XML document: CR-BIO, an HL7 CDA R2 document of level 3 (ANS, volet CR-BIO).
 
-The document may stand inside a style sheet («auto-présentable»), which is never run. The XML parser refuses entities and
-document types, which could exhaust the memory or read other files.
+Only what a report needs is read: sex, age, and the numeric results with unit and normal range. The XML parser refuses
+entities and document types, which could exhaust the memory or read other files.
 """
 
-from collections.abc import Iterator
-from xml.etree.ElementTree import Element, ParseError
+import re
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.readings import Reading, make_reading, who
-from medanalyzr.lab.results import Result, interval_of, specimen_of
+from medanalyzr.lab.references import find_analyte
+from medanalyzr.lab.report import Measurement, Report, number
+from medanalyzr.lab.units import usual_unit
 
-PDF_ONLY = "pdf_only"
+LARGEST = 10 * 2**20  # bytes
 _HL7 = "{urn:hl7-org:v3}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-_LOINC = "2.16.840.1.113883.6.1"
-_COMMENT = "48767-8"
-_IS_RESULT = "1.3.6.1.4.1.19376.1.3.1.6"  # template of IHE's laboratory observation
-_LONGEST = 400  # characters of the narrative for a result
-_STATUSES = {"": "final", "completed": "final", "aborted": "cancelled", "cancelled": "cancelled", "nullified": "entered_in_error"}
-_HEADINGS = {"18729-4": "urine", "18725-2": "autre"}  # sections: urine, microbiology
-_SAMPLES = ("participant/participantRole[@classCode='SPEC']/playingEntity/code", "specimen/specimenRole/specimenPlayingEntity/code")
+_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,6})?")
 
 
-def _every(element: Element | None, path: str) -> list[Element]:
-    """The elements at `path`, whose names are written without namespace."""
-    return [] if element is None else element.findall("/".join(_HL7 + part for part in path.split("/")))
+def _attribute(element, path: str, name: str = "value") -> str:
+    """The attribute of the first element at `path` (names without namespace), "" where there is none."""
+    found = element.find("/".join(_HL7 + part for part in path.split("/")))
+    return "" if found is None else found.get(name, "")
 
 
-def _attribute(element: Element | None, path: str, name: str = "value") -> str:
-    """The attribute of the first element at `path`, "" where there is none."""
-    return next((found.get(name, "") for found in _every(element, path)), "")
+def _number(text: str) -> str | None:
+    return text.replace(".", ",") if _NUMBER.fullmatch(text) else None
 
 
-def _text(elements: list[Element]) -> str:
-    """The text of the first of `elements`, "" where there is none."""
-    return " ".join("".join(elements[0].itertext()).split()) if elements else ""
-
-
-def _observations(root: Element) -> Iterator[tuple[Element, tuple, str | None, bool]]:
-    """Every observation in order, with its specimens, the specimen of its section, and whether it is a previous result.
-
-    The specimen stands in the element itself or in a procedure beside it, within the same act or organizer.
-    """
-    stack = [(root, (), None, False)]
-    while stack:
-        element, specimens, heading, previous = stack.pop()
-        if element.tag == _HL7 + "section":
-            heading = _HEADINGS.get(_attribute(element, "code", "code"))
-        holders = [element, *_every(element, "entryRelationship/procedure"), *_every(element, "component/procedure")]
-        samples = (code for one in holders for path in _SAMPLES for code in _every(one, path))
-        specimens += tuple(specimen_of(code.get("displayName", ""), code.get("code", "")) for code in samples)
-        if element.tag == _HL7 + "observation":
-            yield element, specimens, heading, previous
-        stack += [(child, specimens, heading, previous or child.get("typeCode") == "REFR") for child in reversed(element)]
-
-
-def _bounds(value: Element) -> tuple[str, str, str]:
-    low, high = _attribute(value, "low"), _attribute(value, "high")
-    return low, high, _attribute(value, "low", "unit") or _attribute(value, "high", "unit")
-
-
-def _value(observation: Element) -> tuple[str, str, bool]:
-    """Value and unit of a result, and whether its type says that it is a number; a half-open interval is a censored value."""
-    values = _every(observation, "value")
-    kind = values[0].get(_TYPE, "").rpartition(":")[2] if values else ""
+def _value(observation) -> tuple[str, str, str] | None:
+    """Sign, number and unit of a result; a half-open interval is a censored value (`<5`). None for any other kind."""
+    value = observation.find(f"{_HL7}value")
+    kind = "" if value is None else value.get(_TYPE, "").rpartition(":")[2]
+    if kind in ("PQ", "REAL", "INT") and (text := _number(value.get("value", ""))):
+        return "", text, value.get("unit", "")
     if kind == "IVL_PQ":
-        low, high, unit = _bounds(values[0])
-        return (f"{low}-{high}" if low and high else f"<{high}" if high else f">{low}" if low else ""), unit, not (low and high)
-    if not values or kind in ("PQ", "REAL", "INT"):
-        return (values[0].get("value", ""), values[0].get("unit", ""), True) if values else ("", "", True)
-    return values[0].get("displayName") or _text(values), "", False
+        low, high = _attribute(value, "low"), _attribute(value, "high")
+        sign, text, side = ("<", high, "high") if not low else (">", low, "low") if not high else ("", "", "low")
+        if sign and (text := _number(text)):
+            return sign, text, _attribute(value, side, "unit")
+    return None
 
 
-def _interval(observation: Element) -> tuple[str, str, str]:
-    """Bounds and unit of the normal range; empty where the document gives none or several."""
-    found = set()
-    for one in _every(observation, "referenceRange/observationRange"):
-        if _attribute(one, "interpretationCode", "code") in ("", "N"):
-            bounds = next(map(_bounds, _every(one, "value")), ("",))
-            found.add(bounds if any(bounds) else interval_of(_text(_every(one, "text"))))
-    return found.pop() if len(found) == 1 else ("", "", "")
+def _range(observation) -> tuple[float | None, float | None, str]:
+    """Bounds and unit of the normal range; None, None, "" where the document gives none."""
+    for found in observation.iterfind(f"{_HL7}referenceRange/{_HL7}observationRange"):
+        if _attribute(found, "interpretationCode", "code") in ("", "N") and found.find(f"{_HL7}value") is not None:
+            low, high = (_number(_attribute(found, f"value/{side}")) for side in ("low", "high"))
+            unit = _attribute(found, "value/low", "unit") or _attribute(found, "value/high", "unit")
+            return (None if low is None else number(low)), (None if high is None else number(high)), unit
+    return None, None, ""
 
 
-def _result(observation: Element, specimens: tuple, heading: str | None, previous: bool) -> Result | None:
-    """The result in an observation; None where it has no name, or words that the profile does not call a result."""
-    codes, translations = _every(observation, "code"), _every(observation, "code/translation")
-    shown = [one.get("displayName", "") for one in codes + translations]
-    name = next(filter(None, [*shown[:1], _text(_every(observation, "code/originalText")), *shown[1:]]), "")
-    value, unit, is_number = _value(observation)
-    if not name or not (is_number or any(one.get("root") == _IS_RESULT for one in _every(observation, "templateId"))):
+def _unit(text: str) -> str:
+    """A UCUM unit as our tables spell it; "1" is UCUM's unit of a plain number."""
+    return "" if text == "1" else usual_unit(text)
+
+
+def _measurement(observation) -> Measurement | None:
+    code = observation.find(f"{_HL7}code")
+    value = _value(observation)
+    if code is None or value is None:
         return None
-    loinc = next((one.get("code", "") for one in codes + translations if one.get("codeSystem") == _LOINC), "")
-    status = "previous_result" if previous else _STATUSES.get(_attribute(observation, "statusCode", "code"), "pending")
-    flags = [one.get("code", "") for one in _every(observation, "interpretationCode")]
-    return Result(name, value, unit, _interval(observation), flags, loinc, status, is_number, specimens, heading)
+    original = code.find(f"{_HL7}originalText")
+    names = [code.get("displayName", ""), "" if original is None else "".join(original.itertext())]
+    names += [translation.get("displayName", "") for translation in code.iterfind(f"{_HL7}translation")]
+    names = [" ".join(re.split(r"[\[;:]", name)[0].split()) for name in names]
+    known = next((found for name in names if (found := find_analyte(name))), None)
+    name = known.name if known else next((name for name in names if name), "")
+    sign, text, unit = value
+    low, high, interval_unit = _range(observation)
+    if not name or (known is None and low is None and high is None):
+        return None
+    unit, interval_unit = _unit(unit), _unit(interval_unit)
+    return Measurement(
+        analyte=known.id if known else None,
+        name=name,
+        text=sign + text,
+        value=number(text),
+        sign=sign,
+        unit=unit,
+        low=low,
+        high=high,
+        interval_unit="" if interval_unit in ("", unit) else interval_unit,
+    )
 
 
-def _reading(document: Element) -> Reading:
-    if len(_every(document, "recordTarget")) > 1:
-        raise MedAnalyzrError("The CR-BIO document names several patients; it must be of one: ask the laboratory for one each.")
-    told = {f"#{element.get('ID')}": element for element in document.iter() if element.get("ID")}
-    for reference in document.iter(_HL7 + "reference"):  # to the narrative: its words take the place of the reference
-        reference.text = _text([told[at] for at in [reference.get("value")] if at in told])[:_LONGEST]
-    results = [result for found in _observations(document) if (result := _result(*found))]
-    patient = next(iter(_every(document, "recordTarget/patientRole/patient")), None)
-    days = [_attribute(one, "effectiveTime") for one in [*document.iter(_HL7 + "observation"), document]]
-    sex, born = _attribute(patient, "administrativeGenderCode", "code"), _attribute(patient, "birthTime")
-    remarks = [_text(_every(act, "text")) for act in document.iter(_HL7 + "act") if _attribute(act, "code", "code") == _COMMENT]
-    only_pdf = not results and any(element.get("mediaType") == "application/pdf" for element in document.iter())
-    return make_reading(results, who(sex, born, next(filter(None, days), "")), [PDF_ONLY] * only_pdf, filter(None, remarks))
+def _years(born: str, then: str) -> int | None:
+    """Whole years between two dates that begin with YYYYMMDD; None where one is shorter or no number."""
+    if not (born[:8].isdigit() and then[:8].isdigit() and len(born) >= 8 and len(then) >= 8):
+        return None
+    return int(then[:4]) - int(born[:4]) - (then[4:8] < born[4:8])
 
 
-def read_cda(data: bytes) -> list[Reading]:
-    """The reading of each CR-BIO document in `data`, one as a rule.
+def read_crbio(data: bytes) -> Report:
+    """The report in a CR-BIO document; each analyte once, its first result.
 
     Raises:
-        MedAnalyzrError: not XML, XML with entities or a document type, no CDA document, or one of several patients.
+        MedAnalyzrError: too large, not XML, XML with entities or a document type, no CDA document, or no numeric result.
     """
+    from xml.etree.ElementTree import ParseError
+
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
+    if len(data) > LARGEST:
+        raise MedAnalyzrError(f"The XML document has {len(data) / 2**20:.0f} MiB, more than a report can have (10 MiB).")
     try:
         root = fromstring(data, forbid_dtd=True)
     except DefusedXmlException:
         raise MedAnalyzrError("The XML document declares a document type or entities, which a CR-BIO report never does.") from None
     except (ParseError, ValueError, LookupError) as error:
         raise MedAnalyzrError(f"The file is no valid XML ({error}).") from None
-    documents = list(root.iter(_HL7 + "ClinicalDocument"))
-    if not documents:
-        raise MedAnalyzrError("The XML document is no CR-BIO report: it holds no HL7 ClinicalDocument.")
-    return [_reading(document) for document in documents]
+    if root.tag != f"{_HL7}ClinicalDocument":
+        raise MedAnalyzrError("The XML document is no CR-BIO report: its first element is not an HL7 ClinicalDocument.")
+    patient = "recordTarget/patientRole/patient"
+    sex = {"F": "F", "M": "H"}.get(_attribute(root, f"{patient}/administrativeGenderCode", "code"))
+    age = _years(_attribute(root, f"{patient}/birthTime"), _attribute(root, "effectiveTime"))
+    found: dict[str, Measurement] = {}
+    for m in map(_measurement, root.iter(f"{_HL7}observation")):
+        if m is not None:
+            found.setdefault(m.key, m)
+    if not found:
+        raise MedAnalyzrError("The CR-BIO report holds no numeric result.")
+    return Report(sex, age, tuple(found.values()))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.crbio import read_cda
+from medanalyzr.lab.cda import read_cda
 from medanalyzr.lab.fhir import read_fhir
 from medanalyzr.lab.hl7 import read_hl7
 from medanalyzr.lab.hprim import read_hprim
@@ -15,7 +15,7 @@ from medanalyzr.lab.references import read_table
 LARGEST = 10 * 2**20  # bytes
 _SAMPLE = 2**16  # bytes that tell the encoding
 _READERS = {
-    r"\s*<[?!\w]": read_cda,
+    r"\s*<[?!A-Za-z]": read_cda,
     r"H\||\s*\x0b?(?:MSH|FHS|BHS)\W": read_hl7,
     r'\s*\{(?=[\s\S]*"resourceType")': read_fhir,
     r"(?:[\s\S]*\n|[\s\S]*\r)?(?:\*{4}(?:LAB|FIN)\*{4}|RES\|)": read_hprim,

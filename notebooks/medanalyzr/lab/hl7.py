@@ -7,7 +7,7 @@ import base64
 import re
 from dataclasses import replace
 
-from medanalyzr.lab.crbio import PDF_ONLY, read_cda
+from medanalyzr.lab.cda import PDF_ONLY, read_cda
 from medanalyzr.lab.readings import READ, Reading, day_of, is_before, make_reading, who
 from medanalyzr.lab.results import STATUSES, Result, interval_of, specimen_of
 
