@@ -5,6 +5,7 @@ document types, which could exhaust the memory or read other files.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from xml.etree.ElementTree import Element, ParseError
 
 from medanalyzr.core.errors import MedAnalyzrError
@@ -17,7 +18,7 @@ _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _LOINC = "2.16.840.1.113883.6.1"
 _COMMENT = "48767-8"
 _IS_RESULT = "1.3.6.1.4.1.19376.1.3.1.6"  # template of IHE's laboratory observation
-_LONGEST = 400  # characters of the narrative for a result
+_LONGEST = 1000  # characters of a text
 _STATUSES = {"": "final", "completed": "final", "aborted": "cancelled", "cancelled": "cancelled", "nullified": "entered_in_error"}
 _HEADINGS = {"18729-4": "urine", "18725-2": "autre"}  # sections: urine, microbiology
 _SAMPLES = ("participant/participantRole[@classCode='SPEC']/playingEntity/code", "specimen/specimenRole/specimenPlayingEntity/code")
@@ -34,8 +35,8 @@ def _attribute(element: Element | None, path: str, name: str = "value") -> str:
 
 
 def _text(elements: list[Element]) -> str:
-    """The text of the first of `elements`, "" where there is none."""
-    return " ".join("".join(elements[0].itertext()).split()) if elements else ""
+    """The text of the first of `elements`, its beginning where it is long; "" where there is none."""
+    return " ".join("".join(islice(elements[0].itertext(), 100)).split())[:_LONGEST] if elements else ""
 
 
 def _observations(root: Element) -> Iterator[tuple[Element, tuple, str | None, bool]]:
@@ -102,7 +103,7 @@ def _reading(document: Element) -> Reading:
         raise MedAnalyzrError("The CR-BIO document names several patients; it must be of one: ask the laboratory for one each.")
     told = {f"#{element.get('ID')}": element for element in document.iter() if element.get("ID")}
     for reference in document.iter(_HL7 + "reference"):  # to the narrative: its words take the place of the reference
-        reference.text = _text([told[at] for at in [reference.get("value")] if at in told])[:_LONGEST]
+        reference.text = _text([told[at] for at in [reference.get("value")] if at in told])
     results = [result for found in _observations(document) if (result := _result(*found))]
     patient = next(iter(_every(document, "recordTarget/patientRole/patient")), None)
     days = [_attribute(one, "effectiveTime") for one in [*document.iter(_HL7 + "observation"), document]]

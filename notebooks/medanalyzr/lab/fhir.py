@@ -173,13 +173,8 @@ def read_fhir(text: str) -> list[Reading]:
     if not isinstance(root, dict) or not isinstance(root.get("resourceType"), str):
         raise MedAnalyzrError("The JSON file is no FHIR resource: it has no resourceType.")
     resources, seen, groups = _Resources(root), set(), {}
-    earlier = [
-        (o, _one(e, "valueReference", "reference"))
-        for o in resources.every
-        for e in _all(o, "extension")
-        if _one(e, "url") == _PREVIOUS
-    ]
-    before = {id(resources.find(o, reference)) for o, reference in earlier}
+    linked = [(o, e) for o in resources.every for e in _all(o, "extension") if _one(e, "url") == _PREVIOUS]
+    before = {id(resources.find(o, _one(e, "valueReference", "reference"))) for o, e in linked}
     for report in resources.named("DiagnosticReport"):
         key, person = resources.subject(report)
         groups[id(report), key] = (report, person, [], codes := [])

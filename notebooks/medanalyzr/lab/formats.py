@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from functools import cache
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.lab.cda import read_cda
@@ -75,12 +74,7 @@ def read_document(data: bytes) -> list[Reading] | None:
     return [replace(one, errors=(*one.errors, *codes)) for one in readings]
 
 
-@cache
-def _sentences() -> dict[str, str]:
-    return {row["code"]: row["sentence"] for row in read_table("format_errors")}
-
-
 def sentence(error: str) -> str:
     """A code of `Reading.errors` in words."""
     code, _, name = error.partition(": ")
-    return _sentences()[code].format(name=name)
+    return next(row["sentence"] for row in read_table("format_errors") if row["code"] == code).format(name=name)

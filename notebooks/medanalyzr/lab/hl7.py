@@ -95,13 +95,15 @@ class _Patient:
 
 def _lines(text: str) -> list[str]:
     """The segments of a file as lines. What begins none goes on with the OBX segment before; HPRIM says so by an A."""
-    lines = []
+    lines, bars = [], 0
     for line in re.split(r"\r\n?|\n", text.strip("\x0b\x1c\r\n")):
         if re.match(r"(?:[A-Z][A-Z0-9]{2}|[B-Z])\W", line) or not lines:
-            lines.append(line)
-        elif line.startswith("A|") or lines[-1].startswith("OBX") and lines[-1].count("|") < 11:
-            lines[-1] += line.removeprefix("A|")
-    return lines
+            lines.append([line])
+            bars = line.count("|")
+        elif line.startswith("A|") or lines[-1][0].startswith("OBX") and bars < 11:
+            lines[-1].append(line.removeprefix("A|"))
+            bars += line.count("|")
+    return ["".join(parts) for parts in lines]
 
 
 def read_hl7(text: str) -> list[Reading]:

@@ -64,15 +64,16 @@ def _patient(part: str, is_cut: bool) -> Reading:
             remarks += [fields[0]] if fields[0].endswith(".") or len(fields[0]) > 60 else []
         if kind != "RES" or not fields:
             continue
-        label, code, type_, value, unit, low, high, flag, status = [*fields, *[""] * 9][:9]
+        label, code, kind, value, unit, low, high, flag, status = [*fields, *[""] * 9][:9]
+        is_number = kind.upper() == "N"
         name = label.strip(" -*•.:") or code or "RES"
-        if is_cut and i == len(lines) - 1 or type_ == "N" and len(fields) < 5:
+        if is_cut and i == len(lines) - 1 or is_number and len(fields) < 5:
             codes.append(f"incomplete_line: {name}")
-        elif value or type_ == "N":
+        elif value or is_number:
             both = interval_of(low or high) if not (low and high) else ("", "", "")
             interval = both if any(both) else (low, high, "")
             status = STATUSES.get(status.upper(), "preliminary")
-            results.append(Result(name, value, unit, interval, (flag.upper(),), "", status, type_ == "N", (), heading))
+            results.append(Result(name, value, unit, interval, (flag.upper(),), "", status, is_number, (), heading))
         else:
             heading = specimen_of(name) or heading
     return make_reading(results, patient, codes, remarks)

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table
 from medanalyzr.lab.report import Measurement, number
@@ -58,7 +58,13 @@ class Result:
     day: str = ""
     errors: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        for field in ("name", "unit"):  # on one line, without control and invisible characters; a value with such is refused
+            plain = "".join(c for c in " ".join(getattr(self, field).split()) if unicodedata.category(c)[0] != "C")
+            setattr(self, field, plain)
 
+
+@lru_cache(4096)
 def spelled(unit: str) -> str:
     """`unit` as the project spells it: `10*9/L` is `G/L`, `m[IU]/L` is `mUI/L`, UCUM's `1` is no unit; an unknown one stays."""
     for pattern, spelling in _UNITS.items():
@@ -71,6 +77,7 @@ def _specimens() -> list[tuple[str, re.Pattern, re.Pattern]]:
     return [(row["specimen"], re.compile(row["words"]), re.compile(row["codes"])) for row in read_table("specimens")]
 
 
+@lru_cache(4096)
 def specimen_of(text: str, code: str = "") -> str | None:
     """The specimen that a code (HL7 tables 0070 and 0487, SNOMED CT) or words name; "autre" where they name two or the code is
     not known; None where nothing is named.
@@ -144,8 +151,8 @@ def measure(result: Result) -> tuple[Measurement | None, list[str]]:
         codes.append("text_value")
     value, sign, unit = None, "", unit or (hidden if match else "")
     if match:
+        value, text = number(match["number"]), (match["sign"] or "") + match["number"].lstrip("+").replace(".", ",")
         sign = (match["sign"] or "").replace("≤", "<").replace("≥", ">")[:1]
-        value, text = number(match["number"]), sign + match["number"].lstrip("+").replace(".", ",")
         codes += ["no_unit"] * bool(analyte and analytes()[analyte].unit and not unit and not result.unit)
     bounds = [bound.strip() for bound in result.interval[:2]]
     numeric = all(re.fullmatch(_FIGURES, bound) for bound in bounds if bound)
