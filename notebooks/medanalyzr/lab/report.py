@@ -27,7 +27,7 @@ class Measurement:
     analyte: str | None
     name: str
     text: str
-    value: float
+    value: float | None  # None where the result is a word, which `text` holds
     sign: str
     unit: str
     low: float | None

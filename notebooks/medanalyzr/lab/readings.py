@@ -1,0 +1,87 @@
+"""One patient's results as a reading: today's results in order, what is doubtful as codes, and the report as plain text."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+
+from medanalyzr.lab.references import analytes, find_analyte, fold
+from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval
+from medanalyzr.lab.results import Result, identify, measure
+
+_SEXES = {"F": "F", "M": "H", "female": "F", "male": "H", "2": "F", "1": "H"}
+_SUFFIX = {"sang": "", "urine": " (urines)", "lcr": " (LCR)", "autre": " (autre prélèvement)"}
+READ = ("final", "corrected", "preliminary")
+Patient = tuple[str | None, int | None, list[str]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One patient's report; `errors` are codes, `code` or `code: name`, that `lab.formats.sentence` puts into words."""
+
+    report: Report
+    errors: tuple[str, ...] = ()
+
+
+def day_of(text: str) -> str:
+    """YYYYMMDD of a day or time as HL7 and FHIR write it, "" where it is no full date."""
+    try:
+        digits = re.fullmatch("[12][0-9]{7}", text.replace("-", "")[:8])
+        return date.fromisoformat(digits[0]).strftime("%Y%m%d") if digits else ""
+    except ValueError:
+        return ""
+
+
+def is_before(day: str, sampled: str) -> bool:
+    """Whether a result's day lies more than two days before that of the report's sample; both YYYYMMDD or ""."""
+    return bool(day and sampled) and (date.fromisoformat(sampled) - date.fromisoformat(day)).days > 2
+
+
+def who(sex: str, born: str, sampled: str) -> Patient:
+    """Sex ("F", "H", None), age in whole years on the day of sampling (or None), and the codes of a wrong birth date."""
+    birth, day = day_of(born), day_of(sampled)
+    years = int(day[:4]) - int(birth[:4]) - (day[4:] < birth[4:]) if birth and day else -1
+    return _SEXES.get(sex), (years if 0 <= years <= 130 else None), ["birth_date_incomplete"] * bool(born.strip() and not birth)
+
+
+def patient_lines(patient: Patient) -> list[str]:
+    """[`Patient : femme, 66 ans`], empty where neither is known."""
+    sex, age, _ = patient
+    known = [word for letter, word in (("F", "femme"), ("H", "homme")) if letter == sex] + [f"{age} ans"] * (age is not None)
+    return ["Patient : " + ", ".join(known)] if known else []
+
+
+def _line(m: Measurement) -> str:
+    """A result as a line of text: name, value, unit, interval. The table's name stands for one that it does not list."""
+    name = re.split(r"\s*\[", m.name)[0]
+    if m.analyte is None:
+        name = m.name.replace(" ;", ",") + _SUFFIX[m.specimen]
+    elif (known := find_analyte(name)) is None or known.id != m.analyte:
+        name = analytes()[m.analyte].name
+    interval = format_interval(m.low, m.high, 0 if m.value is None else decimals_of(m.text))
+    return f"{name} : {m.text} {m.unit}".rstrip() + (f" ({f'{interval} {m.interval_unit}'.strip()})" if interval else "")
+
+
+def make_reading(results: list[Result], patient: Patient, errors: Iterable[str] = (), remarks: Iterable[str] = ()) -> Reading:
+    """The reading of one patient (see `who`).
+
+    No result is one that is cancelled, pending, mistaken, previous, older than another of its kind or replaced by a corrected one.
+    """
+    kinds, newest, corrected = [(fold(r.name), identify(r)[1]) for r in results], {}, set()
+    for kind, r in zip(kinds, results, strict=True):
+        newest[kind] = max(newest.get(kind, ""), r.day if r.status in READ else "")
+        corrected |= {(kind, r.day)} if r.status == "corrected" else set()
+    codes, kept = [*patient[2], *errors], []
+    for kind, r in zip(kinds, results, strict=True):
+        if r.status not in READ or r.day and r.day < newest[kind]:
+            codes.append(f"{'previous_result' if r.status in READ else r.status}: {r.name}")
+        elif r.status == "corrected" or corrected.isdisjoint({(kind, r.day), (kind, "")}):
+            m, doubts = measure(r)
+            kept += [m] if m else []
+            codes += [f"{code}: {r.name}" for code in [r.status] * (r.status != "final") + doubts]
+    if not results and not codes:
+        codes.append("no_result")
+    first = patient_lines(patient)
+    lines = [*first, *map(_line, kept), *remarks]
+    numbered = (replace(m, line=i) for i, m in enumerate(kept, 1 + len(first)))
+    return Reading(Report(patient[0], patient[1], tuple(numbered), text="\n".join(lines)), tuple(codes))
