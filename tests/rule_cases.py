@@ -205,7 +205,11 @@ STEPS = [
     ([(3, "gaz du sang, lactate")], "pH : 7,40 (7,35 - 7,45)", ["lactate"]),
     ([(3, "TP sans délai, échographie")], "TP : 90 % (70 - 130)", ["échographie"]),
     ([(3, "contrôler TSH, T4 libre et T3 libre à 6 semaines")], "T4 libre : 14,0 pmol/L (12,0 - 22,0)", None),
-    ([(3, "contrôler sans garrot, créatinine, revoir les AINS")], "Créatinine : 70 µmol/L (45 - 84)", ["contrôler sans garrot, revoir les AINS"]),
+    (
+        [(3, "contrôler sans garrot, créatinine, revoir les AINS")],
+        "Créatinine : 70 µmol/L (45 - 84)",
+        ["contrôler sans garrot, revoir les AINS"],
+    ),
     ([(3, "refaire le prélèvement (potassium, LDH et ASAT)")], "LDH : 200 UI/L (≤ 248)", None),
 ]
 

@@ -64,7 +64,9 @@ def _measurement(name: str, text: str, r: Mapping[str, str]) -> Measurement:
     decimals = max(known.decimals, len(text.partition(".")[2]) if specimen else 0)
     m = Measurement(known.id, known.name, sign + format_number(value, decimals), value, sign, known.unit, None, None)
     m = replace(m, specimen=specimen or "sang", name=_PLAIN_NAMES.get(name, known.name))
-    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(r["kind"], "avk" if known.id == "inr" and r["comment"] else "")
+    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(
+        r["kind"], "avk" if known.id == "inr" and r["comment"] else ""
+    )
     if who and known.id in (bounds := printed_intervals(who, r["sex"])):
         return replace(m, low=bounds[known.id][0], high=bounds[known.id][1])
     bounds = reference_interval(known.id, None if r["kind"] == "sans sexe" else r["sex"] or None)

@@ -15,7 +15,17 @@ from medanalyzr.lab.patterns import Finding
 from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte, fold
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 
-__all__ = ["answer_key", "answer_line", "ckd_epi_2009", "comparison", "critical_comparison", "flag", "interpret", "is_critical", "missing"]
+__all__ = [
+    "answer_key",
+    "answer_line",
+    "ckd_epi_2009",
+    "comparison",
+    "critical_comparison",
+    "flag",
+    "interpret",
+    "is_critical",
+    "missing",
+]
 
 _LACKING = {  # what is missing: how the line says it, how the conclusion does, its rank, and what it asks for
     "intervalle": ("intervalle manquant", "intervalle manquant : {}", 5, "demander l'intervalle du laboratoire"),
