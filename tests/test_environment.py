@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.device import Device, where
+from medanalyzr.core.device import Device, cpu_has_bfloat16, where
 from medanalyzr.core.packages import REQUIREMENTS, read_requirements, requirements
 from medanalyzr.dataset.split import split_rows
 from medanalyzr.notebook import setup
 from medanalyzr.notebook.parameters import declared_parameters
 from medanalyzr.notebook.setup import install_commands
-from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override, planned_steps
+from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, dtype_of, override, planned_steps
 
 ROOT = Path(__file__).parents[1]
 CPU = Device("cpu", "CPU", 16, False, 0, 2)
@@ -127,8 +127,9 @@ def test_the_recipe_plans_272_steps():
 @pytest.mark.parametrize(
     ("changes", "machine", "words"),
     [
-        ({"precision": "bf16"}, card(15, False), "has no native bf16: set precision='fp16'"),
-        ({"precision": "fp16"}, CPU, "needs a CUDA GPU.*set precision='fp32'"),
+        ({"precision": "bf16"}, card(15, False), "has no native bfloat16: set precision='best'"),
+        ({"precision": "fp16"}, CPU, "needs a CUDA GPU.*set precision='best'"),
+        ({"precision": "bf16"}, CPU, "this CPU has no native bfloat16: set precision='best'"),
         ({"packing": "on"}, CPU, "packing='on' needs a CUDA GPU"),
     ],
 )
@@ -151,3 +152,24 @@ def test_override_changes_what_was_asked_alone():
     assert override(PROFILES["recipe"], untouched | {"subset": "measured", "base_model": "x/y"}).base_model == "x/y"
     assert override(PROFILES["cpu"], untouched | {"max_steps": 3}).max_steps == 3
     assert override(PROFILES["cpu"], untouched | {"num_train_epochs": 2.0}).max_steps == -1
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 vnni", True), ("flags : fpu amx_bf16 amx_tile", True), ("Features : fp asimd bf16", True),
+        ("flags : fpu avx2 avx512f avx512_vnni", False), ("model name : bf16 machine", False), ("", False),
+    ],
+)  # fmt: skip
+def test_native_bfloat16_is_read_from_the_kernel(tmp_path, flags, native):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\n{flags}\n\n", encoding="utf-8")
+    assert cpu_has_bfloat16(info) is native and not cpu_has_bfloat16(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("precision", "bf16", "dtype"),
+    [("best", True, "bfloat16"), ("best", False, "float32"), ("fp32", True, "float32"), ("bf16", True, "bfloat16")],
+)
+def test_the_precision_that_runs_on_a_cpu(precision, bf16, dtype):
+    assert dtype_of(replace(PROFILES["cpu"], precision=precision), replace(CPU, bf16=bf16)) == dtype

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from conftest import NOTEBOOKS
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.device import Device
+from medanalyzr.core.device import Device, device
 from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
 from medanalyzr.training.base_models import resolve_base_model
 from medanalyzr.training.estimates import (
@@ -88,4 +88,4 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded():
 
 
 def test_the_limit_is_a_speed():
-    assert 1e9 < matmul_limit() < 1e15
+    assert 1e9 < matmul_limit(device(), "float32") < 1e15

@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu
+from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
-from medanalyzr.inference.generation import generate, stream
+from medanalyzr.inference.generation import generate, padding_effect, stream
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300]
@@ -91,5 +91,50 @@ def test_what_a_cpu_does_to_answer_sooner_changes_no_answer(tuned):
     with tuned.disable_adapter():
         assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == base != before
     assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before
-    merge_on_cpu(tuned)
+    weights = {name: weight.detach().clone() for name, weight in tuned.named_parameters()}
+    for _ in range(2):  # a cell that is run again
+        merge_on_cpu(tuned)
+        assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before
+    unmerge_on_cpu(tuned)
+    assert all(bool((weight == weights[name]).all()) for name, weight in tuned.named_parameters())
     assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before
+    with tuned.disable_adapter():
+        assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == base
+
+
+def test_an_interrupted_merge_is_finished_by_the_next(tuned, monkeypatch):
+    import torch
+
+    merge_on_cpu(tuned)
+    whole = {name: weight.detach().clone() for name, weight in tuned.named_parameters() if "base_layer" in name}
+    unmerge_on_cpu(tuned)
+    made, real = [], torch.nn.Parameter
+
+    def cut(*args, **options):
+        made.append(1)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(torch.nn, "Parameter", cut)
+    with pytest.raises(KeyboardInterrupt):
+        merge_on_cpu(tuned)
+    monkeypatch.undo()
+    merge_on_cpu(tuned)
+    assert all(bool((weight == whole[name]).all()) for name, weight in tuned.named_parameters() if name in whole)
+    unmerge_on_cpu(tuned)
+
+
+def test_padding_that_is_seen_is_noticed(tuned):
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in sorted(ROWS, key=lambda row: len(row["input"]))[:4]]
+    hidden = padding_effect(tuned, tokenizer, prompts)
+    assert hidden < 1e-3
+
+    class Seen(type(tokenizer)):
+        def __call__(self, *args, **options):
+            found = super().__call__(*args, **options)
+            found["attention_mask"] = found["attention_mask"] * 0 + 1
+            return found
+
+    tokenizer.__class__ = Seen
+    assert padding_effect(tuned, tokenizer, prompts) > 10 * hidden

@@ -205,7 +205,11 @@ def test_schedules():
     assert watching(cpu, True, 10, True)["load_best_model_at_end"] and watching(cpu, True, 10)["eval_steps"] == 0.1
     once = watching(cpu, True, 1)["save_steps"]
     assert once < 1 and math.ceil(272 * once) == 272  # 1 would be a checkpoint at every step
-    assert "load_best_model_at_end" not in watching(cpu, False, 4, True) and watching(cpu, False)["eval_strategy"] == "no"
+    assert watching(cpu, False)["eval_strategy"] == "no" and "metric_for_best_model" not in watching(cpu, True)
+    for wanted in ({"keep_best": True}, {"early_stopping": 2}):
+        assert watching(cpu, True, **wanted)["metric_for_best_model"] == "eval_loss"
+        with pytest.raises(MedAnalyzrError, match="there is no validation row: set validation_examples"):
+            watching(cpu, False, **wanted)
     assert stopping(0) == [] and stopping(3)[0].early_stopping_patience == 3
     from dataclasses import replace
 
@@ -220,7 +224,7 @@ def test_a_full_disk_is_one_sentence(error):
     def fail(**_):
         raise error
 
-    trainer = SimpleNamespace(train=fail, state=SimpleNamespace(global_step=7))
+    trainer = SimpleNamespace(train=fail, model=tiny_llama(), state=SimpleNamespace(global_step=7))
     with pytest.raises(MedAnalyzrError, match="The disk is full, so the checkpoint of step 7"):
         train(trainer, None)
     trainer.train = lambda **_: (_ for _ in ()).throw(OSError(errno.EACCES, "other"))

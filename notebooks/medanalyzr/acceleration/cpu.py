@@ -10,17 +10,17 @@ class PackedLinear(torch.nn.Linear):
     """A linear layer that, where no gradient is asked for, takes its product from a copy of the weight in oneDNN's blocked order.
 
     torch's own product orders the weight anew each time, which costs more than the product of few rows. The copy follows the
-    weight: it is made again where the weight was changed in place.
+    weight: it is made again where that was changed in place, or is another.
     """
 
-    _packed_at = None
+    _packed_of = None, 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled():
             return super().forward(x)
-        if self._packed_at != self.weight._version:
+        if self._packed_of[0] is not self.weight or self._packed_of[1] != self.weight._version:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
-            self._packed_at = self.weight._version
+            self._packed_of = self.weight, self.weight._version
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
 
 
@@ -33,20 +33,28 @@ def _grouped_attention(module, query, key, value, attention_mask, dropout=0.0, s
     return out.transpose(1, 2).contiguous(), None
 
 
+def answer_dtype() -> torch.dtype | None:
+    """The number format to load a model in that answers: float32 on a CPU, where the sum of weight and adapter is then exact and a
+    batch gives the answers of single reports; None, which leaves the choice to Unsloth, on a GPU.
+    """
+    return None if torch.cuda.is_available() else torch.float32
+
+
 def answer_on_cpu(model) -> None:
-    """Let `model` answer with `PackedLinear` (three reports at once are written in half the time, 45 in three quarters) and without
-    copies of the keys for each head (a padded batch of 16 a third sooner).
+    """Let `model` answer in float32 (see `answer_dtype`) with `PackedLinear` (three reports at once are written in half the time, 45 in
+    three quarters) and without copies of the keys for each head (a padded batch of 16 a third sooner).
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     if model.device.type != "cpu":
         return
+    torch.nn.Module.float(model)  # transformers' own method refuses a model that was quantized once
     AttentionInterface.register("sdpa_grouped", _grouped_attention)
     AttentionMaskInterface.register("sdpa_grouped", sdpa_mask)
     model.set_attn_implementation("sdpa_grouped")
     for module in model.modules():
-        if type(module) is torch.nn.Linear and module.weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        if type(module) is torch.nn.Linear and torch.backends.mkldnn.is_available():
             module.__class__ = PackedLinear
 
 
@@ -68,17 +76,38 @@ def unpack_on_cpu(model) -> None:
                 setattr(parent, name, linear)
 
 
-def merge_on_cpu(model) -> None:
-    """On a CPU, add the adapter to the decoded weights for good, so that answers need no small products beside the large ones; on a
-    GPU, do nothing. The base model is no longer to be had from `model` afterwards.
-    """
+def _adapted(model) -> list[torch.nn.Module]:
     from peft.tuners.lora import LoraLayer
 
+    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+
+
+def merge_on_cpu(model) -> None:
+    """On a CPU, let the layers of `model` multiply with weight and adapter in one, so that answers need no small products beside the
+    large ones; on a GPU, do nothing.
+
+    The sum is taken in float32. A layer that has it already stays as it is, so the cell may be run twice; `unmerge_on_cpu` brings the
+    weights back, bit for bit.
+    """
     if model.device.type != "cpu":
         return
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, LoraLayer):
-                for name in layer.active_adapters:
-                    layer.get_base_layer().weight += layer.scaling[name] * layer.lora_B[name].weight @ layer.lora_A[name].weight
+    for layer in _adapted(model):
+        base = layer.get_base_layer()
+        if not hasattr(base.weight, "without_adapter"):
+            whole = base.weight.detach().float()
+            for name in layer.active_adapters:
+                whole = whole + layer.scaling[name] * layer.lora_B[name].weight.detach() @ layer.lora_A[name].weight.detach()
+            merged = torch.nn.Parameter(whole.to(base.weight.dtype), requires_grad=False)
+            merged.without_adapter = base.weight
+            base.weight = merged
     model.base_model.disable_adapter_layers()
+
+
+def unmerge_on_cpu(model) -> None:
+    """What `merge_on_cpu` did, undone; does nothing where it was not done."""
+    if model.device.type != "cpu":
+        return
+    for layer in _adapted(model):
+        base = layer.get_base_layer()
+        base.weight = getattr(base.weight, "without_adapter", base.weight)
+    model.base_model.enable_adapter_layers()

@@ -113,6 +113,26 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
         rows = [rows[place] for place in left]
 
 
+def padding_effect(model, tokenizer, prompts: Sequence[str]) -> float:
+    """The largest change of a probability of the first answer token when the first of `prompts` stands in a padded batch with the
+    others instead of alone: near 0 where padding is hidden, whatever the model has learnt.
+    """
+    import torch
+
+    side, tokenizer.padding_side = tokenizer.padding_side, "left"
+    found = []
+    for asked in (prompts[:1], prompts):
+        inputs = tokens(asked, tokenizer, return_tensors="pt", padding=True).to(model.device)
+        with torch.inference_mode():
+            out = model.generate(
+                **inputs, max_new_tokens=1, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+                output_scores=True, return_dict_in_generate=True,
+            )  # fmt: skip
+        found.append(out.scores[0][0].float().softmax(-1))
+    tokenizer.padding_side = side
+    return float((found[0] - found[1]).abs().max())
+
+
 def generate(
     model,
     tokenizer,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medanalyzr.core.device import Device, device
+from medanalyzr.core.device import Device
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
 from medanalyzr.core.run_folder import read_json
@@ -71,26 +71,24 @@ def shape_of(base: str) -> Shape:
     )
 
 
-def matmul_limit() -> float:
-    """The floating-point operations per second of a large matrix product on this device, the median of five, in its training dtype.
+def matmul_limit(machine: Device, dtype: str) -> float:
+    """The floating-point operations per second of a large matrix product in `dtype` on this device, the median of five.
 
-    On a GPU 8192 × 8192 in bfloat16 (float16 without it), on a CPU 1024 × 1024 in float32. A product of n × n matrices takes
-    2 n³ operations.
+    On a GPU 8192 × 8192, on a CPU 2048 × 2048. A product of n × n matrices takes 2 n³ operations.
     """
     import torch
 
-    machine = device()
     cuda = machine.kind == "cuda"
-    size = 8192 if cuda else 1024
-    a = torch.randn(size, size, device=machine.kind, dtype=getattr(torch, machine.dtype))
+    size, times = (8192, 10) if cuda else (2048, 2)
+    a = torch.randn(size, size, device=machine.kind, dtype=getattr(torch, dtype))
     found = []
     for _ in range(7):
         start = time.perf_counter()
-        for _ in range(10):
+        for _ in range(times):
             a @ a
         if cuda:
             torch.cuda.synchronize()
-        found.append(10 * 2 * size**3 / (time.perf_counter() - start))
+        found.append(times * 2 * size**3 / (time.perf_counter() - start))
     return statistics.median(found[2:])
 
 

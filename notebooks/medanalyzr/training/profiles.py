@@ -58,7 +58,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "fp32", 1, 1, 3e-3, 1, 150, "off", "off", "answer"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "best", 1, 1, 3e-3, 1, 150, "off", "off", "answer"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),
@@ -104,12 +104,10 @@ def check_settings(settings: Profile, device: Device) -> None:
         MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model or
             without packing.
     """
-    if settings.precision == "bf16" and device.kind == "cuda" and not device.bf16:
-        raise MedAnalyzrError(f"precision='bf16' and {device.name} has no native bf16: set precision='fp16'.")
-    if settings.precision in ("fp16", "bf16") and device.kind != "cuda":
-        raise MedAnalyzrError(
-            f"precision={settings.precision!r} needs a CUDA GPU and this machine shows none: set precision='fp32'."
-        )
+    if settings.precision == "bf16" and not device.bf16:
+        raise MedAnalyzrError(f"precision='bf16' and this {device.name} has no native bfloat16: set precision='best'.")
+    if settings.precision == "fp16" and device.kind != "cuda":
+        raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine shows none: set precision='best'.")
     if settings.float8 == "on" and not device.float8:
         raise MedAnalyzrError(
             f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {device.name}: set float8='off'."
@@ -120,6 +118,11 @@ def check_settings(settings: Profile, device: Device) -> None:
         raise MedAnalyzrError("float8='on' goes with packed rows: set packing='shared' or 'on', or float8='off'.")
     if settings.packing != "off" and device.kind != "cuda":
         raise MedAnalyzrError(f"packing={settings.packing!r} needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
+
+
+def dtype_of(settings: Profile, device: Device) -> str:
+    """The name of torch's number format that `settings.precision` means on `device`."""
+    return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}.get(settings.precision, device.dtype)
 
 
 def planned_steps(settings: Profile, examples: int) -> int:

@@ -14,20 +14,26 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.training.record import trainer_steps
 
 
-def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = False) -> dict:
+def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = False, early_stopping: int = 0) -> dict:
     """The SFTConfig arguments that watch and save a training.
 
     Loss at every step; `evaluations` validations and checkpoints, evenly spread. With `keep_best` the adapter of the
     lowest validation loss is the one that is kept. Validation keeps no logits, so it needs no more memory than training.
 
     Raises:
-        MedAnalyzrError: transformers knows no optimizer of the name in `settings`.
+        MedAnalyzrError: transformers knows no optimizer of the name in `settings`, or `keep_best` or `early_stopping` is asked for
+            where nothing is validated.
     """
+    if (keep_best or early_stopping) and not validate:
+        raise MedAnalyzrError(
+            "keep_best and early_stopping go by the validation loss and there is no validation row: set validation_examples, and "
+            "validation_fraction in 02_data, above 0."
+        )
     names, share = [str(name.value) for name in OptimizerNames], min(1 / evaluations, 1 - 1e-9)  # 1 would mean every step
     if settings.optimizer not in names:
         close = ", ".join(difflib.get_close_matches(settings.optimizer, names) or ("adamw_8bit", "adamw_torch"))
         raise MedAnalyzrError(f"optimizer={settings.optimizer!r} does not exist: try {close}.")
-    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    best = {"load_best_model_at_end": keep_best, "metric_for_best_model": "eval_loss", "greater_is_better": False}
     return {
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would log a loss that is not a number as 0, and wait for the GPU to look at it
@@ -41,7 +47,7 @@ def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = F
         "report_to": "none",
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,  # several processes: every adapter weight is used in every step
-        **(best if keep_best and validate else {}),
+        **(best if keep_best or early_stopping else {}),
     }
 
 
@@ -51,16 +57,32 @@ def stopping(patience: int) -> list[TrainerCallback]:
 
 
 def adapters_in_float32(model) -> None:
-    """Bring the trainable weights back to float32 after TRL cast those of a 4-bit model to bfloat16."""
+    """Bring the trainable weights back to float32 after TRL cast those of a 4-bit model to bfloat16, and keep a copy of what they begin
+    with: a training that was interrupted before its first checkpoint starts again from there.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if not hasattr(model, "beginning"):
+        model.beginning = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _begin(trainer) -> None:
+    """Adapter, optimizer and counters as they were before any step."""
+    for name, parameter in trainer.model.named_parameters():
+        if name in getattr(trainer.model, "beginning", {}):
+            parameter.data.copy_(trainer.model.beginning[name])
+    trainer.optimizer = trainer.lr_scheduler = None
 
 
 def _finished(trainer, checkpoint: str) -> bool:
-    """Whether `checkpoint` is that of the last step; then it is loaded, because the trainer itself would take one step more."""
+    """Whether `checkpoint` is that of the last step, or of an early stop; then it is loaded, because the trainer itself would take one
+    step more.
+    """
     state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-    if state.global_step < trainer_steps(trainer):
+    waited = state.stateful_callbacks.get("EarlyStoppingCallback", {})
+    stopped = waited and waited["attributes"]["early_stopping_patience_counter"] >= waited["args"]["early_stopping_patience"]
+    if state.global_step < trainer_steps(trainer) and not stopped:
         return False
     trainer.state = state
     trainer._load_from_checkpoint(checkpoint)
@@ -81,6 +103,8 @@ def train(trainer, checkpoint: str | None):
     try:
         if checkpoint and _finished(trainer, checkpoint):
             return time.monotonic() - start
+        if not checkpoint:
+            _begin(trainer)
         trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError:
         raise MedAnalyzrError(
