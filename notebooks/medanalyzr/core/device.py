@@ -1,8 +1,12 @@
 """The host and the device that trains: a GPU, or the CPU."""
 
 import os
+import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from medanalyzr.core.errors import MedAnalyzrError
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,51 @@ def cpu_has_bfloat16(info: Path = Path("/proc/cpuinfo")) -> bool:
     return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(flags.lower().split()))
 
 
+def has_code_for(capability: tuple[int, int], built_for: list[str]) -> bool:
+    """Whether a torch that is built for the architectures `built_for` (`torch.cuda.get_arch_list()`) runs on a GPU of this compute
+    capability.
+
+    Machine code (`sm_86`) runs on its own major number from its minor number on (8.6 and 8.9), PTX (`compute_90`) on every later
+    GPU, and what ends in a letter (`sm_90a`) on that capability alone (NVIDIA, CUDA C++ Programming Guide, "Application
+    compatibility"). A build that names no such architecture (ROCm) is not judged.
+    """
+    found = re.findall(r"\b(sm|compute)_(\d+)(\d)([a-z]?)", " ".join(built_for))
+    if not found:
+        return True
+    for kind, major, minor, letter in found:
+        code = int(major), int(minor)
+        if code == capability or not letter and code <= capability and (kind == "compute" or code[0] == capability[0]):
+            return True
+    return False
+
+
+@cache
+def _cap_memory(share: float) -> None:
+    """Let this process take `share` of the GPU's memory: set once, however often the device is asked for."""
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(share)
+
+
+def _memory_gib(total: float) -> float:
+    """What this process may take of `total` GiB of a GPU: all of it, or what MEDANALYZR_GPU_MEMORY_GIB says."""
+    asked = os.environ.get("MEDANALYZR_GPU_MEMORY_GIB")
+    if not asked:
+        return total
+    if not re.fullmatch(r"\d*\.?\d+", asked) or not float(asked):
+        raise MedAnalyzrError(f"MEDANALYZR_GPU_MEMORY_GIB={asked!r} must be a number of GiB above 0, as 15 or 7.5.")
+    memory = min(total, float(asked))
+    _cap_memory(memory / total)
+    return memory
+
+
 def device() -> Device:
     """The device training would use (the first GPU, or the CPU).
 
     MEDANALYZR_GPU_MEMORY_GIB caps the memory that this process may take of the GPU, so that it can be shared.
+
+    Raises:
+        MedAnalyzrError: the installed torch cannot run on the GPU, or the cap is no number.
     """
     import psutil
     import torch
@@ -53,9 +98,13 @@ def device() -> Device:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        native_bf16, native_float8 = card.major >= 8, (card.major, card.minor) >= (8, 9)
-        total = card.total_memory / 2**30
-        memory = min(total, float(os.environ.get("MEDANALYZR_GPU_MEMORY_GIB", total)))
-        torch.cuda.set_per_process_memory_fraction(memory / total)
-        return Device("cuda", card.name, memory, native_bf16, torch.cuda.device_count(), cores, native_float8)
+        capability = card.major, card.minor
+        if not has_code_for(capability, torch.cuda.get_arch_list()):
+            raise MedAnalyzrError(
+                f"torch {torch.__version__} has no code for this GPU ({card.name}, compute capability {card.major}.{card.minor}; it "
+                f"serves {', '.join(torch.cuda.get_arch_list())}): choose another accelerator (on Kaggle «GPU T4 x2»), install a torch "
+                "that serves it, or start with CUDA_VISIBLE_DEVICES= (empty) to train on the CPU."
+            )
+        memory = _memory_gib(card.total_memory / 2**30)
+        return Device("cuda", card.name, memory, card.major >= 8, torch.cuda.device_count(), cores, capability >= (8, 9))
     return Device("cpu", "CPU", psutil.virtual_memory().total / 2**30, cpu_has_bfloat16(), 0, cores)

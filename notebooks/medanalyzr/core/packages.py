@@ -1,4 +1,4 @@
-"""The packages this project pins, and those that are installed."""
+"""The packages this project asks for, and those that are installed."""
 
 import importlib.metadata
 import sys
@@ -6,24 +6,36 @@ from dataclasses import asdict
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from medanalyzr.core.device import device, where
+from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.run_folder import NOTEBOOKS
 
-REQUIREMENTS = NOTEBOOKS.parent / "requirements.txt"
-NO_DEPS = NOTEBOOKS / "requirements-no-deps.txt"
+RUN = NOTEBOOKS.parent / "requirements-run.txt"
+LOCAL = NOTEBOOKS.parent / "requirements.txt"
+NO_DEPS = NOTEBOOKS.parent / "requirements-no-deps.txt"
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """What a requirement file asks for on this platform."""
-    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    found = [Requirement(line) for line in lines if line]
-    return [r for r in found if r.marker is None or r.marker.evaluate()]
+    """What a requirement file asks for on this platform, with the files it includes by `-r`; a later line replaces an earlier one.
+
+    Raises:
+        MedAnalyzrError: the file is not there (a project that was copied without it).
+    """
+    if not path.is_file():
+        raise MedAnalyzrError(f"{path.name} is not beside the folder notebooks/: copy or upload the whole project.")
+    asked = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        line = line.split("#")[0].strip()
+        needs = read_requirements(path.parent / line[3:]) if line.startswith("-r ") else [Requirement(line)] if line else []
+        asked |= {need.name: need for need in needs if need.marker is None or need.marker.evaluate()}
+    return list(asked.values())
 
 
 def requirements() -> list[Requirement]:
-    """What this platform needs of both requirement files."""
-    return read_requirements(REQUIREMENTS) + read_requirements(NO_DEPS)
+    """What one's own machine needs to run the notebooks, in the versions that were tested."""
+    return read_requirements(LOCAL) + read_requirements(NO_DEPS)
 
 
 def installed(name: str) -> str | None:
@@ -34,8 +46,14 @@ def installed(name: str) -> str | None:
         return None
 
 
+def all_installed() -> dict[str, str]:
+    """The version of every installed package, by its normalized name (as in `scikit-learn`)."""
+    names = {canonicalize_name(found.metadata["Name"]) for found in importlib.metadata.distributions() if found.metadata["Name"]}
+    return {name: version for name in sorted(names) if (version := installed(name))}
+
+
 def versions() -> list[dict[str, str]]:
-    """One row per pinned package: name, pinned version, installed version ("missing" when absent)."""
+    """One row per package of `requirements()`: name, tested version, installed version ("missing" when absent)."""
     return [{"package": r.name, "pinned": str(r.specifier), "installed": installed(r.name) or "missing"} for r in requirements()]
 
 

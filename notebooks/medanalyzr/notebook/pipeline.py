@@ -4,6 +4,9 @@ import time
 from pathlib import Path
 
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
@@ -13,8 +16,16 @@ from medanalyzr.core.run_folder import NOTEBOOKS, show_path
 from medanalyzr.notebook.parameters import declared_parameters
 
 
+class _SamePython(AsyncKernelManager):
+    """Starts a kernel in the Python that runs this, whatever the name `python3` stands for on this machine."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
+
+
 class _BarEngine(NBClientEngine):
-    """papermill's own engine, with our bar in place of a widget."""
+    """papermill's own engine, with our bar in place of a widget, and the kernel of the notebook that calls."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, title="", **kwargs):
@@ -25,7 +36,7 @@ class _BarEngine(NBClientEngine):
             bar.update(cell_index + 1)
 
         nb_man.cell_complete = cell_complete
-        return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+        return super().execute_managed_notebook(nb_man, kernel_name, kernel_manager_class=_SamePython, **kwargs)
 
 
 papermill_engines.register("medanalyzr", _BarEngine)
@@ -45,6 +56,7 @@ def _literal(path: Path) -> str:
 def run_notebook(name: str, parameters: dict, folder: Path) -> float:
     """Execute notebooks/<name>.ipynb with `parameters`; the executed copy goes to `folder`/notebooks.
 
+    It runs in the Python of the notebook that calls: a kernel chosen there (`papermill -k`, JupyterLab's menu) is its kernel, too.
     Returns the seconds it took.
 
     Raises:

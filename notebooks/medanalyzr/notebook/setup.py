@@ -1,69 +1,126 @@
 """What the first cell of every notebook calls: quiet and private settings, and the packages that are missing."""
 
+import importlib
 import os
+import shlex
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from medanalyzr.core.device import where
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.core.packages import NO_DEPS, REQUIREMENTS, installed, read_requirements
-from medanalyzr.core.run_folder import cache_folder
+from medanalyzr.core.packages import LOCAL, NO_DEPS, RUN, all_installed, installed, read_requirements
+from medanalyzr.core.run_folder import cache_folder, write_text
 
-# On Colab and Kaggle these stay as the host has them, whatever their version: other parts of the host rely on them.
-HOST_PACKAGES = (
-    "torch",
-    "triton",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "matplotlib",
-    "ipykernel",
-    "ipywidgets",
-    "jupyterlab",
-    "pytest",
-    "psutil",
-    "pydantic",
-    "requests",
-    "nbformat",
-)
+OLD_TORCHAO = Version("0.16.0")  # peft 0.19 and later refuses to wrap a 16-bit layer beside an older one
 
 
-def _wanting(host: str, path: Path) -> list[str]:
-    wanting = []
-    for need in read_requirements(path):
-        have = installed(need.name)
-        kept = host != "local" and need.name in HOST_PACKAGES
-        if have is None or not (kept or need.specifier.contains(have.split("+")[0], prereleases=True)):
-            wanting.append(f"{need.name}{need.specifier}")
-    return wanting
+def _unmet(need: Requirement) -> bool:
+    have = installed(need.name)
+    return have is None or not need.specifier.contains(have.split("+")[0], prereleases=True)
+
+
+def _exact(need: Requirement) -> bool:
+    return "==" in str(need.specifier)
+
+
+def wanting(host: str) -> list[Requirement]:
+    """The packages (with their dependencies) to install, in the versions that were tested.
+
+    Locally all of requirements.txt that is missing or differs. On Colab and Kaggle of requirements-run.txt alone: an exact version that
+    differs, and of the ranges what is missing.
+    """
+    tested = {need.name: need for need in read_requirements(LOCAL)}
+    if host == "local":
+        return [need for need in tested.values() if _unmet(need)]
+    asked = read_requirements(RUN)
+    return [tested[need.name] for need in asked if (_unmet(need) if _exact(need) else installed(need.name) is None)]
+
+
+def _bare() -> list[Requirement]:
+    """What is missing of the packages that go in without their dependencies."""
+    return [need for need in read_requirements(NO_DEPS) if _unmet(need)]
+
+
+def _stale_torchao() -> list[str]:
+    have = installed("torchao")
+    return [f"torchao {have}"] if have and Version(have) < OLD_TORCHAO else []
+
+
+def held(wanted: list[Requirement]) -> str:
+    """A constraint file for pip: every package of the host stays at its version, apart from those that are `wanted`."""
+    moving, lines = {canonicalize_name(need.name) for need in wanted}, []
+    for name, version in all_installed().items():
+        try:
+            lines += [] if name in moving else [str(Requirement(f"{name}=={version}"))]
+        except InvalidRequirement:  # a version that pip cannot name stays out of the file
+            continue
+    return "\n".join(lines) + "\n"
+
+
+def _constraints() -> Path:
+    return cache_folder() / "host-packages.txt"
 
 
 def install_commands(host: str) -> list[list[str]]:
-    """The pip commands that bring this environment to the pins: empty when nothing is missing.
+    """The pip commands that bring this kernel's Python to the tested versions: empty when nothing is missing.
 
-    Locally both requirement files are installed whole. On Colab and Kaggle only what is missing or differs goes in, and
-    the host's own torch is named with its version so that pip leaves it alone.
+    Locally the requirement files are installed whole. On Colab and Kaggle only what fine-tuning lacks goes in, under a constraint file
+    that keeps every other package of the host where it is. A torchao that stops peft is removed: nothing here uses it.
     """
-    pip = ["python", "-m", "pip", "install", "--quiet"]
-    wanted, bare = _wanting(host, REQUIREMENTS), _wanting(host, NO_DEPS)
+    wanted, bare, pip = wanting(host), _bare(), [sys.executable, "-m", "pip"]
+    commands = [[*pip, "uninstall", "--quiet", "--yes", "torchao"]] if _stale_torchao() else []
     if host == "local":
         files = [["-r", "requirements.txt"]] if wanted else []
-        files += [["--no-deps", "-r", "notebooks/requirements-no-deps.txt"]] if bare else []
-        return [[*pip, *file] for file in files]
-    keep = [f"{name}=={installed(name)}" for name in ("torch",) if installed(name)]
-    commands = [[*pip, *keep, *wanted]] if wanted else []
-    return commands + ([[*pip, "--no-deps", *bare]] if bare else [])
+        files += [["--no-deps", "-r", "requirements-no-deps.txt"]] if bare else []
+    else:
+        files = [["--constraint", str(_constraints()), *map(str, wanted)]] if wanted else []
+        files += [["--no-deps", *map(str, bare)]] if bare else []
+    return commands + [[*pip, "install", "--quiet", *file] for file in files]
+
+
+def _install(host: str) -> None:
+    """Install what a hosted notebook lacks.
+
+    Raises:
+        MedAnalyzrError: pip failed (its first error), or a package was replaced that this kernel has loaded already.
+    """
+    commands, wanted = install_commands(host), wanting(host)
+    modules = packages_distributions()
+    loaded = {canonicalize_name(name) for module in modules if module in sys.modules for name in modules[module]}
+    replaced = {canonicalize_name(need.name) for need in wanted if installed(need.name)}
+    if old := _stale_torchao():
+        print(f"Removing {old[0]}: peft refuses to train 16-bit weights beside it, and nothing here uses it.")
+        replaced.add("torchao")
+    print("Installing:", ", ".join(map(str, [*wanted, *_bare()])) or "nothing")
+    write_text(_constraints(), held(wanted))
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.strip().splitlines()
+            raise MedAnalyzrError(f"pip could not install the packages: {said[0] if said else 'it gave no reason'}")
+    importlib.invalidate_caches()
+    if stale := sorted(replaced & loaded):
+        raise MedAnalyzrError(
+            f"{', '.join(stale)} had been loaded before the installation replaced it: restart the runtime (Runtime > Restart session on "
+            "Colab, Run > Restart on Kaggle) and run this notebook again from its first cell."
+        )
 
 
 def bootstrap() -> None:
     """First call of every notebook: quiet and private settings, then the packages.
 
     Colab and Kaggle get what is missing installed. Elsewhere nothing is installed without being asked. With
-    MEDANALYZR_PACKAGES=as-is the packages stay as they are, and those that differ from the pins are named.
+    MEDANALYZR_PACKAGES=as-is the packages stay as they are, and those that differ from the tested versions are named.
 
     Raises:
-        MedAnalyzrError: a package is missing or has another version (the message holds the command), or pip failed.
+        MedAnalyzrError: a package is missing or has another version (the message holds the command, for the Python of this kernel), pip
+            failed, or the kernel must be restarted.
     """
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache_folder() / "unsloth_compiled"))
@@ -76,17 +133,15 @@ def bootstrap() -> None:
         )  # rows of changing length leave no gaps in a GPU's memory
     host = where()
     commands = install_commands(host)
-    if commands and os.environ.get("MEDANALYZR_PACKAGES") == "as-is":
-        print("Not as pinned:", ", ".join(_wanting(host, REQUIREMENTS) + _wanting(host, NO_DEPS)))
+    if not commands:
         return
-    if commands and host == "local":
-        lines = " && ".join(" ".join(command) for command in commands)
-        missing = ", ".join(_wanting(host, REQUIREMENTS) + _wanting(host, NO_DEPS))
+    differ = ", ".join([*map(str, [*wanting(host), *_bare()]), *(f"no {name}" for name in _stale_torchao())])
+    if os.environ.get("MEDANALYZR_PACKAGES") == "as-is":
+        print("Not as tested:", differ)
+    elif host == "local":
         raise MedAnalyzrError(
-            f"These packages are missing or have another version: {missing}. In the project's folder run: {lines}"
+            f"The Python of this notebook's kernel ({sys.executable}) lacks these packages, or has another version: {differ}. In the "
+            f"project's folder run: {' && '.join(map(shlex.join, commands))}"
         )
-    for command in commands:
-        print("Installing:", " ".join(command[5:]))
-        done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True)
-        if done.returncode:
-            raise MedAnalyzrError(f"pip could not install the packages: {done.stderr.strip().splitlines()[-1]}")
+    else:
+        _install(host)

@@ -20,7 +20,7 @@ from medanalyzr.core.run_folder import cache_folder, existing, read_json, show_p
 def _package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MedAnalyzrError(f"The package {package} is missing: pip install --no-deps -r notebooks/requirements-no-deps.txt")
+        raise MedAnalyzrError(f"The package {package} is missing: pip install --no-deps -r requirements-no-deps.txt")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
