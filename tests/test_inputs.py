@@ -44,14 +44,14 @@ def test_signs_that_end_a_line_elsewhere_end_none_in_files_and_one_in_reports(tm
         f"{LINE}\x0cCRP : 3 mg/L (≤ 5)\r\n\r\n{LINE}\u2028CRP : 3 mg/L (≤ 5)", encoding="utf-8", newline=""
     )
     found = load_reports(str(tmp_path))
-    assert [one.text for one in found] == [f"{LINE}\nCRP : 3 mg/L (≤ 5)"] * 5 + [""]
+    assert [one.text for one in found] == [f"{LINE}\nCRP : 3 mg/L (≤ 5)"] * 6
 
 
 def test_a_csv_of_one_column_may_hold_every_separator(tmp_path):
-    (tmp_path / "a.csv").write_text(f"report\n{LINE}\n{LINE}; CRP : 3,1 mg/L (≤ 5)\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text(f"report\n{LINE}\nFait à jeun, sans effort; 6,8 au doigt\n", encoding="utf-8")
     (tmp_path / "b.csv").write_text(f'"input, en français";report\nx;{LINE}\n', encoding="utf-8")
     first, second, third = load_reports(str(tmp_path))
-    assert first.text == third.text == LINE and "3,1" in second.text and not second.error
+    assert first.text == third.text == LINE and second.text == "Fait à jeun, sans effort; 6,8 au doigt"
 
 
 def test_answers_are_kept_whatever_their_lines_hold(tmp_path):

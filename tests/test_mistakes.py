@@ -45,8 +45,9 @@ def test_a_mistake_costs_one_sentence(notebook, parameters, sentence, tmp_path):
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "MEDANALYZR_ARTIFACTS": "artifacts"}
     for name, content in FILES.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "notebooks").symlink_to(NOTEBOOKS)
     given = {"run": "empty"} | parameters
-    process = papermill(NOTEBOOKS / f"{notebook}.ipynb", tmp_path / "out.ipynb", cwd=tmp_path, environment=nowhere, **given)
+    process = papermill(f"notebooks/{notebook}.ipynb", tmp_path / "out.ipynb", cwd=tmp_path, environment=nowhere, **given)
     assert process.returncode != 0
     assert last_line(process).startswith("MedAnalyzrError: ") and sentence in last_line(process)
     shown = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", []) if o.output_type == "error"]

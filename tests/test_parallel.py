@@ -97,7 +97,8 @@ def notebook_of(folder, source):
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
-def test_the_first_process_shows_its_progress_and_the_others_do_not(tmp_path, capsys):
+def test_the_first_process_shows_its_progress_and_the_others_do_not(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(NOTEBOOKS)
     launch(2, [str(notebook_of(tmp_path, "print('done')")), str(tmp_path / "out.ipynb")])
     shown = capsys.readouterr().err
     assert shown.count("Output Notebook:") == 1 and "1/1" in shown

@@ -5,6 +5,8 @@ Each function does nothing on a GPU.
 
 import torch
 
+from medanalyzr.acceleration.compat import usable
+
 
 class PackedLinear(torch.nn.Linear):
     """A linear layer that, where no gradient is asked for, takes its product from a copy of the weight in oneDNN's blocked order.
@@ -53,8 +55,10 @@ def answer_on_cpu(model) -> None:
     AttentionInterface.register("sdpa_grouped", _grouped_attention)
     AttentionMaskInterface.register("sdpa_grouped", sdpa_mask)
     model.set_attn_implementation("sdpa_grouped")
+    if not (torch.backends.mkldnn.is_available() and usable("packed weights on the CPU")):
+        return
     for module in model.modules():
-        if type(module) is torch.nn.Linear and torch.backends.mkldnn.is_available():
+        if type(module) is torch.nn.Linear:
             module.__class__ = PackedLinear
 
 

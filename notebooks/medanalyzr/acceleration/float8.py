@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from medanalyzr.acceleration.compat import usable
 from medanalyzr.core.errors import MedAnalyzrError
 
 LARGEST = torch.finfo(torch.float8_e4m3fn).max
@@ -282,7 +283,7 @@ def train_in_float8(model) -> None:
     Raises:
         MedAnalyzrError: the model is none whose layers Unsloth runs by itself (Llama, Mistral and their like).
     """
-    if in_float8(model):
+    if in_float8(model) or not usable("8-bit float products"):
         return
     for block in _blocks(model):
         attention, mlp = block.self_attn, block.mlp

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 import torch
 
+from medanalyzr.acceleration.compat import share_attention, usable
 from medanalyzr.core.device import device
 from medanalyzr.dataset.prompts import IGNORED
 
@@ -101,16 +102,14 @@ class SharedPrefix:
 
     def install(self, trainer) -> None:
         """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without FlashAttention."""
-        if not self.ids:
+        if not (self.ids and usable("the shared beginning of prompts")):
             return
-        from unsloth.utils import attention_dispatch
-
         if not (flash_attention() and (trainer.args.bf16 or trainer.args.fp16)):
             print(
                 "What the prompts begin with is computed for each of them: sharing it needs FlashAttention (an A100 or later, 16 bits)."
             )
             return
-        attention_dispatch._flex_shared_prefix_attention = attend
+        share_attention(attend)
         self._collate, self.padding_free = trainer.data_collator, True
         self._padding = trainer.processing_class.pad_token_id, trainer.args.pad_to_multiple_of
         trainer.data_collator = self

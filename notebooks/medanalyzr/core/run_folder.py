@@ -12,7 +12,7 @@ from pathlib import Path
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import is_first
 
-NOTEBOOKS = Path(__file__).absolute().parents[2]
+NOTEBOOKS = Path(__file__).resolve().parents[2]
 
 
 class Record(dict):

@@ -61,6 +61,7 @@ def main(asked: dict) -> dict:
         learning_rate=asked["learning_rate"],
         max_steps=asked["steps"],
         optim="adamw_8bit" if cuda else "adamw_torch_fused",
+        use_cpu=not cuda,
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
         max_length=asked["max_seq_length"],

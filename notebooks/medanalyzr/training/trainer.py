@@ -10,6 +10,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
 
+from medanalyzr.acceleration.compat import require
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.training.record import trainer_steps
 
@@ -79,6 +80,7 @@ def _finished(trainer, checkpoint: str) -> bool:
     """Whether `checkpoint` is that of the last step, or of an early stop; then it is loaded, because the trainer itself would take one
     step more.
     """
+    require("a finished training")
     state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
     waited = state.stateful_callbacks.get("EarlyStoppingCallback", {})
     stopped = waited and waited["attributes"]["early_stopping_patience_counter"] >= waited["args"]["early_stopping_patience"]
