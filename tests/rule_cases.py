@@ -96,7 +96,7 @@ COMPARED_WITH_CRITICAL = [
     ("Index d'hémolyse : 32 (≤ 20)", ""),
 ]
 
-# Whole answers without a row of patterns_b and later: report, conclusion, next steps ("" for none).
+# Whole answers: report, conclusion, next steps ("" for none).
 ANSWERS = [
     ("Sodium : 140 mmol/L (135 - 145)", "valeurs dans les intervalles", ""),
     ("Sodium : 140 mmol/L", "intervalle manquant : sodium", "demander l'intervalle du laboratoire"),
@@ -160,6 +160,12 @@ ANSWERS = [
         "prévenir le médecin et refaire le potassium sans attendre",
     ),
     (
+        "Prélèvement hémolysé\nPotassium : 6,0 mmol/L (3,5 - 5,0)\nLactate : 5,0 mmol/L (0,5 - 2,0)",
+        "hyperkaliémie non interprétable, prélèvement hémolysé ; hyperlactatémie sévère",
+        "prévenir le médecin sans délai (potassium 6,0 mmol/L, lactate 5,0 mmol/L) ; refaire le potassium sans attendre ; "
+        "chercher choc, sepsis, ischémie, metformine",
+    ),
+    (
         "Index d'hémolyse : 80 (≤ 20)\nPotassium : 3,4 mmol/L (3,5 - 5,0)",
         "hypokaliémie malgré l'hémolyse, sous-estimée ; autres valeurs hors intervalle : index d'hémolyse élevé",
         "refaire le prélèvement et doser le magnésium",
@@ -205,7 +211,11 @@ STEPS = [
     ([(3, "gaz du sang, lactate")], "pH : 7,40 (7,35 - 7,45)", ["lactate"]),
     ([(3, "TP sans délai, échographie")], "TP : 90 % (70 - 130)", ["échographie"]),
     ([(3, "contrôler TSH, T4 libre et T3 libre à 6 semaines")], "T4 libre : 14,0 pmol/L (12,0 - 22,0)", None),
-    ([(3, "contrôler sans garrot, créatinine, revoir les AINS")], "Créatinine : 70 µmol/L (45 - 84)", ["contrôler sans garrot, revoir les AINS"]),
+    (
+        [(3, "contrôler sans garrot, créatinine, revoir les AINS")],
+        "Créatinine : 70 µmol/L (45 - 84)",
+        ["contrôler sans garrot, revoir les AINS"],
+    ),
     ([(3, "refaire le prélèvement (potassium, LDH et ASAT)")], "LDH : 200 UI/L (≤ 248)", None),
 ]
 
@@ -299,6 +309,9 @@ def numbers_of_tables(references) -> dict[tuple[str, str], str]:
     for r in references.read_table("conditional_intervals"):
         parts = [*numbers_in(r["condition"]), *numbers_in(r["low"]), "/", *numbers_in(r["high"])]
         found["conditional", f"{r['analyte']} {r['circumstance']} {r['sex']}"] = " ".join(parts)
+    for file in sorted(path.stem for path in references.TABLES.glob("definitions*.csv")):
+        defined = {r["name"]: numbers_in(r["condition"]) for r in references.read_table(file)}
+        found |= {("definition", name): " ".join(numbers) for name, numbers in defined.items() if numbers}
     return found
 
 

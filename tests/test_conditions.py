@@ -87,7 +87,13 @@ def test_texts_are_filled_with_values_as_reports_print_them():
 
 def test_a_wrong_row_of_a_table_is_named(monkeypatch):
     good = references.read_table("patterns_a")[0]
-    for change in ({"rank": "6"}, {"critical": "kalium+"}, {"critical": "potassium"}, {"explains": "kalium"}, {"wording": "{kalium}"}):
+    for change in (
+        {"rank": "6"},
+        {"critical": "kalium+"},
+        {"critical": "potassium"},
+        {"explains": "kalium"},
+        {"wording": "{kalium}"},
+    ):
         with pytest.raises(MedAnalyzrError, match="here"):
             patterns._row(good | change, "here")
 

@@ -184,7 +184,10 @@ def selection() -> list[Source]:
         *_select(_diabetes(), 145),
         *_select(_pima(), 100),
         *_select(_pbc(), 120),
-        *(Source(name, name, SIMULATED, s.category, s.sex, s.age, s.values, s.kind, s.comment) for name, s in chain(simulated(), special())),
+        *(
+            Source(name, name, SIMULATED, s.category, s.sex, s.age, s.values, s.kind, s.comment)
+            for name, s in chain(simulated(), special())
+        ),
     ]
 
 
@@ -230,7 +233,10 @@ def with_kind(source: Source) -> Source:
 def table() -> list[tuple]:
     """The rows of bundled_values.csv, in the order of `COLUMNS`."""
     rows = (with_kind(s) for s in selection())
-    return [(s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.comment, s.printed()) for s in rows]
+    return [
+        (s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.comment, s.printed())
+        for s in rows
+    ]
 
 
 if __name__ == "__main__":

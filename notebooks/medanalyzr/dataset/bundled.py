@@ -64,7 +64,8 @@ def _measurement(name: str, text: str, r: Mapping[str, str]) -> Measurement:
     decimals = max(known.decimals, len(text.partition(".")[2]) if specimen else 0)
     m = Measurement(known.id, known.name, sign + format_number(value, decimals), value, sign, known.unit, None, None)
     m = replace(m, specimen=specimen or "sang", name=_PLAIN_NAMES.get(name, known.name))
-    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(r["kind"], "avk" if known.id == "inr" and r["comment"] else "")
+    others = {"inr": "avk", "pvo2": "veineux"} if r["kind"] == COMMENT else {}
+    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(r["kind"], others.get(known.id, ""))
     if who and known.id in (bounds := printed_intervals(who, r["sex"])):
         return replace(m, low=bounds[known.id][0], high=bounds[known.id][1])
     bounds = reference_interval(known.id, None if r["kind"] == "sans sexe" else r["sex"] or None)
@@ -84,6 +85,8 @@ def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Mea
         place = rng.choice([i for i, m in enumerate(measurements) if m.analyte in FRENCH_HABITS])
         m = measurements[place]
         measurements[place] = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
+    elif kind == COMMENT and rng.random() < 0.5:
+        return [replace(m, low=None, high=None) if m.analyte == "pvo2" else m for m in measurements]
     elif kind in (CHILD, PREGNANT) and rng.random() < 0.5:
         spared = rng.choice((0, 0, 1, 2))
         return [m if i < spared else replace(m, low=None, high=None) for i, m in enumerate(measurements)]

@@ -200,7 +200,9 @@ class Facts:
         for row, condition in _conditional("conditional_intervals").get(analyte, ()):
             fits = (self.sexe or "") in row["sex"] and not (self.enceinte and "enceinte" not in condition.names)
             if fits and condition.evaluate(self):
-                ends = [expression(row[end], "conditional_intervals").evaluate(self) if row[end] else None for end in ("low", "high")]
+                ends = [
+                    expression(row[end], "conditional_intervals").evaluate(self) if row[end] else None for end in ("low", "high")
+                ]
                 return tuple(end and end[0] for end in ends)
         return None, None
 
