@@ -1,4 +1,4 @@
-"""What the rules must say, case by case, on both sides of every threshold that is not a row of a table. Shared by test_rules and test_mutations.
+"""What the rules must say, case by case, where no row of a table decides. Shared by test_rules and test_mutations.
 
 `expected_limits.csv` holds the numbers of the tables a second time, copied from the clinical specification.
 """

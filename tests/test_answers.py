@@ -1,4 +1,4 @@
-"""The answers the model learns from, counted: nothing abnormal left out, no critical value without its step, nobody judged by the wrong tables."""
+"""The answers the model learns from, counted: nothing abnormal left out, every critical value with its step, no wrong tables."""
 
 import re
 
@@ -61,7 +61,7 @@ def test_every_critical_value_is_called_and_has_its_step(rows):
             count += 1
             own = [f for f in findings if m.analyte in f.explains and f.step]
             due = [step.removeprefix("prévenir le médecin et ") for f in own for step in patterns.next_steps([f], facts)]
-            due = [step for step in due or [f"contrôler sans délai ({short_name(m)}"]]
+            due = due or [f"contrôler sans délai ({short_name(m)}"]
             given = row["output"].rpartition("Suite : ")[2]
             told = any(step in given or set(parts(step)) <= set(parts(other)) for step in due for other in steps)
             called = steps[0].startswith("prévenir le médecin") and (

@@ -12,6 +12,7 @@ from medanalyzr.dataset.prompts import PREAMBLE
 from medanalyzr.dataset.special import CHILD, COMMENT, OTHER, PREGNANT, printed_intervals, who_is
 from medanalyzr.lab.references import (
     analytes,
+    cited,
     conversions,
     convert,
     critical_limits,
@@ -19,7 +20,6 @@ from medanalyzr.lab.references import (
     depends_on_sex,
     read_table,
     reference_interval,
-    sources,
 )
 from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_interval, format_number, in_unit, number, write_report
 from medanalyzr.lab.rules import interpret
@@ -115,11 +115,6 @@ def _reports() -> Iterator[dict[str, str]]:
         }
 
 
-def _cited(source: str) -> str:
-    """The citations behind source keys that a table joins by semicolons."""
-    return " ; ".join(sources().get(key, "manuel, sans source lue") for key in source.split(";"))
-
-
 def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
     """Analyte, question and answer for what the tables say: intervals, critical limits, conversions."""
     for a in analytes().values():
@@ -130,14 +125,14 @@ def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
                 texts.append(f"{format_interval(bounds.low, bounds.high, a.decimals)} {a.unit}".strip() + f" ({who})")
         question = f"Quel est l'intervalle de référence de l'analyse « {a.name} » chez l'adulte ?"
         if texts:
-            source = _cited((reference_interval(a.id, "F") or reference_interval(a.id, "H")).source)
+            source = cited((reference_interval(a.id, "F") or reference_interval(a.id, "H")).source)
             yield a.id, question, f"{a.name} : {' ; '.join(texts)}. Source : {source}."
         if limits := critical_limits(a.id):
             sides = [f"≤ {format_number(limits.low, a.decimals)}"] if limits.low is not None else []
             sides += [f"≥ {format_number(limits.high, a.decimals)}"] if limits.high is not None else []
             text = f"{a.name} : valeur critique {' ou '.join(sides)} {a.unit}".rstrip()
             question = f"À partir de quelle valeur l'analyse « {a.name} » est-elle critique ?"
-            yield a.id, question, f"{text}. Source : {_cited(limits.source)}."
+            yield a.id, question, f"{text}. Source : {cited(limits.source)}."
     for a, unit in FRENCH_HABITS.items():
         known, factor = analytes()[a], conversions()[a, unit].factor
         bounds = reference_interval(a, "F")

@@ -152,12 +152,12 @@ def definitions() -> dict[str, str]:
     Raises:
         MedAnalyzrError: a name is defined twice, or means something already.
     """
-    files = sorted(path.stem for path in TABLES.glob("definitions*.csv"))
     found: dict[str, str] = {}
-    for file, row in ((file, row) for file in files for row in read_table(file)):
-        if row["name"] in found or row["name"] in CONTEXT or row["name"] in analytes():
-            raise MedAnalyzrError(f"tables/{file}.csv, {row['name']}: this name is taken; choose another one.")
-        found[row["name"]] = row["condition"]
+    for file in sorted(path.stem for path in TABLES.glob("definitions*.csv")):
+        for row in read_table(file):
+            if row["name"] in found or row["name"] in CONTEXT or row["name"] in analytes():
+                raise MedAnalyzrError(f"tables/{file}.csv, {row['name']}: this name is taken; choose another one.")
+            found[row["name"]] = row["condition"]
     return found
 
 
