@@ -1,4 +1,4 @@
-"""What the rules must say, case by case, on both sides of every threshold that is not a row of a table. Shared by test_rules and test_mutations.
+"""What the rules must say, case by case, where no row of a table decides. Shared by test_rules and test_mutations.
 
 `expected_limits.csv` holds the numbers of the tables a second time, copied from the clinical specification.
 """
@@ -96,7 +96,7 @@ COMPARED_WITH_CRITICAL = [
     ("Index d'hémolyse : 32 (≤ 20)", ""),
 ]
 
-# Whole answers without a row of patterns_b and later: report, conclusion, next steps ("" for none).
+# Whole answers: report, conclusion, next steps ("" for none).
 ANSWERS = [
     ("Sodium : 140 mmol/L (135 - 145)", "valeurs dans les intervalles", ""),
     ("Sodium : 140 mmol/L", "intervalle manquant : sodium", "demander l'intervalle du laboratoire"),
@@ -158,6 +158,12 @@ ANSWERS = [
         "Prélèvement hémolysé\nPotassium : 6,0 mmol/L (3,5 - 5,0)",
         "hyperkaliémie non interprétable, prélèvement hémolysé",
         "prévenir le médecin et refaire le potassium sans attendre",
+    ),
+    (
+        "Prélèvement hémolysé\nPotassium : 6,0 mmol/L (3,5 - 5,0)\nLactate : 5,0 mmol/L (0,5 - 2,0)",
+        "hyperkaliémie non interprétable, prélèvement hémolysé ; hyperlactatémie sévère",
+        "prévenir le médecin sans délai (potassium 6,0 mmol/L, lactate 5,0 mmol/L) ; refaire le potassium sans attendre ; "
+        "chercher choc, sepsis, ischémie, metformine",
     ),
     (
         "Index d'hémolyse : 80 (≤ 20)\nPotassium : 3,4 mmol/L (3,5 - 5,0)",
@@ -303,6 +309,9 @@ def numbers_of_tables(references) -> dict[tuple[str, str], str]:
     for r in references.read_table("conditional_intervals"):
         parts = [*numbers_in(r["condition"]), *numbers_in(r["low"]), "/", *numbers_in(r["high"])]
         found["conditional", f"{r['analyte']} {r['circumstance']} {r['sex']}"] = " ".join(parts)
+    for file in sorted(path.stem for path in references.TABLES.glob("definitions*.csv")):
+        defined = {r["name"]: numbers_in(r["condition"]) for r in references.read_table(file)}
+        found |= {("definition", name): " ".join(numbers) for name, numbers in defined.items() if numbers}
     return found
 
 

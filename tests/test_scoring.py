@@ -58,7 +58,7 @@ def test_a_perfect_oracle_scores_one_everywhere():
     assert coverage["abnormal_left_out"]["count"] == coverage["invented_analytes"] == coverage["decimal_points"] == 0
     assert coverage["values_right"]["share"] == coverage["units_right"]["share"] == coverage["numbers_that_follow"]["share"] == 1
     patterns = result["patterns"]
-    assert patterns["f1"] == patterns["exact_reports"]["share"] == patterns["dfg_stage"]["share"] == 1
+    assert patterns["f1"] == patterns["exact_reports"]["share"] == patterns["degrees"]["share"] == 1
     assert result["abstention"]["right_refusals"]["share"] == 1 and result["abstention"]["wrong_refusals"]["count"] == 0
     assert not any(one.faults() for one in scored)
 
@@ -106,7 +106,7 @@ def test_a_wrong_unit_is_seen_and_a_converted_value_is_right():
 
 def test_a_decimal_point_is_the_same_number_and_is_counted():
     one = score(REPORT, REFERENCE.replace("6,8", "6.8"), REFERENCE)
-    assert one.exact and not one.made_up and one.points == 3
+    assert one.exact and not one.made_up and one.points == 4
 
 
 def test_a_right_flag_on_the_wrong_analyte_is_wrong():
@@ -217,6 +217,13 @@ def test_probes_change_one_thing_and_the_rules_follow():
             assert different == {probe.key}
         elif probe.kind.startswith("no "):
             assert after[probe.key] == "indéterminé" and different <= {probe.key}
+        elif probe.kind in ("child", "pregnant"):
+            assert set(after.values()) == {"indéterminé"}
+            adapted = set(after) <= {"glucose", "hb", "hgpo_2h"} and probe.kind == "pregnant"  # these have an interval in pregnancy
+            assert adapted or "non applicables" in probe.changed["output"]
+        elif probe.kind == "urine":
+            assert probe.key not in parse_answer(probe.changed["output"]) and different <= {probe.key}
+            assert "résultats non sanguins" in probe.changed["output"]
         else:
             assert not different and probe.changed["input"] != probe.original["input"]
     answers = [[row["output"] for row in part] for part in ([p.original for p in probes], [p.changed for p in probes])]
@@ -235,7 +242,7 @@ def test_a_probe_that_changes_another_flag_too_is_not_consistent():
     result = consistency(
         [probe],
         [REFERENCE],
-        [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; critique 1,65 < 2,10) : bas", "")],
+        [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; appel sous 1,80) : bas", "")],
     )
     assert result["limit"]["flipped"]["share"] == 1 and result["limit"]["others_kept"]["share"] == 0
 

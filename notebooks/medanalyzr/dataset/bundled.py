@@ -12,6 +12,7 @@ from medanalyzr.dataset.prompts import PREAMBLE
 from medanalyzr.dataset.special import CHILD, COMMENT, OTHER, PREGNANT, printed_intervals, who_is
 from medanalyzr.lab.references import (
     analytes,
+    cited,
     conversions,
     convert,
     critical_limits,
@@ -19,7 +20,6 @@ from medanalyzr.lab.references import (
     depends_on_sex,
     read_table,
     reference_interval,
-    sources,
 )
 from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_interval, format_number, in_unit, number, write_report
 from medanalyzr.lab.rules import interpret
@@ -64,9 +64,8 @@ def _measurement(name: str, text: str, r: Mapping[str, str]) -> Measurement:
     decimals = max(known.decimals, len(text.partition(".")[2]) if specimen else 0)
     m = Measurement(known.id, known.name, sign + format_number(value, decimals), value, sign, known.unit, None, None)
     m = replace(m, specimen=specimen or "sang", name=_PLAIN_NAMES.get(name, known.name))
-    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(
-        r["kind"], "avk" if known.id == "inr" and r["comment"] else ""
-    )
+    others = {"inr": "avk", "pvo2": "veineux"} if r["kind"] == COMMENT else {}
+    who = specimen or {CHILD: who_is(float(r["age"] or 0)), PREGNANT: "grossesse"}.get(r["kind"], others.get(known.id, ""))
     if who and known.id in (bounds := printed_intervals(who, r["sex"])):
         return replace(m, low=bounds[known.id][0], high=bounds[known.id][1])
     bounds = reference_interval(known.id, None if r["kind"] == "sans sexe" else r["sex"] or None)
@@ -86,6 +85,8 @@ def as_kind(kind: str, measurements: list[Measurement], rng: Random) -> list[Mea
         place = rng.choice([i for i, m in enumerate(measurements) if m.analyte in FRENCH_HABITS])
         m = measurements[place]
         measurements[place] = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=kind == "autre unité")
+    elif kind == COMMENT and rng.random() < 0.5:
+        return [replace(m, low=None, high=None) if m.analyte == "pvo2" else m for m in measurements]
     elif kind in (CHILD, PREGNANT) and rng.random() < 0.5:
         spared = rng.choice((0, 0, 1, 2))
         return [m if i < spared else replace(m, low=None, high=None) for i, m in enumerate(measurements)]
@@ -114,11 +115,6 @@ def _reports() -> Iterator[dict[str, str]]:
         }
 
 
-def _cited(source: str) -> str:
-    """The citations behind source keys that a table joins by semicolons."""
-    return " ; ".join(sources().get(key, "manuel, sans source lue") for key in source.split(";"))
-
-
 def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
     """Analyte, question and answer for what the tables say: intervals, critical limits, conversions."""
     for a in analytes().values():
@@ -129,14 +125,14 @@ def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
                 texts.append(f"{format_interval(bounds.low, bounds.high, a.decimals)} {a.unit}".strip() + f" ({who})")
         question = f"Quel est l'intervalle de référence de l'analyse « {a.name} » chez l'adulte ?"
         if texts:
-            source = _cited((reference_interval(a.id, "F") or reference_interval(a.id, "H")).source)
+            source = cited((reference_interval(a.id, "F") or reference_interval(a.id, "H")).source)
             yield a.id, question, f"{a.name} : {' ; '.join(texts)}. Source : {source}."
         if limits := critical_limits(a.id):
             sides = [f"≤ {format_number(limits.low, a.decimals)}"] if limits.low is not None else []
             sides += [f"≥ {format_number(limits.high, a.decimals)}"] if limits.high is not None else []
             text = f"{a.name} : valeur critique {' ou '.join(sides)} {a.unit}".rstrip()
             question = f"À partir de quelle valeur l'analyse « {a.name} » est-elle critique ?"
-            yield a.id, question, f"{text}. Source : {_cited(limits.source)}."
+            yield a.id, question, f"{text}. Source : {cited(limits.source)}."
     for a, unit in FRENCH_HABITS.items():
         known, factor = analytes()[a], conversions()[a, unit].factor
         bounds = reference_interval(a, "F")

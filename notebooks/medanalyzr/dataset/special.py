@@ -20,7 +20,7 @@ _URINE = {"sodium": (10, 220), "potassium": (15, 120), "creatinine": (2500, 1800
 
 
 def printed_intervals(who: str, sex: str | None) -> dict[str, Bounds]:
-    """The intervals printed for `who` (nourrisson, enfant, adolescent, grossesse, urine, lcr, avk) by analyte."""
+    """The intervals printed for `who` (nourrisson, enfant, adolescent, grossesse, urine, lcr, avk, veineux) by analyte."""
     rows = (r for r in read_table("simulated_intervals") if r["who"] == who and (sex or "F") in r["sex"])
     return {r["analyte"]: tuple(float(r[end]) if r[end] else None for end in ("low", "high")) for r in rows}
 
@@ -79,7 +79,7 @@ def _other(rng: Random, sex: str) -> Simulated:
 
 def _haemolysis(rng: Random, sex: str) -> tuple[dict[str, float], str]:
     values = {"potassium": rng.choice((rng.uniform(6.0, 7.4), rng.uniform(4.0, 5.9), rng.uniform(2.4, 3.4)))}
-    values |= {name: draw(rng, name, sex, "élevé") for name in rng.sample(("ldh", "asat"), rng.randint(0, 2))}
+    values |= {name: draw(rng, name, sex) for name in rng.sample(("ldh", "asat"), rng.randint(0, 2))}
     values |= {"sodium": draw(rng, "sodium", sex), "creatinine": draw(rng, "creatinine", sex)}
     return values, rng.choice(_HAEMOLYSED if rng.random() < 0.65 else _CLEAR)
 

@@ -147,9 +147,18 @@ def expression(text: str, where: str) -> Expression:
 
 @cache
 def definitions() -> dict[str, str]:
-    """What the names of tables/definitions*.csv stand for."""
-    files = sorted(path.stem for path in TABLES.glob("definitions*.csv"))
-    return {row["name"]: row["condition"] for file in files for row in read_table(file)}
+    """What the names of tables/definitions*.csv stand for.
+
+    Raises:
+        MedAnalyzrError: a name is defined twice, or means something already.
+    """
+    found: dict[str, str] = {}
+    for file in sorted(path.stem for path in TABLES.glob("definitions*.csv")):
+        for row in read_table(file):
+            if row["name"] in found or row["name"] in CONTEXT or row["name"] in analytes():
+                raise MedAnalyzrError(f"tables/{file}.csv, {row['name']}: this name is taken; choose another one.")
+            found[row["name"]] = row["condition"]
+    return found
 
 
 def definition(name: str) -> Expression:

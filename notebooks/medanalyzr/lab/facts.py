@@ -200,8 +200,10 @@ class Facts:
         for row, condition in _conditional("conditional_intervals").get(analyte, ()):
             fits = (self.sexe or "") in row["sex"] and not (self.enceinte and "enceinte" not in condition.names)
             if fits and condition.evaluate(self):
-                low, high = (expression(row[end] or "age < 0", "conditional_intervals").evaluate(self) for end in ("low", "high"))
-                return low and low[0], high and high[0]
+                ends = [
+                    expression(row[end], "conditional_intervals").evaluate(self) if row[end] else None for end in ("low", "high")
+                ]
+                return tuple(end and end[0] for end in ends)
         return None, None
 
     def bounds(self, analyte: str) -> tuple[float | None, float | None]:
@@ -277,7 +279,7 @@ class Facts:
 
 def agreed(word: str, m: Measurement) -> str:
     """ "bas" or "élevé" as it agrees with the name of a measurement: `chlorures bas`, `créatinine élevée`."""
-    gender = "f" if fold(m.name).split()[0].endswith("emie") else analytes()[m.analyte].gender if m.analyte else "m"
+    gender = "f" if fold(m.name).split()[0].endswith(("emie", "urie")) else analytes()[m.analyte].gender if m.analyte else "m"
     forms = {"bas": {"f": "basse", "fp": "basses"}, "élevé": {"f": "élevée", "fp": "élevées", "mp": "élevés"}}
     return forms[word].get(gender, word)
 

@@ -15,10 +15,9 @@ from medanalyzr.lab.conditions import HIGH, LOW, Expression, expression, fill
 from medanalyzr.lab.facts import Facts
 from medanalyzr.lab.references import TABLES, analytes, find_analyte, read_table
 
-# Critical limits that stay in force under 18 years and in pregnancy (GEN-02), and the names by which a row asks for these patients.
+# Critical limits that stay in force under 18 years and in pregnancy (GEN-02).
 ALWAYS = {(a, s) for a in ("potassium", "sodium", "glucose", "calcium", "calcium_corrige") for s in (LOW, HIGH)}
 ALWAYS |= {("hb", LOW), ("pnn", LOW), ("plaquettes", LOW)}
-_SPECIAL = {"enfant", "enceinte"}
 FIRST = "A"  # the section that comes before the others and holds for everybody
 # Words that ask for several analytes at once.
 _PANELS = {"gaz du sang": ("ph",), "ionogramme": ("sodium", "potassium"), "bilirubine": ("bilirubine_totale",),
@@ -42,9 +41,9 @@ class Row:
     where: str
 
     def speaks_for(self, facts: Facts) -> bool:
-        """Whether it may be drawn for this patient: adults, or what holds for everybody."""
-        general = self.section == FIRST or self.condition.names & _SPECIAL or (self.critical and self.critical.issubset(ALWAYS))
-        return bool(facts.adulte or general)
+        """Whether it may be drawn for this patient: adults, what holds for everybody, or a condition that asks for such a patient."""
+        asked = ("enfant" if facts.enfant else "enceinte") in self.condition.names
+        return bool(facts.adulte or asked or self.section == FIRST or (self.critical and self.critical.issubset(ALWAYS)))
 
     def holds(self, facts: Facts) -> bool:
         asked = self.condition.analytes

@@ -29,7 +29,7 @@ class Analyte:
 
 @dataclass(frozen=True)
 class Bounds:
-    """A closed interval in the analyte's unit; None means unbounded. `source` is a key of `sources()`."""
+    """A closed interval in the analyte's unit; None means unbounded. `source` holds keys of `sources()` (see `cited`)."""
 
     low: float | None
     high: float | None
@@ -115,6 +115,11 @@ def critical_limits(analyte: str) -> Bounds | None:
 def sources() -> dict[str, str]:
     """The citation behind each source key."""
     return {r["source"]: r["citation"] for r in read_table("sources")}
+
+
+def cited(source: str) -> str:
+    """The citations behind the source keys of a row, which semicolons part."""
+    return " ; ".join(sources().get(key, "manuel, sans source lue") for key in source.split(";"))
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def parse_line(line: str) -> Measurement | None:
         flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
         critical=match["critical"] is not None,
         interval_unit="" if interval_unit == unit else interval_unit,
-        specimen=_FLUIDS.get(fold(excluded or ""), "sang"),
+        specimen="urine" if _OF_URINE.search(name) else _FLUIDS.get(fold(excluded or ""), "sang"),
     )
 
 
@@ -166,6 +166,7 @@ _SPECIMEN = {  # a line that says no more than one of these words names the spec
     "autre": r"(?:liquide )?(?:d')?ascite|liquide (?:pleural|articulaire|d'ascite)|selles|salive",
 }
 _FLUIDS = {"urine": "urine", "lcr": "lcr"} | dict.fromkeys(("ascite", "liquide pleural", "salive", "selles", "sueur"), "autre")
+_OF_URINE = re.compile(r"\burin(?:aires?|es?)\b|\bdes 24 ?h", re.IGNORECASE)
 _HEADINGS = {"sang": "SANG", "urine": "URINES", "lcr": "LCR", "autre": "AUTRE LIQUIDE"}
 
 

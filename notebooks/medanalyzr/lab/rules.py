@@ -42,6 +42,7 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
     "grossesse": ("intervalle manquant", "intervalles hors grossesse non applicables : {}", 4,
                   "demander les intervalles du trimestre ({})"),
 }  # fmt: skip
+_CALL = "prévenir le médecin"
 _CALCIUM = analytes()["calcium"]
 _FLUIDS = {"urine": "urines", "lcr": "LCR"}
 _NOT_GIVEN = re.compile(r"^\W*([^:\n]{2,60}?)\s*:.*?\b(non rendue?|annulée?|voir commentaire|(?:échantillon|prélèvement) insuffisant)\b",
@@ -156,7 +157,7 @@ def _lacks(facts: Facts, explained: frozenset[str]) -> Iterator[Finding]:
         lack = missing(m, facts.sexe if facts.adulte else "")
         if lack == "intervalle" and not facts.adulte and facts.adapted(m.analyte) == (None, None):
             lack = "enfant" if facts.enfant else "grossesse"
-        told = lack not in ("unité", "unité commune") and (m.analyte in explained or facts.critical_side(m))
+        told = facts.critical_side(m) or (m.analyte in explained and lack in ("intervalle", "sexe", "mesure"))
         if lack and not told:
             lacking.setdefault(lack, []).append(m)
     for lack, of in lacking.items():
@@ -201,21 +202,25 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
         yield Finding(6, f"autres valeurs hors intervalle : {', '.join(words)}")
 
 
-def _call(facts: Facts, findings: Sequence[Finding]) -> list[str]:
-    """The first step, «prévenir le médecin sans délai», with every value for which to call at once that no step names itself."""
+def _steps(facts: Facts, findings: Sequence[Finding]) -> list[str]:
+    """The next steps, before them «prévenir le médecin sans délai» with every value for which to call at once.
+
+    A step that itself says whom to call («prévenir le médecin et refaire…») stands for its values where no other one is called.
+    """
+    steps = patterns.next_steps(findings, facts)
     urgent = [f for f in findings if f.rank == 1]
-    told = frozenset().union(*(f.explains for f in urgent if f.step.startswith("prévenir")))
     called = frozenset().union(*(f.called for f in urgent))
-    values = []
+    told = frozenset().union(*(f.explains for f in urgent if f.step.startswith(_CALL)))
+    values: dict[str, bool] = {}  # the value as the call writes it, and whether it takes the call
     for m in facts.blood:
-        if (facts.critical_side(m) or m.analyte in called) and m.analyte not in told:
+        if facts.critical_side(m) or m.analyte in called:
             corrected = facts.corrected(m)
             value = f"calcium corrigé {corrected} {_CALCIUM.unit}" if corrected else f"{short_name(m)} {m.text} {m.unit}"
-            values.append(value.rstrip())
-    if not values and all(f.step.startswith("prévenir") for f in urgent):
-        return []
-    values = dict.fromkeys(values)
-    return [f"prévenir le médecin sans délai ({', '.join(values)})" if values else "prévenir le médecin sans délai"]
+            values[value.rstrip()] = m.analyte not in told
+    if not any(values.values()) and (told or not urgent):
+        return steps
+    call = f"{_CALL} sans délai" + (f" ({', '.join(values)})" if values else "")
+    return [call, *(step.removeprefix(f"{_CALL} et ") for step in steps)]
 
 
 def interpret(report: Report) -> str:
@@ -225,6 +230,6 @@ def interpret(report: Report) -> str:
     findings = [*drawn, *_rest(facts, drawn)]
     lines = [answer_line(m, facts) for m in facts.blood + [m for m in facts.others if flag(m) != UNDETERMINED]]
     lines.append(f"Conclusion : {' ; '.join(patterns.conclude(findings))}.")
-    if steps := _call(facts, findings) + patterns.next_steps(findings, facts):
+    if steps := _steps(facts, findings):
         lines.append(f"Suite : {' ; '.join(steps)}.")
     return "\n".join(lines)
