@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.lab.formats import LARGEST, read_document, sentence
-from medanalyzr.lab.results import spelled
+from medanalyzr.lab.formats.results import spelled
 
 EXAMPLES = Path(__file__).parent / "formats"
 FILES = sorted(path for path in EXAMPLES.glob("*/*") if not path.name.endswith(".expected.json"))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.readings import Reading, day_of, is_before, make_reading, who
-from medanalyzr.lab.results import Result, interval_of, specimen_of, spelled
+from medanalyzr.lab.formats.readings import Reading, day_of, is_before, make_reading, who
+from medanalyzr.lab.formats.results import Result, interval_of, specimen_of, spelled
 
 _LOINC = "http://loinc.org"
 _COMMENT = "55112-7"

@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.cda import read_cda
-from medanalyzr.lab.fhir import read_fhir
-from medanalyzr.lab.hl7 import read_hl7
-from medanalyzr.lab.hprim import read_hprim
-from medanalyzr.lab.readings import Reading
+from medanalyzr.lab.formats.cda import read_cda
+from medanalyzr.lab.formats.fhir import read_fhir
+from medanalyzr.lab.formats.hl7 import read_hl7
+from medanalyzr.lab.formats.hprim import read_hprim
+from medanalyzr.lab.formats.readings import Reading
 from medanalyzr.lab.references import read_table
 
 LARGEST = 10 * 2**20  # bytes

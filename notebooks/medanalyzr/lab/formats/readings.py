@@ -7,7 +7,7 @@ from datetime import date
 
 from medanalyzr.lab.references import analytes, find_analyte, fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval
-from medanalyzr.lab.results import Result, identify, measure
+from medanalyzr.lab.formats.results import Result, identify, measure
 
 _SEXES = {"F": "F", "M": "H", "female": "F", "male": "H", "2": "F", "1": "H"}
 _SUFFIX = {"sang": "", "urine": " (urines)", "lcr": " (LCR)", "autre": " (autre prélèvement)"}

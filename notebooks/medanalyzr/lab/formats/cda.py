@@ -9,8 +9,8 @@ from itertools import islice
 from xml.etree.ElementTree import Element, ParseError
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.readings import Reading, make_reading, who
-from medanalyzr.lab.results import Result, interval_of, specimen_of
+from medanalyzr.lab.formats.readings import Reading, make_reading, who
+from medanalyzr.lab.formats.results import Result, interval_of, specimen_of
 
 PDF_ONLY = "pdf_only"
 _HL7 = "{urn:hl7-org:v3}"
