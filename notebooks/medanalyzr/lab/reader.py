@@ -1,143 +1,633 @@
-"""Reports in the layouts laboratories send: colons, tabs, columns, any order of value, unit and interval.
+"""The strict reader: what a report proves is read, the rest is refused and named with the reason.
 
-A line is read when it begins with an analyte of our tables and holds its number, or when it is written as
-`reports.parse_line` reads it. What stands between name and value must be known words: «Glucose urinaire» is no glucose.
+Lines are cut into cells, cells into items (tokens), items are given to the name before them, and a result is made only where one
+reading is possible: one value of today, its unit, the interval of this patient. No unit, digit or sign is dropped.
 """
 
 import re
-import unicodedata
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
 
-from medanalyzr.lab.references import Analyte, find_analyte
-from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, number, parse_line, parse_report, write_measurement
-from medanalyzr.lab.units import spellings, usual_unit
+from medanalyzr.lab import columns
+from medanalyzr.lab.names import damaged, harmless, key, known, specimen_of
+from medanalyzr.lab.patient import Patient, meant_for, read_patient
+from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
+from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
+from medanalyzr.lab.tokens import UNIT, Item, clean, digits, items, number, tidy
+from medanalyzr.lab.units import known_unit, plain
 
-LONGEST_NAME = 60  # characters
-_NUMBER = r"-?\d+(?:[.,]\d+)?(?![\d^*]|e[+-]?\d)"
-_INFERIOR = r"inf(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|jusqu'à|≤|<\s*="
-_SUPERIOR = r"sup(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|≥|>\s*="
+__all__ = ["clean", "read_report"]
 
-
-@cache
-def _token() -> re.Pattern:
-    units = "|".join(map(re.escape, sorted(spellings(), key=len, reverse=True)))
-    unit = rf"(?:{units})(?![\w/²])"
-    return re.compile(
-        rf"""(?P<earlier>(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.|le\s+\d{{1,2}}/).*)
-        |(?P<date>\b\d{{1,2}}[/.-]\d{{1,2}}[/.-](?:\d{{4}}|\d{{2}})\b|\b\d{{4}}-\d\d-\d\d\b)
-        |(?P<unit>{unit})
-        |(?P<range>(?P<low>{_NUMBER})\s*(?:{unit})?\s*(?:-|–|—|à|et)\s*(?P<high>{_NUMBER}))
-        |(?P<below>(?:{_INFERIOR})\s*(?P<most>{_NUMBER}))
-        |(?P<above>(?:{_SUPERIOR})\s*(?P<least>{_NUMBER}))
-        |(?P<number>(?:(?P<sign>[<>])\s*)?(?P<value>{_NUMBER}))
-        |(?P<cell>[\t;|])
-        |(?P<known>\b(?:s[ée]rique|plasmatique|sanguine?|veineu(?:x|se)|à\s+jeun|vr|r[ée]f(?:[ée]rences?)?|normes?|valeurs?|usuelles?|
-            (?:in)?f[ée]rieure?|de|intervalle|r[ée]sultat|hh?|ll?|b|n|e)\b|\((?:[^\W\d_]|[\s.'-])+\))
-        |(?P<word>[^\W\d_]+)
-        |(?P<other>\S)""",
-        re.VERBOSE | re.IGNORECASE,
-    )
-
-
-def clean(text: str) -> str:
-    """`text` in one form: composed characters, plain spaces and signs, no invisible or control characters."""
-    text = unicodedata.normalize("NFC", text).replace("\u2212", "-").replace("⩽", "≤").replace("⩾", "≥")
-    text = re.sub(r"[\u00a0\u2007\u2009\u202f]", " ", text)
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+SHARES = {"pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles"}  # printed in % of the leucocytes and as counts
+GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
+VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}
+_BLOOD = re.compile(
+    r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
+    r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
+)
+_VAGUE = re.compile(r"biochimie|chimie|ionogramme|bilan|examens?\b|resultats?|metabol|renal|glucid|proteines")
+_COMMENT = re.compile(
+    r"^\W*(?:commentaires?|n\.?b\b|remarques?|interpretation|conclusion|avis|note|technique|methode|automate|reactif|principe|objectifs?|seuils?|"
+    r"cible|limite|zone|valide|edite|imprime|page|tel\b|fax|dossier|prescri|prelev|dr\b|docteur|biologiste|accredit|total a|traitement|"
+    r"stade|recommand|(?:\(?\d\)|\[\d\]))"
+)
+_NOT_GIVEN = re.compile(r"hemolys|non (?:realis|rendu|fait|dos|interpret|calcul|communiq|parvenu|determin|concern)|en cours|voir comm|annul|qns|insuffisant|"
+                        r"coagul|absen|negati|positi|traces?|presence|agreg|tube|delai|ininterpret|impossible|sans objet|a venir|illisible|suivre|attente")  # fmt: skip
+_NO_ANALYTE = re.compile(
+    r"volume|diurese|poids|taille|\bage\b|\bdate|heure|temperat|fio2|\bdose|page|objectif|cible|seuil|zone|risque|\btel|\bfax|n°|dossier|"
+    r"\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|euro|baro|\bt°|delta|valeurs|indice d"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+_SIDE = re.compile(r"^\W*(sang|serum|plasma|urines?|lcr|selles)\s*:\s*", re.IGNORECASE)
+_SPECIMENS = {"s": "sang", "p": "sang", "pl": "sang", "sg": "sang", "sang": "sang", "serum": "sang", "plasma": "sang", "u": "urine", "lcr": "lcr"}
+_UP, _DOWN = re.compile(r"H|↑|▲|↗|⬆|\+|[ée]lev|haut", re.IGNORECASE), re.compile(r"B|L|↓|▼|↘|⬇|(?<!\()-|\bbas", re.IGNORECASE)
 
 
-def _name(line: str) -> tuple[Analyte, str, str] | None:
-    """The analyte that a line begins with, its name as written, and the rest; the longest known name wins."""
-    line = line.lstrip(" \t-*•|>")
-    for end in reversed([m.end() for m in re.finditer(r"[^\s:;|]+", line[:LONGEST_NAME])]):
-        for name in (line[:end], line[:end].rstrip(".+-")):
-            if known := find_analyte(name):
-                return known, name, line[len(name) :]
-    return None
+class Refused(Exception):
+    """Why a line is not read, in words."""
 
 
-@dataclass(frozen=True)
-class _Read:
-    numbers: list[tuple[str, str]]  # sign and number, in order
-    low: float | None
-    high: float | None
-    unit: str
-    interval_unit: str
-    cells: bool
+@dataclass
+class Row:
+    """A name and all the items printed for it."""
+
+    name: str
+    analyte: str | None
+    line: int
+    text: str
+    items: list[Item]
+    specimen: str | None
+    header: columns.Header | None
+    unit: str = ""
+    section: int = 0
+    colon: bool = False
+    certain: bool = True
+    day: tuple | None = None
+    venous: bool = False
 
 
-def _read(rest: str) -> _Read | None:
-    """The tokens of what follows the name; None where an unknown word stands before the first number."""
-    numbers, units, interval_units, low, high, cells, before = [], [], [], None, None, False, ""
-    for token in _token().finditer(rest):
-        kind = token.lastgroup
-        if kind == "earlier":
-            break
-        if kind == "word" and not numbers and (low, high) == (None, None):
-            return None
-        if kind == "range" and (low, high) == (None, None):
-            low, high = number(token["low"]), number(token["high"])
-        elif kind == "below" and (low, high) == (None, None):
-            high = number(token["most"])
-        elif kind == "above" and (low, high) == (None, None):
-            low = number(token["least"])
-        elif kind == "number":
-            numbers.append((token["sign"] or "", token["value"]))
-        elif kind == "unit":
-            (interval_units if before in ("range", "below", "above") else units).append(usual_unit(token["unit"]))
-        cells = cells or kind == "cell"
-        before = kind
-    unit = (units or interval_units or [""])[0]
-    return _Read(numbers, low, high, unit, next((u for u in interval_units if u != unit), ""), cells)
+@dataclass
+class State:
+    """Where in the report we are."""
+
+    specimen: str | None = "sang"
+    header: columns.Header | None = None
+    unit: str = ""
+    section: int = 0
+    venous: bool = False
+    earlier: bool = False
+    rows: list[Row] = field(default_factory=list)
+    prose: list[tuple[int, str, str | None]] = field(default_factory=list)
 
 
-def read_line(line: str) -> Measurement | None:
-    """The measurement on one line of a report, in any of the layouts; None where there is none or it cannot be told.
+# From lines to rows ---------------------------------------------------------------------------------------------------
 
-    Of several numbers the first outside the interval is the value; dates, marks (H, B, *) and earlier results are left out.
-    """
-    if len(line) > LONGEST_LINE:
+_SPLIT = re.compile(r"\s+(?=[<>≤≥↑↓*\[(]*\s*[-+]?\d|[<>≤≥↑↓]|inf|sup|jusqu|moins|plus|[\[(]|[%/]|[a-zA-Zµ]{1,6}/)|(?<=[a-zA-Zé)])(?=[<>≤≥])")
+
+
+def _named(text: str) -> tuple[str, str | None, str, bool]:
+    """The name that a cell begins with, its analyte, what follows the name, and whether a colon parts them."""
+    bare = text.strip(" -*•·>#")
+    name, colon, rest = bare.partition(":")
+    if colon and name.count("(") == name.count(")") and name.count("[") == name.count("]"):
+        name = name.strip()
+        if (analyte := known(name)) or not re.search(r"\d.*\d|[(\[]", name):
+            return name, analyte, rest, True
+        for cut in _SPLIT.finditer(name):
+            if analyte := known(name[: cut.start()]):
+                return name[: cut.start()], analyte, name[cut.start() :] + " " + rest, True
+        return name, None, rest, True
+    if analyte := known(bare):
+        return bare, analyte, "", False
+    for cut in reversed(list(_SPLIT.finditer(bare[:120]))):
+        if analyte := known(bare[: cut.start()]):
+            return bare[: cut.start()].strip(), analyte, bare[cut.start() :], False
+    return bare, None, "", False
+
+
+_BEGINS = re.compile(r"\W*(?:soit\b|dont\b|ant[ée\.]|pr[ée]c[ée]d|val(?:eurs?|\.)|normes?\b|normale?\b|r[ée]f|vr\b|n\s*:|inf[ée\.]|sup[ée\.]|jusqu|moins de|entre\b|de \d|"
+                     r"hommes?\b|femmes?\b|gar[çc]ons?\b|filles?\b|adultes?\b|enfants?\b|nourrissons?\b|nouveau|[HF]\s*[:\[]|[<>≤≥↑↓*\[(+-]*\s*\d|[<>≤≥↑↓*+-]+\s*$|"
+                     r"intervalle)", re.IGNORECASE)  # fmt: skip
+
+
+def _rows(text: str) -> tuple[State, list[Unread]]:
+    """The rows of a report and the lines that no row was made of, in one pass."""
+    lines = text.split("\n")
+    delimiter = columns.delimiter_of(lines)
+    sampled, state, unread, open_row, alone, heads = columns.sampled(text), State(), [], None, 0, None
+    for n, line in enumerate(lines, 1):
+        if not line.strip(" \t|-_=*.") or (delimiter and line.startswith("#")):
+            open_row, alone = None, 0
+            continue
+        if len(line) > LONGEST_LINE:
+            unread.append(Unread(n, line[:80].strip(), "ligne trop longue"))
+            open_row = None
+            continue
+        cells, split = columns.cells_of(line, delimiter)
+        if header := columns.header_of(cells, split):
+            heads = columns.merge(heads, header)
+            state.header, open_row = columns.settle(heads, sampled), None
+            _heading(state, cells[0][1])
+            continue
+        if open_row is not None and _goes_on(open_row, n, cells):
+            alone = 0
+            continue
+        made = _line_rows(state, n, line, cells, split)
+        if not made:
+            open_row, alone = None, 0
+            if not _heading(state, line):
+                state.prose.append((n, line, state.specimen))
+            continue
+        heads = None if any(made[0].items) else heads
+        alone = alone + 1 if len(made) == 1 and not made[0].items else 0
+        if alone > 1:
+            made[0].certain = state.rows[-1].certain = False
+        state.rows += made
+        open_row = made[-1]
+    return state, unread
+
+
+def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], split: bool) -> list[Row]:
+    """The rows of one line: mostly one, several where names follow each other."""
+    if state.earlier:
+        return []
+    header = state.header if state.header and state.header.split == split else None
+    specimen, day, place = state.specimen, None, 0
+    if split:
+        place = next((i for i, (pos, text) in enumerate(cells) if text), 0)
+        for i, (pos, text) in enumerate(cells):
+            role = header.over(pos, pos).role if header and header.over(pos, pos) else ""
+            if role == "name":
+                place = i
+            elif role == "specimen":
+                specimen = _SPECIMENS.get(fold(text).rstrip("s") if len(text) > 3 else fold(text)) or specimen_of(fold(text))
+            elif role == "rowdate":
+                day = columns.day_of(text)
+        if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
+            place = next((i for i in range(place + 1, min(place + 3, len(cells))) if known(cells[i][1])), place)
+    pos, text = cells[place]
+    if side := _SIDE.match(text):
+        specimen = _SPECIMENS.get(fold(side[1]).rstrip("s")) or specimen_of(fold(side[1])) or "sang"
+        text = text[side.end() :]
+    if _COMMENT.match(fold(text)):
+        return []
+    name, analyte, rest, colon = _named(text)
+    if analyte is None and not _could_be_name(name, rest, cells[place + 1 :]):
+        return []
+    rows = [Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, day=day, venous=state.venous)]
+    offset = pos + len(text) - len(rest)
+    rows[0].items += items(rest, offset, place, n) if rest else []
+    for i, (pos, text) in enumerate(cells):
+        if i <= place or not text:
+            continue
+        if _LETTER.match(text) and any(item.kind == "value" for item in rows[-1].items) and not UNIT.fullmatch(text) and not _BEGINS.match(text):
+            name, analyte, rest, colon = _named(text)
+            if analyte:
+                rows.append(Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, venous=state.venous))
+                rows[-1].items += items(rest, pos + len(text) - len(rest), i, n) if rest else []
+                continue
+        rows[-1].items += items(text, pos, i, n)
+    if analyte is None and len(rows) == 1 and not any(item.kind in ("value", "interval", "bad") for item in rows[0].items):
+        return []
+    return rows
+
+
+def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
+    """Whether an unknown name may be one of an analyte: letters, few words, something behind it."""
+    return bool((rest or others) and len(name) <= 60 and re.search(r"[^\W\d_]{2}", name) and not _NO_ANALYTE.search(fold(name)))
+
+
+def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
+    """Adds a line to the row before it where it continues it: more of its name, its value, its interval, its method."""
+    first = cells[0][1].strip()
+    if re.match(r"\W*(?:technique|m[ée]thode|automate|r[ée]actif|principe)\b", first, re.IGNORECASE) or harmless(fold(first)):
+        return len(cells) == 1 or _take(row, n, cells[1:])
+    if not any(item.kind == "value" for item in row.items) and _LETTER.match(first.lstrip("( ")):
+        name, analyte, rest, _ = _named(first)
+        longer = known(f"{row.name} {name}")
+        if longer and (analyte is None or longer != row.analyte):
+            row.name, row.analyte, row.line = f"{row.name} {name}", longer, n
+            return _take(row, n, ([(cells[0][0] + len(first) - len(rest), rest)] if rest else []) + cells[1:])
+    if _BEGINS.match(first) or UNIT.fullmatch(first):
+        return _take(row, n, cells)
+    return False
+
+
+def _take(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
+    """Gives the items of `cells` to `row`, unless they hold words that are none of a result."""
+    new = [item for i, (pos, text) in enumerate(cells) if text for item in items(text, pos, i, n)]
+    kept = _today(new)
+    if any(item.kind in ("word", "fraction") and not harmless(fold(item.text)) for item in kept):
+        return False
+    row.items += kept
+    return True
+
+
+def _heading(state: State, line: str) -> bool:
+    """Whether a line heads a section; what it says of specimen, unit and time then holds for the lines below."""
+    text = fold(line)
+    words = re.findall(r"[a-z]{2,}", text)
+    if not words or _COMMENT.match(text) or len(words) > 14 or (text.endswith(".") and len(words) > 6):
+        return False
+    start = " ".join(text.split()[:6])
+    digits_inside = re.search(r"\d[.,]\d", text) is not None
+    where = start if re.search(r"\d", text) else text
+    other, blood = specimen_of(where), _BLOOD.search(where)
+    vague = _VAGUE.search(where)
+    if not (other or blood or vague or re.search("gaz", text)) or digits_inside and not other:
+        return not digits_inside and len(words) <= 8 and ":" not in line and not re.search(r"\d", text)
+    state.section += 1
+    state.earlier = bool(re.search(r"\b(?:resultats? )?(?:anterieur|anteriorite|precedent|historique)", start))
+    unit = re.search(r"\ben\s+(\S+)", line)
+    state.unit = unit[1].strip("(),;.:") if unit and UNIT.fullmatch(unit[1].strip("(),;.:")) else ""
+    state.venous = bool(re.search(r"veineux|veineuse|capillaire", text)) and not re.search(r"arteriel", text)
+    if other:
+        mixed = blood and not re.search(r"cordon|recherche de sang|sang dans", where)
+        state.specimen = None if mixed else other
+    elif blood:
+        state.specimen = "sang"
+    elif state.specimen != "sang":
+        state.specimen = None
+    return True
+
+
+def _today(found: list[Item]) -> list[Item]:
+    """The items without earlier results: what follows «Ant.» or a date, in the same brackets or to the end of the line."""
+    kept, i, seen = [], 0, False
+    while i < len(found):
+        item = found[i]
+        if item.kind in ("earlier", "date") and item.closed:
+            while kept and kept[-1].closed and kept[-1].cell == item.cell and kept[-1].line == item.line:
+                kept.pop()
+            while i < len(found) and found[i].closed and found[i].cell == item.cell and found[i].line == item.line:
+                i += 1
+            continue
+        if item.kind == "earlier" or (item.kind == "date" and seen):
+            line = item.line
+            while i < len(found) and found[i].line == line:
+                i += 1
+            continue
+        seen = seen or item.kind == "value"
+        kept.append(item)
+        i += 1
+    return kept
+
+
+# From rows to results -------------------------------------------------------------------------------------------------
+
+
+def _assign(row: Row) -> list[Item]:
+    """The items of a row under the heads of its columns: without earlier results and comments, bounds as intervals."""
+    found, header, low, high = _today(row.items), row.header, None, None
+    if header is None:
+        return _labelled(found)
+    kept, today = [], []
+    for item in found:
+        column = header.over(item.pos, item.end) if item.line == row.line else None
+        role = column.role if column else ""
+        if role in ("prev", "comment", "code", "mark", "rowdate", "name", "specimen"):
+            continue
+        if role in ("low", "high") and item.kind == "value":
+            low, high = (item, high) if role == "low" else (low, item)
+            continue
+        if role == "percent" and item.kind == "value":
+            item.unit = item.unit or "%"
+        if role == "norm":
+            if item.kind == "value":
+                raise Refused("intervalle non compris")
+            item.label = item.label or column.label
+        if role == "before":
+            raise Refused("plusieurs prélèvements")
+        if role == "result" and (item.kind == "value" or item.sign):
+            today.append(item)
+        if role == "unit" and item.kind in ("word", "mark"):
+            item.kind = "unit" if item.kind == "word" else "mark"
+        kept.append(item)
+    if today:
+        kept = [i for i in kept if i in today or i.kind != "value" or i.unit or i.line != row.line]
+        for item in today:
+            if item.kind == "interval":
+                item.kind, item.low, item.high = "value", None, None
+    elif header.has("prev") and not any(i.kind == "value" for i in kept) and any(i.kind == "value" for i in found):
+        raise Refused("aucun résultat du jour")
+    if low or high:
+        text = " - ".join(i.text for i in (low, high) if i)
+        bound = Item("interval", text, (low or high).pos, (high or low).end, 0, row.line)
+        bound.low, bound.high = low and low.value, high and high.value
+        bound.sign = "" if low and high else ">" if low else "<"
+        kept.append(bound)
+    return _labelled(kept)
+
+
+def _labelled(found: list[Item]) -> list[Item]:
+    """The items with each label («Homme», «1 à 3 ans») put on the intervals that follow it on its line."""
+    kept, label = [], None
+    for item in found:
+        if item.kind == "label":
+            label = item
+        elif item.kind == "interval" and label and item.line == label.line:
+            item.label = f"{label.text} {item.label}".strip()
+            kept.append(item)
+        else:
+            kept.append(item)
+    if label and not any(i.kind == "interval" and label.text in i.label for i in kept):
+        raise Refused("intervalle de qui ?")
+    return kept
+
+
+def _measured(row: Row, found: list[Item]) -> tuple[list[Item], list[Item]]:
+    """The values and the intervals among the items of a row; `< 5` is a value where nothing else can be."""
+    values = [i for i in found if i.kind == "value"]
+    intervals = [i for i in found if i.kind == "interval"]
+    if not values:
+        signed = [i for i in intervals if i.sign and not i.closed and not i.label]
+        if not signed:
+            return [], intervals
+        first = signed[0]
+        bounded = len(intervals) > 1 or row.colon or first.cell == 0 and row.header is None
+        if not bounded or any(i.pos < first.pos and i.line == first.line for i in intervals):
+            raise Refused("valeur ou borne ?")
+        intervals.remove(first)
+        first.low = first.high = None
+        values = [first]
+    return values, intervals
+
+
+def _units(values: list[Item], found: list[Item], row: Row) -> None:
+    """Gives units that stand alone to the values without one: the next after the value, else one before it."""
+    alone = [i for i in found if i.kind == "unit"]
+    for value in values:
+        if not value.unit:
+            here = (value.line, value.pos)
+            after = next((u for u in alone if (u.line, u.pos) > here), None)
+            before = next((u for u in alone if u.line == value.line and u.pos < value.pos), None) if len(values) == 1 else None
+            if unit := after or before:
+                value.unit = unit.text
+                alone.remove(unit)
+    if len(alone) > 0 and any(not v.unit for v in values):
+        raise Refused("unité de quelle valeur ?")
+
+
+def _thousands(value: Item, intervals: list[Item], found: list[Item], analyte: str | None) -> bool:
+    """Whether a point before three digits parts thousands in this row; refuses where it cannot be told."""
+    doubtful = [i for i in [value, *intervals] if i.doubt]
+    per_mm3 = plain(value.unit) == "/mm3"
+    if per_mm3 and re.search(r",\d{3}$", value.text):
+        raise Refused("virgule : décimale ou milliers ?")
+    if not doubtful or per_mm3:
+        return per_mm3
+    texts = " ".join(i.text for i in found)
+    if re.search(r"\d\.\d{1,2}(?!\d)|(?<!\d)0\.\d", texts):
+        return False
+    raise Refused("point : décimale ou milliers ?")
+
+
+def _french_bounds(analyte: str, unit: str) -> tuple[float, float] | None:
+    """The usual interval of an analyte in `unit`, to tell of which unit a printed interval is."""
+    bounds = reference_interval(analyte, "F")
+    if bounds is None or bounds.high is None:
         return None
-    found = _name(line)
-    if found is None:
-        return parse_line(line)
-    known, name, rest = found
-    read = _read(rest)
-    if read is None or not read.numbers:
+    try:
+        return tuple(convert(analyte, b or 0.0, analytes()[analyte].unit, unit) for b in (bounds.low, bounds.high))
+    except KeyError:
         return None
-    numbers, low, high = read.numbers, read.low, read.high
-    if (low, high) == (None, None):
-        signed = next((i for i, (sign, _) in enumerate(numbers) if sign and len(numbers) > 1), None)
-        if signed is not None:
-            sign, bound = numbers[signed]
-            low, high = (None, number(bound)) if sign == "<" else (number(bound), None)
-            numbers = numbers[:signed] + numbers[signed + 1 :]
-        elif read.cells and len(numbers) == 3:
-            low, high = number(numbers[1][1]), number(numbers[2][1])
+
+
+def _fits(analyte: str | None, unit: str, interval: Item) -> bool:
+    """Whether the high bound (or the only one) of `interval` is near the usual one of the analyte in `unit`."""
+    share = unit == "%" and analyte in SHARES
+    usual = _french_bounds(analyte, analytes()[analyte].unit if share else unit) if analyte else None
+    if usual is None:
+        return False
+    mine, theirs = (interval.high, usual[1]) if interval.high is not None else (interval.low, usual[0])
+    theirs = theirs * (10 if share else 1)
+    return theirs > 0 and mine > 0 and 0.4 < mine / theirs < 2.5
+
+
+def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item]) -> tuple[Item, Item | None]:
+    """The value to report and its interval, where values or intervals are printed in several units."""
+    unit = {id(v): known_unit(v.unit, analyte) or v.unit for v in [main, *others]}
+    if not chosen:
+        return main, None
+    with_unit = [i for i in chosen if i.unit]
+    if with_unit:
+        same = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == unit[id(main)]]
+        if len(same) == 1:
+            return main, same[0]
+        if len(chosen) == 1 and with_unit[0].unit != "%":
+            return main, with_unit[0]
+        raise Refused("intervalle de quelle unité ?")
+    values = sorted([main, *others], key=lambda i: (i.line, i.pos))
+    if len(chosen) == 1:
+        if not others:
+            return main, chosen[0]
+        fitting = [v for v in values if _fits(analyte, unit[id(v)], chosen[0])]
+        if len(fitting) == 1 and fitting[0] is main:
+            return main, chosen[0]
+        before = [v for v in values if (v.line, v.pos) < (chosen[0].line, chosen[0].pos)]
+        if len(before) == 1 and "%" not in unit.values():
+            return before[0], chosen[0]
+        if analyte is None and before[-1:] == [main] and all(unit[id(v)] == "%" for v in others):
+            return main, chosen[0]
+        raise Refused("intervalle de quelle unité ?")
+    if len(chosen) == len(values):
+        mine = chosen[values.index(main)]
+        for value, interval in zip(values, chosen, strict=True):
+            for here, there in ((mine.low, interval.low), (mine.high, interval.high)):
+                if (here is None) != (there is None) or not _same(analyte, here, unit[id(main)], there, unit[id(value)], 0.08):
+                    if unit[id(value)] == "%" and _fits(analyte, unit[id(main)], mine) and not _fits(analyte, unit[id(main)], interval):
+                        continue
+                    raise Refused("intervalle de quelle unité ?")
+        return main, mine
+    raise Refused("plusieurs intervalles")
+
+
+def _same(analyte: str | None, a: float | None, unit_a: str, b: float | None, unit_b: str, within: float = 0.03) -> bool:
+    """Whether two numbers in two units of an analyte say the same, up to rounding."""
+    if a is None or b is None:
+        return a is b
+    try:
+        there = a if unit_a == unit_b else convert(analyte, a, unit_a, unit_b)
+    except KeyError:
+        return False
+    return abs(there - b) <= within * max(abs(there), abs(b)) + 1e-9
+
+
+def _meant(intervals: list[Item], who: Patient) -> list[Item]:
+    """The intervals for this patient: those printed for whom the patient is, else those for all."""
+    labelled = [i for i in intervals if i.label]
+    if not labelled:
+        return intervals
+    answers = [meant_for(i.label, who) for i in labelled]
+    mine = [i for i, answer in zip(labelled, answers, strict=True) if answer]
+    if None in answers:
+        only_sex = all(re.fullmatch(r"[hf]|.*\b(?:hommes?|femmes?|garcons?|filles?)\b.*|norme [hf]", fold(i.label)) for i in labelled)
+        if who.sex is None and only_sex and not mine:
+            return []
+        raise Refused("intervalle de qui ?")
+    if len({i.label for i in mine}) > 1:
+        raise Refused("plusieurs intervalles pour ce patient")
+    return mine or [i for i in intervals if not i.label]
+
+
+def _decide(row: Row, who: Patient) -> Measurement:
+    """The result of a row; Refused where it is not proved."""
+    found = _assign(row)
+    if bad := next((i for i in found if i.kind == "bad"), None):
+        raise Refused(f"caractères illisibles : {bad.text}")
+    values, intervals = _measured(row, found)
+    last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
+    for i in found:
+        if i.kind in ("word", "fraction", "date") and not harmless(fold(i.text)) and ((i.line, i.pos) < last or specimen_of(fold(i.text))):
+            raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
+    if not values:
+        words = " ".join(i.text for i in found if i.kind == "word")
+        raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
+    if not row.certain:
+        raise Refused("nom et valeur éloignés")
+    _units(values, found, row)
+    analyte = row.analyte
+    shares = [v for v in values if plain(v.unit) == "%"] if len(values) > 1 else []
+    counts = [v for v in values if v not in shares] or shares
+    main, others = counts[0], counts[1:] + (shares if counts is not shares else [])
+    units = {known_unit(v.unit, analyte) or plain(v.unit) for v in counts}
+    if len(units) < len(counts):
+        raise Refused("plusieurs valeurs")
+    for other in counts[1:]:
+        mine, theirs = (known_unit(v.unit, analyte) for v in (main, other))
+        if analyte is None or mine is None or theirs is None or not _same(analyte, main.value, mine, other.value, theirs):
+            raise Refused("plusieurs valeurs")
+    chosen = _meant(intervals, who)
+    main, interval = _pair(analyte, main, others, chosen)
+    return _result(row, analyte, main, interval, found)
+
+
+def _result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:
+    """The measurement of a value and its interval, after the last checks."""
+    thousands = _thousands(main, [interval] if interval else [], found, analyte)
+    value, low, high = number(main.text, thousands), None, None
+    if interval:
+        low, high = interval.low, interval.high
+        if thousands:
+            ends = [number(text, True) for text in interval.text.split(" - ")]
+            low, high = ends if len(ends) == 2 else (None, ends[0]) if interval.sign == "<" else (ends[0], None)
     if low is not None and high is not None and low >= high:
+        raise Refused("intervalle non compris")
+    printed = main.unit or (interval.unit if interval else "") or row.unit
+    if analyte == "tca" and plain(printed) == "s":
+        analyte = "tca_s"
+    unit = _unit(analyte, printed, interval, row)
+    apart = interval.unit if interval and interval.unit else ""
+    interval_unit = (known_unit(apart, analyte) or apart) if apart else ""
+    if interval_unit and interval_unit != unit and (analyte is None or known_unit(apart, analyte) is None):
+        raise Refused(f"unité de l'intervalle inconnue : {apart}")
+    m = Measurement(
+        analyte, row.name, main.sign + digits(main.text, thousands), value, main.sign, unit, low, high,
+        interval_unit="" if interval_unit == unit else interval_unit, specimen=row.specimen or "sang", line=main.line,
+    )  # fmt: skip
+    marks = main.marks + "".join(i.text for i in found if i.kind == "mark" and i.text not in "+-–—" and i.line == main.line)
+    side = _direction(m)
+    if side and ((_UP.search(marks) and side != "élevé") or (_DOWN.search(marks) and side != "bas")) and not (_UP.search(marks) and _DOWN.search(marks)):
+        raise Refused(f"marque {marks} contraire à l'intervalle")
+    return m
+
+
+def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) -> str:
+    """The unit of a result in the spelling of the tables, or as printed where they do not know it."""
+    if analyte is None:
+        if not printed and interval is None:
+            raise Refused("analyte inconnu, sans unité")
+        return known_unit(printed) or printed
+    ours = known_unit(printed, analyte)
+    critical = critical_limits(analyte) is not None
+    if not printed:
+        if analytes()[analyte].unit and critical:
+            raise Refused("unité absente")
+        return ""
+    if ours is None and not (analyte in SHARES and plain(printed) == "%" and interval):
+        if critical or not analytes()[analyte].unit or re.search(r"/(?:24|j|m?mol|g)", plain(printed)):
+            raise Refused(f"unité inconnue pour cet analyte : {printed}")
+    return ours or printed
+
+
+def _direction(m: Measurement) -> str | None:
+    """The side of its interval on which a value lies, where both are in one unit or convertible."""
+    value = m.value
+    if (m.low is None and m.high is None) or m.sign:
         return None
-    sign, text = numbers[0]
-    text = sign + text.replace(".", ",")
-    return Measurement(
-        known.id, name, text, number(text.lstrip("<>")), sign, read.unit, low, high, interval_unit=read.interval_unit
-    )
+    if m.interval_unit:
+        value = convert(m.analyte, value, m.unit, m.interval_unit)
+    return "bas" if m.low is not None and value < m.low else "élevé" if m.high is not None and value > m.high else "normal"
 
 
-def in_our_layout(text: str) -> str:
-    """`text` with every measurement line written as the training data write it; other lines stay as they are."""
-    lines = clean(text).splitlines()
-    return "\n".join(line if (m := read_line(line)) is None else write_measurement(m) for line in lines)
+# The report -----------------------------------------------------------------------------------------------------------
 
 
 def read_report(text: str) -> Report:
-    """A report in any of the layouts: sex, age, and each analyte once, in order.
+    """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
+    text = tidy(text)
+    who = read_patient(text)
+    state, unread = _rows(text)
+    read: list[tuple[Row, Measurement]] = []
+    gases = {row.section for row in state.rows if row.analyte in ("ph", "paco2")}
+    for row in state.rows:
+        _place(row, row.section in gases)
+        try:
+            if row.analyte is None and damaged(row.name):
+                raise Refused("nom abîmé")
+            m = _decide(row, who)
+            if row.analyte is None and row.specimen == "sang" and m.low is None and m.high is None:
+                raise Refused("analyte inconnu, sans intervalle")
+            if row.specimen is None:
+                raise Refused("prélèvement inconnu")
+            read.append((row, m if m.specimen == "sang" else _elsewhere(m)))
+        except Refused as reason:
+            if row.analyte or str(reason) != "analyte inconnu, sans unité":
+                unread.append(Unread(row.line, row.text, str(reason)))
+    kept, more = _once(read)
+    unread += more
+    return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, text)
 
-    The first line of an analyte counts; lines that hold no measurement are passed over.
-    """
-    text = clean(text)
-    who, found = parse_report(text), {}
-    for m in map(read_line, text.splitlines()):
-        if m is not None:
-            found.setdefault(m.key, m)
-    return Report(who.sex, who.age, tuple(found.values()))
+
+def _place(row: Row, gas: bool) -> None:
+    """Settles the specimen of a row by its name, and arterial or venous by its section."""
+    named = specimen_of(fold(row.name)) or (specimen_of(fold(" ".join(i.text for i in row.items if i.kind == "word"))) if row.items else None)
+    if any(re.search(r"/24\s?h|/mm?ol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
+        named = named or "urine"
+    if named and row.specimen in ("sang", None):
+        row.specimen = named
+    if row.analyte == "bicarbonates" and gas and re.search("hco3|bicarb", key(row.name)):
+        row.analyte = "hco3_art"
+    elif row.analyte == "hco3_art" and not gas and "art" not in key(row.name):
+        row.analyte = "bicarbonates"
+    if row.analyte in VENOUS or (row.analyte in GASES and row.venous):
+        row.specimen = "autre" if row.specimen == "sang" else row.specimen
+
+
+def _elsewhere(m: Measurement) -> Measurement:
+    """A result of another specimen than blood: no analyte of ours."""
+    return replace(m, analyte=None)
+
+
+def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[Unread]]:
+    """Each result of blood once: repetitions fall together, contradictions are refused."""
+    groups: dict[tuple, list[tuple[Row, Measurement]]] = {}
+    for row, m in read:
+        groups.setdefault((m.analyte or key(m.name), m.specimen), []).append((row, m))
+    kept, unread = {}, []
+    for group in groups.values():
+        if any(row.day for row, _ in group):
+            last = max(row.day for row, _ in group if row.day)
+            group = [(row, m) for row, m in group if row.day == last]
+        if group[0][1].analyte in SHARES and any(m.unit != "%" for _, m in group):
+            group = [(row, m) for row, m in group if m.unit != "%"]
+        first = max(group, key=lambda pair: (pair[1].low is not None) + (pair[1].high is not None))
+        several = group[0][1].analyte == "dfg" or (group[0][1].analyte or "").startswith("troponine")
+        if several and len({key(m.name) for _, m in group}) == len(group):
+            kept |= {id(m): m for _, m in group}
+        elif all(m.sign == first[1].sign and _same(m.analyte, m.value, m.unit, first[1].value, first[1].unit) for _, m in group):
+            kept[id(first[1])] = first[1]
+        elif first[1].specimen == "sang":
+            unread += [Unread(row.line, row.text, "deux résultats différents du même analyte") for row, _ in group]
+        else:
+            kept |= {id(m): m for _, m in group}
+    return [m for _, m in read if id(m) in kept], unread

@@ -61,9 +61,7 @@ def analytes() -> dict[str, Analyte]:
 
 @cache
 def _by_name() -> dict[str, Analyte]:
-    known = {fold(r["alias"]): analytes()[r["analyte"]] for r in read_table("names")}
-    known |= {fold(analyte.name): analyte for analyte in analytes().values()}
-    return {name: analyte for name, analyte in known.items() if name not in never()}
+    return {fold(name): analytes()[analyte] for name, analyte in aliases()}
 
 
 @cache
@@ -162,3 +160,11 @@ def decimals_in(analyte: str, unit: str) -> int:
     """How many decimals a report prints for `analyte` in `unit` (KeyError for an unknown unit)."""
     known = analytes()[analyte]
     return known.decimals if unit == known.unit else conversions()[analyte, unit].decimals
+
+
+@cache
+def aliases() -> tuple[tuple[str, str], ...]:
+    """Every name that laboratories print and the analyte that it stands for, without the pairs that `never` excludes."""
+    excluded = {(fold(r["name"]), r["not_analyte"]) for r in read_table("never")}
+    named = [(r["alias"], r["analyte"]) for r in read_table("names")] + [(a.name, a.id) for a in analytes().values()]
+    return tuple((name, analyte) for name, analyte in named if (fold(name), analyte) not in excluded)
