@@ -33,6 +33,9 @@ _LABEL = re.compile(
 )
 
 
+_NUMBERS = re.compile(r"\d[.,]\d|\d\s*(?:-|–|à|;)\s*\d|[<>]\s*\d")
+
+
 @dataclass(frozen=True)
 class Column:
     """The head of a column: its place, its role, and the patients for whom its intervals are (`label`)."""
@@ -103,11 +106,11 @@ def _column(pos: int, text: str) -> Column:
     bare = _DATE.sub("", fold(text)).strip(" .:")
     if day and re.fullmatch(r"(?:\(?(?:le|du|j\d|a|vers|\d{1,2}\s?h\s?(?:\d\d)?|\d\d:\d\d)\)?\s*)*", bare):
         return Column(pos, end, "date", day=day)
-    for role, pattern in _ROLE:
+    for role, pattern in _ROLE if not re.search(r"\d", bare) and len(plain) <= 40 and plain.count(" ") <= 5 else ():
         if pattern.fullmatch(plain if role != "result" else plain + (")" if "(ce jour" in fold(text) else "")):
             label = plain if role == "norm" and re.search(r"\b(?:[hf]|hommes?|femmes?|filles?|garcons?)\b", plain) else ""
             return Column(pos, end, role, label, day)
-    if plain and re.search(r"[a-z]", plain) and _LABEL.fullmatch(plain) and plain not in ("h", "f"):
+    if plain and ":" not in text and re.search(r"[a-z]{2}|\b[hf]\b", plain) and _LABEL.fullmatch(plain) and plain not in ("h", "f"):
         return Column(pos, end, "norm", plain)
     return Column(pos, end, "other", day=day)
 
@@ -124,9 +127,9 @@ def header_of(cells: list[tuple[int, str]], split: bool) -> Header | None:
     told = [c for c in columns if c.role != "other"]
     rest = [text for (pos, text), c in zip([c for c in cells if c[1].strip()], columns, strict=True) if c.role == "other" and (pos or split is False)]
     first = cells[0][0] if cells else 0
-    strange = [text for text in rest if (":" in text or len(text) > 40) and text != cells[0][1]]
+    strange = [text for text in rest if (":" in text or len(text) > 40 or _NUMBERS.search(text)) and text != cells[0][1]]
     dates = [c for c in told if c.role == "date"]
-    enough = len(told) >= 2 or (len(told) == 1 and told[0].role in ("prev", "norm", "result") and (len(columns) == 1 or told[0].pos > first))
+    enough = len(told) >= 2 or (len(told) == 1 and told[0].role in ("prev", "norm", "result") and (told[0].pos > first or first > 12))
     if not told or strange or not enough or (len(dates) == len(told) == 1):
         return None
     return Header(columns, split)

@@ -28,12 +28,12 @@ _METHOD = (
     r"serique|serum|plasmatique|plasma|sanguine?|sang|sur|heparine|heparinee?|edta|citratee?|tube|cobas|architect|alinity|atellica|"
     r"advia|vitros|sysmex|vidas|roche|abbott|siemens|beckman|sta|neoptimal|prest|resultat|soit"
 )
-_HARMLESS = re.compile(rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|\d{{1,2}}(?![\w])|tube\s?\d|\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*-])*")
+_HARMLESS = re.compile(rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|tube\s?\d|\d(?=\s(?:generation|etapes))|\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*()\[\]-])*|\d{{1,2}}(?:\s?[,;]\s?\d{{1,2}})?|[(\[]\d{{1,2}}[)\]]")
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
 _SPECIMENS = (
-    ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|/?24\s?h\b|(?<!insulin)(?<!glyc)\w{4,}urie\b")),
+    ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{4,}urie\b")),
     ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bcsf\b")),
     ("autre", re.compile(r"ascite|pleura|\bselles?\b|fecal|feces|saliv|sueur|sudoral|articulair|synovi|liquide|cordon|amnio|sperm|bronch|"
                          r"lavage|peritone|pericard|drain|kyste|redon|moelle|expectoration|gorge|vaginal|nasal|scotch|peau")),
@@ -66,7 +66,7 @@ def key(name: str, spelled_out: bool = True) -> str:
 
 @cache
 def _ours() -> dict[str, str]:
-    return {key(name, long): analyte for name, analyte in aliases() for long in (False, True)} | {"hco3": "bicarbonates"}
+    return {key(name, long): analyte for name, analyte in aliases() for long in (False, True)} | {"hco3": "bicarbonates", "p": "phosphore", "fe": "fer"}
 
 
 @cache
@@ -105,6 +105,8 @@ def _without_last(text: str) -> str:
     idle = harmless(words) or ("direct" in words and re.search("hdl|ldl", rest))
     if idle or not rest:
         return rest if idle else text
+    if words in ("t60", "t120") and re.fullmatch(r"(?:glycemie|glucose)(?:1h|60min|2h|120min)", key(rest)):
+        return f"hgpo {words}" if (words == "t60") == key(rest).endswith(("1h", "60min")) else text
     base, same = known(rest), _ours().get(key(words))
     moment = _MOMENTS.get(key(words)) == base or (base or "").startswith("troponine") and re.match(r"t\d+h?\b", words)
     alike = base is not None and (same == base or {same, base} <= {"bicarbonates", "hco3_art"})

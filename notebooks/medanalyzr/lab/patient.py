@@ -16,21 +16,25 @@ _ONE = rf"(?P<f>{_FEMALE})|(?P<m>{_MALE})"
 _AGED = r"\d{1,3}\s*(?:ans?|a|mois|jours?|semaines?)\b"
 _SEX = (
     re.compile(rf"\bsexe\b\W{{0,4}}(?:{_ONE})\b"),
-    re.compile(rf"(?:^|[\s\t|;,(:\-])(?:{_ONE})\s*[,;:\-(]?\s*(?:de |agee? de )?{_AGED}(?!\s*(?:a|-|:|et))"),
+    re.compile(rf"(?:^|[\s\t|;,(:#\-])(?:{_ONE})\s*[,;:\-(]?\s*(?:de |agee? de )?{_AGED}"),
     re.compile(rf"{_AGED}[\s,;|\-]*(?:sexe )?(?:{_ONE})(?![\w'])"),
     re.compile(rf"\bpatient(?!e)\w*\b\W{{0,4}}(?:{_ONE})\b"),
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
 _TITLE = re.compile(
     r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"])(?P<m>m\.(?=\s*[a-z]{2})|mr\b|monsieur|"
-    r"homme|garcon)"
+    r"homme\b|garcon\b)"
 )
-_FOR_WHOM = re.compile(r"\d\s*(?:-|a)\s*\d+\s*(?:ans|mois|jours)|adulte|\bnorme|\bref|valeurs|[hf] ?: ?[<>\d]|(?:hommes?|femmes?)\s*:?\s*[\[(<>\d]"
-                       r"|ans\s*(?:et \+|et plus)?\s*:|ans et \+|depuis|il y a")  # fmt: skip
+_FOR_WHOM = re.compile(
+    r"\d\s*(?:-|a)\s*\d+\s*(?:ans|mois|jours)|^\W*(?:hommes?|femmes?|garcons?|filles?|[hf])\W*$|(?:\b[hf]|hommes?|femmes?|garcons?|filles?)\s*:?\s*"
+    r"(?:[\[(<>]|\d+(?:[.,]\d+)?\s*(?:-|a|;)\s*\d)|\b[hf] ?: ?\d|(?:ans|mois|jours)\s*(?:et \+|et plus)?\s*:|(?:ans|mois) et (?:\+|plus)"
+)
+_NORMS = re.compile(r"adulte|\bnorme|\bref\b|valeurs")
+_PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")
 _BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _SAMPLED = re.compile(r"\bprele\w*\b\D{0,12}(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _AGE = re.compile(
-    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
+    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
     r"(?!\s*(?:de traitement|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
 )
 _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\bgestante?\b")
@@ -62,12 +66,14 @@ def _date(day: str, month: str, year: str) -> date | None:
 
 def read_patient(text: str) -> Patient:
     """Sex, age and pregnancy as the report prints them; None for what it does not say or says in two ways."""
-    lines = [_STAFF.sub(" ", line) for line in map(fold_lines, text.splitlines())]
-    plain = [line for line in lines if not _FOR_WHOM.search(line) or "patient" in line or "sexe" in line]
+    lines = [_STAFF.sub(" ", fold(part)) for line in text.splitlines() for part in _PARTS.split(line)]
+    plain = [line for line in lines if not _FOR_WHOM.search(line)]
     sure, titles = set(), set()
+    for line in map(fold, text.splitlines()):
+        sure |= {"F" if m["f"] else "H" for m in _SEX[0].finditer(line)}
     for line in plain:
         sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
-        titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line)}
+        titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}
     whole = "\n".join(lines)
     told = _NOT_PREGNANT.sub(" ", whole)
     pregnant = bool(_PREGNANT.search(told))
@@ -77,11 +83,6 @@ def read_patient(text: str) -> Patient:
     if term and len(set(_TERM.findall(term.string))) == 1:
         trimester = int(term[1])
     return Patient(sex, _age(plain, whole), pregnant and sex != "H", trimester if pregnant else None)
-
-
-def fold_lines(line: str) -> str:
-    """`line` folded, its tabulations and double spaces kept apart."""
-    return fold(line.replace("\t", " | "))
 
 
 def _age(lines: list[str], whole: str) -> float | None:

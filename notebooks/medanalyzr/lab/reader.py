@@ -63,6 +63,7 @@ class Row:
     certain: bool = True
     day: tuple | None = None
     venous: bool = False
+    sample: int = 0
 
 
 @dataclass
@@ -76,6 +77,7 @@ class State:
     venous: bool = False
     earlier: bool = False
     rows: list[Row] = field(default_factory=list)
+    above: tuple[int, str] | None = None
     prose: list[tuple[int, str, str | None]] = field(default_factory=list)
 
 
@@ -134,6 +136,7 @@ def _rows(text: str) -> tuple[State, list[Unread]]:
         made = _line_rows(state, n, line, cells, split)
         if not made:
             open_row, alone = None, 0
+            state.above = (n, line.strip()) if len(cells) == 1 and len(line) < 60 else None
             if not _heading(state, line):
                 state.prose.append((n, line, state.specimen))
             continue
@@ -165,19 +168,24 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
             place = next((i for i in range(place + 1, min(place + 3, len(cells))) if known(cells[i][1])), place)
     pos, text = cells[place]
+    if re.fullmatch(r"T\d+h?", text.strip()) and place + 1 < len(cells):
+        moment, place = text.strip(), place + 1
+        pos, text = cells[place][0], f"{cells[place][1].strip()} ({moment})"
     if side := _SIDE.match(text):
         specimen = _SPECIMENS.get(fold(side[1]).rstrip("s")) or specimen_of(fold(side[1])) or "sang"
         text = text[side.end() :]
     if _COMMENT.match(fold(text)):
         return []
     name, analyte, rest, colon = _named(text)
+    if analyte is None and state.above and state.above[0] == n - 1 and (joined := known(f"{state.above[1]} {name}")):
+        name, analyte = f"{state.above[1]} {name}", joined
     if analyte is None and not _could_be_name(name, rest, cells[place + 1 :]):
         return []
     rows = [Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, day=day, venous=state.venous)]
     offset = pos + len(text) - len(rest)
     rows[0].items += items(rest, offset, place, n) if rest else []
     for i, (pos, text) in enumerate(cells):
-        if i <= place or not text:
+        if i <= place or not text or (i == len(cells) - 1 and i == place + 1 and re.fullmatch(r"B\s?\d{1,3}", text)):
             continue
         if _LETTER.match(text) and any(item.kind == "value" for item in rows[-1].items) and not UNIT.fullmatch(text) and not _BEGINS.match(text):
             name, analyte, rest, colon = _named(text)
@@ -199,7 +207,8 @@ def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
 def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
     """Adds a line to the row before it where it continues it: more of its name, its value, its interval, its method."""
     first = cells[0][1].strip()
-    if re.match(r"\W*(?:technique|m[ée]thode|automate|r[ée]actif|principe)\b", first, re.IGNORECASE) or harmless(fold(first)):
+    method = _LETTER.search(first) and harmless(fold(first)) and not _BLOOD.search(fold(first))
+    if re.match(r"\W*(?:technique|m[ée]thode|automate|r[ée]actif|principe)\b", first, re.IGNORECASE) or method:
         return len(cells) == 1 or _take(row, n, cells[1:])
     if not any(item.kind == "value" for item in row.items) and _LETTER.match(first.lstrip("( ")):
         name, analyte, rest, _ = _named(first)
@@ -216,7 +225,7 @@ def _take(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
     """Gives the items of `cells` to `row`, unless they hold words that are none of a result."""
     new = [item for i, (pos, text) in enumerate(cells) if text for item in items(text, pos, i, n)]
     kept = _today(new)
-    if any(item.kind in ("word", "fraction") and not harmless(fold(item.text)) for item in kept):
+    if any(item.kind in ("word", "fraction") and not item.closed and not harmless(fold(item.text)) for item in kept):
         return False
     row.items += kept
     return True
@@ -281,10 +290,13 @@ def _assign(row: Row) -> list[Item]:
     if header is None:
         return _labelled(found)
     kept, today = [], []
+    ranked = _ranked(row, found)
     for item in found:
-        column = header.over(item.pos, item.end) if item.line == row.line else None
+        column = (ranked.get(item.cell) or header.over(item.pos, item.end)) if item.line == row.line else None
         role = column.role if column else ""
-        if role in ("prev", "comment", "code", "mark", "rowdate", "name", "specimen"):
+        if role in ("comment", "code", "mark", "rowdate", "name", "specimen"):
+            continue
+        if role == "prev" and (item.kind != "interval" or item.sign):
             continue
         if role in ("low", "high") and item.kind == "value":
             low, high = (item, high) if role == "low" else (low, item)
@@ -292,12 +304,12 @@ def _assign(row: Row) -> list[Item]:
         if role == "percent" and item.kind == "value":
             item.unit = item.unit or "%"
         if role == "norm":
-            if item.kind == "value":
+            if item.kind == "value" and header.split:
                 raise Refused("intervalle non compris")
             item.label = item.label or column.label
-        if role == "before":
-            raise Refused("plusieurs prélèvements")
-        if role == "result" and (item.kind == "value" or item.sign):
+        if role == "before" and row.sample and column.pos != row.sample:
+            continue
+        if role in ("result", "before") and (item.kind == "value" or item.sign):
             today.append(item)
         if role == "unit" and item.kind in ("word", "mark"):
             item.kind = "unit" if item.kind == "word" else "mark"
@@ -316,6 +328,19 @@ def _assign(row: Row) -> list[Item]:
         bound.sign = "" if low and high else ">" if low else "<"
         kept.append(bound)
     return _labelled(kept)
+
+
+def _ranked(row: Row, found: list[Item]) -> dict[int, columns.Column]:
+    """The column of each cell by its rank, for heads that stand apart from their cells but agree with them in number and kind."""
+    header, here = row.header, [i for i in found if i.line == row.line]
+    if header.split or all(header.over(i.pos, i.end) for i in here if i.kind == "value"):
+        return {}
+    heads = [c for c in header.columns if c is not header.columns[0] or c.role in ("result", "prev", "unit", "norm")]
+    numbers = sorted({i.cell for i in here})
+    by_cell = dict(zip(numbers, heads, strict=False))
+    kinds = {"unit": ("unit", "mark"), "norm": ("interval",), "result": ("value", "mark", "interval"), "prev": ("value", "mark", "interval")}
+    fits = all(i.kind in kinds.get(by_cell[i.cell].role, (i.kind,)) for i in here if i.cell in by_cell)
+    return by_cell if len(numbers) == len(heads) and fits else {}
 
 
 def _labelled(found: list[Item]) -> list[Item]:
@@ -399,8 +424,8 @@ def _fits(analyte: str | None, unit: str, interval: Item) -> bool:
     if usual is None:
         return False
     mine, theirs = (interval.high, usual[1]) if interval.high is not None else (interval.low, usual[0])
-    theirs = theirs * (10 if share else 1)
-    return theirs > 0 and mine > 0 and 0.4 < mine / theirs < 2.5
+    theirs, near = theirs * (10 if share else 1), 3.16 if analyte in SHARES else 2.5
+    return theirs > 0 and mine > 0 and 1 / near < mine / theirs < near
 
 
 def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item]) -> tuple[Item, Item | None]:
@@ -433,7 +458,7 @@ def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item
         mine = chosen[values.index(main)]
         for value, interval in zip(values, chosen, strict=True):
             for here, there in ((mine.low, interval.low), (mine.high, interval.high)):
-                if (here is None) != (there is None) or not _same(analyte, here, unit[id(main)], there, unit[id(value)], 0.08):
+                if (here is None) != (there is None) or not _same(analyte, here, unit[id(main)], there, unit[id(value)], 0.08, 0.6):
                     if unit[id(value)] == "%" and _fits(analyte, unit[id(main)], mine) and not _fits(analyte, unit[id(main)], interval):
                         continue
                     raise Refused("intervalle de quelle unité ?")
@@ -441,15 +466,20 @@ def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item
     raise Refused("plusieurs intervalles")
 
 
-def _same(analyte: str | None, a: float | None, unit_a: str, b: float | None, unit_b: str, within: float = 0.03) -> bool:
+def _same(analyte: str | None, a: float | None, unit_a: str, b: float | None, unit_b: str, within: float = 0.03, steps: float = 0.0) -> bool:
     """Whether two numbers in two units of an analyte say the same, up to rounding."""
     if a is None or b is None:
         return a is b
     try:
-        there = a if unit_a == unit_b else convert(analyte, a, unit_a, unit_b)
+        there, step = (x if unit_a == unit_b else convert(analyte, x, unit_a, unit_b) for x in (a, a + _step(a)))
     except KeyError:
         return False
-    return abs(there - b) <= within * max(abs(there), abs(b)) + 1e-9
+    return abs(there - b) <= within * max(abs(there), abs(b)) + steps * (abs(step - there) + _step(b)) + 1e-9
+
+
+def _step(value: float) -> float:
+    """The unit of the last decimal of a number."""
+    return 10.0 ** -len(f"{value:.6g}".partition(".")[2])
 
 
 def _meant(intervals: list[Item], who: Patient) -> list[Item]:
@@ -486,7 +516,7 @@ def _decide(row: Row, who: Patient) -> Measurement:
         raise Refused("nom et valeur éloignés")
     _units(values, found, row)
     analyte = row.analyte
-    shares = [v for v in values if plain(v.unit) == "%"] if len(values) > 1 else []
+    shares = [v for v in values if plain(v.unit) == "%"] if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None) else []
     counts = [v for v in values if v not in shares] or shares
     main, others = counts[0], counts[1:] + (shares if counts is not shares else [])
     units = {known_unit(v.unit, analyte) or plain(v.unit) for v in counts}
@@ -567,6 +597,7 @@ def read_report(text: str) -> Report:
     text = tidy(text)
     who = read_patient(text)
     state, unread = _rows(text)
+    state.rows = [part for row in state.rows for part in _samples(row)]
     read: list[tuple[Row, Measurement]] = []
     gases = {row.section for row in state.rows if row.analyte in ("ph", "paco2")}
     for row in state.rows:
@@ -581,17 +612,26 @@ def read_report(text: str) -> Report:
                 raise Refused("prélèvement inconnu")
             read.append((row, m if m.specimen == "sang" else _elsewhere(m)))
         except Refused as reason:
-            if row.analyte or str(reason) != "analyte inconnu, sans unité":
+            if row.analyte or any(i.kind == "interval" or "/" in i.unit for i in row.items):
                 unread.append(Unread(row.line, row.text, str(reason)))
     kept, more = _once(read)
     unread += more
     return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, text)
 
 
+def _samples(row: Row) -> list[Row]:
+    """A row for each of today's samples («Avant», «Après») whose columns hold a value, or the row itself."""
+    if row.header is None or not row.header.has("before"):
+        return [row]
+    over = {id(i): row.header.over(i.pos, i.end) for i in row.items if i.kind == "value"}
+    heads = {column.pos for column in over.values() if column and column.role == "before"}
+    return [replace(row, sample=pos or 1, items=[replace(i) for i in row.items]) for pos in sorted(heads)] or [row]
+
+
 def _place(row: Row, gas: bool) -> None:
     """Settles the specimen of a row by its name, and arterial or venous by its section."""
     named = specimen_of(fold(row.name)) or (specimen_of(fold(" ".join(i.text for i in row.items if i.kind == "word"))) if row.items else None)
-    if any(re.search(r"/24\s?h|/mm?ol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
+    if any(re.search(r"/24\s?h|/mmol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
         named = named or "urine"
     if named and row.specimen in ("sang", None):
         row.specimen = named
@@ -612,7 +652,7 @@ def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[
     """Each result of blood once: repetitions fall together, contradictions are refused."""
     groups: dict[tuple, list[tuple[Row, Measurement]]] = {}
     for row, m in read:
-        groups.setdefault((m.analyte or key(m.name), m.specimen), []).append((row, m))
+        groups.setdefault((m.analyte or key(m.name), m.specimen, row.sample), []).append((row, m))
     kept, unread = {}, []
     for group in groups.values():
         if any(row.day for row, _ in group):

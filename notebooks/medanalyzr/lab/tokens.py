@@ -73,7 +73,7 @@ _TOKEN = re.compile(
     |(?P<fraction>(?<![\w.,/])\d+/\d+(?![\w/]))
     |(?P<power>(?<![\w.,])(?:[x×]\s?)?10\s?(?:[*^]\s?\d{{1,2}}|e\d{{1,2}}|[⁰¹²³⁴-⁹]+)\s?/\s?(?:l|mm[3³]|[µμu]l)(?![\w³]))
     |(?P<number>(?<![\w.,%)\]])(?:[-+](?=\d))?(?:{_DIGITS})(?:[.,]\d+)?|(?<=[^\w.,\s])(?:{_DIGITS})(?:[.,]\d+)?)
-    |(?P<mark>\*+|[↑↓▲▼↗↘⬆⬇]+|\((?:[HLB]{{1,2}}|[*+-]{{1,3}}|[ée]lev[ée]+s?|basse?s?|haute?s?)\)|(?<![^\W\d_])(?-i:HH?|LL?|BB?|N)(?![\w'])|\b(?:[ée]lev[ée]e?|bas(?:se)?)\b)
+    |(?P<mark>\*+|[↑↓▲▼↗↘⬆⬇]+|\((?:[HLB]{{1,2}}|[*+-]{{1,3}}|[ée]lev[ée]+s?|basse?s?|haute?s?)\)|(?<![^\W\d_])(?-i:HH?|LL?|BB?|N)(?![\w'/])|\b(?:[ée]lev[ée]e?|bas(?:se)?)\b)
     |(?P<soit>\bsoit\b|\bdont\b)
     |(?P<unit>(?<![\w]){_UNIT})
     |(?P<dash>[-–—]|\b[àa]\b)
@@ -220,7 +220,7 @@ def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
         follower = row[i + used]
         if follower.kind == "unit" and not t.unit:
             t.unit = follower.text
-        elif follower.kind in ("mark", "dash") and (follower.kind == "mark" or follower.text in "-–—"):
+        elif follower.kind == "mark" or (follower.text in "-–—" and (i + used + 1 == len(row) or row[i + used + 1].kind == "unit")):
             if follower.text in "HF" and _interval(row, i + used + 1):
                 break
             t.marks += follower.text
