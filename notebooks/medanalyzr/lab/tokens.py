@@ -85,7 +85,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
-_MAY_FOLLOW = re.compile(rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?!\d)|(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10", re.IGNORECASE)
+_MAY_FOLLOW = re.compile(rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10", re.IGNORECASE)
 
 
 def number(text: str, thousands: bool = False) -> float:
@@ -177,7 +177,7 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
         unit, used = _bound_unit(row, i + 2)
         high = sign.kind == "below"
         value = number(bound.text)
-        item = Item("interval", bound.text, sign.pos, bound.end, sign.cell, sign.line, "<" if high else ">", value, unit, closed=sign.closed)
+        item = Item("interval", bound.text, sign.pos, row[i + 1 + used].end, sign.cell, sign.line, "<" if high else ">", value, unit, closed=sign.closed)
         item.low, item.high = (None, value) if high else (value, None)
         item.doubt = DOUBTFUL.fullmatch(bound.text) is not None
         return item, 2 + used
@@ -228,5 +228,5 @@ def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
             t.marks += "+"
         else:
             break
-        used += 1
+        used, t.end = used + 1, follower.end
     return t, used
