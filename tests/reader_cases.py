@@ -144,7 +144,7 @@ VS 2ème heure              80     mm
 Protéine C                 88     %         70 - 130
 Potassium (K+)             4,4    mmol/L    3,5 - 5,0
 Vitamine K                 0,8    µg/L      0,1 - 2,2
-""", "ca125|41|kUI/L||35", "calcium|2,31|mmol/L|2.2|2.55", "vitamine_b12|158|ng/L|200|900", "t4l|9,8|pmol/L|12|22", "vs|44|mm/h||20",
+""", "ca125|41|U/mL||35", "calcium|2,31|mmol/L|2.2|2.55", "vitamine_b12|158|ng/L|200|900", "t4l|9,8|pmol/L|12|22", "vs|44|mm/h||20",
      "-|88|%|70|130", "potassium|4,4|mmol/L|3.5|5", "-|0,8|µg/L|0.1|2.2"),
     ("clairances et DFG", "H", 74.0, """
 M. S. 74 ans - 68 kg
@@ -157,7 +157,7 @@ Sexe : Féminin     Age : 26 ans
 Hémoglobine : 11,4 g/dL (Homme : 13,0 à 17,0 - Femme : 12,0 à 16,0)
 Ferritine : 8 ng/mL (Homme : 30 à 400 - Femme : 15 à 150)
 Acide urique : 360 µmol/L (F : < 340 ; H : < 420)
-""", "hb|11,4|g/dL|12|16", "ferritine|8|µg/L|15|150", "acide_urique|360|µmol/L||340"),
+""", "hb|11,4|g/dL|12|16", "ferritine|8|ng/mL|15|150", "acide_urique|360|µmol/L||340"),
     ("intervalles par sexe, sexe inconnu", None, None, """
 Dossier 5544 (identité en cours de vérification)
 Hémoglobine : 12,4 g/dL (Homme : 13,0 à 17,0 ; Femme : 12,0 à 16,0)
@@ -176,7 +176,7 @@ PAL             240 UI/L     1-9 ans : 142 - 335      10-14 ans : 129 - 417
 Nourrisson, fille, 4 mois
                   0 - 3 mois     3 - 12 mois    1 - 3 ans
 Hémoglobine       92 g/L         95 - 130       105 - 135       110 - 140
-""",),
+"""),
     ("nourrisson, colonnes à leur place", "F", 0.33, """
 Nourrisson, fille, 4 mois
                                0 - 3 mois      3 - 12 mois     1 - 3 ans

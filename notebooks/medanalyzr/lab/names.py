@@ -28,12 +28,12 @@ _METHOD = (
     r"serique|serum|plasmatique|plasma|sanguine?|sang|sur|heparine|heparinee?|edta|citratee?|tube|cobas|architect|alinity|atellica|"
     r"advia|vitros|sysmex|vidas|roche|abbott|siemens|beckman|sta|neoptimal|prest|resultat|soit"
 )
-_HARMLESS = re.compile(rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|tube\s?\d|\d(?=\s(?:generation|etapes))|\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*()\[\]-])*|\d{{1,2}}(?:\s?[,;]\s?\d{{1,2}})?|[(\[]\d{{1,2}}[)\]]")
+_HARMLESS = re.compile(rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|tube\s?\d|\d(?:ere|er|re|eme|e)?(?=\s(?:generation|etapes))|\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*()\[\]-])*|\d{{1,2}}(?:\s?[,;]\s?\d{{1,2}})?|[(\[]\d{{1,2}}[)\]]")
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
 _SPECIMENS = (
-    ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{4,}urie\b")),
+    ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{3,}ur(?:ie|ese)\b")),
     ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bcsf\b")),
     ("autre", re.compile(r"ascite|pleura|\bselles?\b|fecal|feces|saliv|sueur|sudoral|articulair|synovi|liquide|cordon|amnio|sperm|bronch|"
                          r"lavage|peritone|pericard|drain|kyste|redon|moelle|expectoration|gorge|vaginal|nasal|scotch|peau")),

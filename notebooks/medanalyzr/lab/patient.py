@@ -22,7 +22,7 @@ _SEX = (
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
 _TITLE = re.compile(
-    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"])(?P<m>m\.(?=\s*[a-z]{2})|mr\b|monsieur|"
+    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
     r"homme\b|garcon\b)"
 )
 _FOR_WHOM = re.compile(
@@ -70,7 +70,7 @@ def read_patient(text: str) -> Patient:
     plain = [line for line in lines if not _FOR_WHOM.search(line)]
     sure, titles = set(), set()
     for line in map(fold, text.splitlines()):
-        sure |= {"F" if m["f"] else "H" for m in _SEX[0].finditer(line)}
+        sure |= {"F" if m["f"] else "H" for pattern in (_SEX[0], _SEX[3]) for m in pattern.finditer(line)}
     for line in plain:
         sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
         titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}

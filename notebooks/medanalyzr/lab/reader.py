@@ -96,7 +96,7 @@ def _named(text: str) -> tuple[str, str | None, str, bool]:
         if (analyte := known(name)) or not re.search(r"\d.*\d|[(\[]", name):
             return name, analyte, rest, True
         for cut in _SPLIT.finditer(name):
-            if analyte := known(name[: cut.start()]):
+            if re.match(r"[(\[]?\s*(?:[<>≤≥\d]|inf|sup|n\b)", name[cut.end() :], re.IGNORECASE) and (analyte := known(name[: cut.start()])):
                 return name[: cut.start()], analyte, name[cut.start() :] + " " + rest, True
         return name, None, rest, True
     if analyte := known(bare):
@@ -138,7 +138,7 @@ def _rows(text: str) -> tuple[State, list[Unread]]:
         if not made:
             open_row, alone = None, 0
             state.above = (n, line.strip()) if len(cells) == 1 and len(line) < 60 else None
-            if not _heading(state, line):
+            if not _heading(state, line) and not state.earlier:
                 state.prose.append((n, line, state.specimen))
             continue
         heads = None if any(made[0].items) else heads
@@ -188,7 +188,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
     for i, (pos, text) in enumerate(cells):
         if i <= place or not text or (i == len(cells) - 1 and i == place + 1 and re.fullmatch(r"B\s?\d{1,3}", text)):
             continue
-        if _LETTER.match(text) and any(item.kind == "value" for item in rows[-1].items) and not UNIT.fullmatch(text) and not _BEGINS.match(text):
+        if _LETTER.match(text) and _may_name(rows[-1], text, cells[i + 1 :]):
             name, analyte, rest, colon = _named(text)
             if analyte:
                 rows.append(Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, venous=state.venous))
@@ -198,6 +198,14 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
     if analyte is None and len(rows) == 1 and not any(item.kind in ("value", "interval", "bad") for item in rows[0].items):
         return []
     return rows
+
+
+def _may_name(row: Row, text: str, others: list[tuple[int, str]]) -> bool:
+    """Whether a cell behind a result may name the next one; `Mg` does so where the result has its unit and a number follows."""
+    if not any(item.kind == "value" for item in row.items) or _BEGINS.match(text):
+        return False
+    complete = any(item.kind == "unit" or item.unit for item in row.items)
+    return not UNIT.fullmatch(text) or (complete and bool(others) and re.match(r"[<>]?\s*\d", others[0][1]) is not None)
 
 
 def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
@@ -290,11 +298,12 @@ def _assign(row: Row) -> list[Item]:
     found, header, low, high = _today(row.items), row.header, None, None
     if header is None:
         return _labelled(found)
-    kept, today = [], []
-    ranked = _ranked(row, found)
+    kept, today, stray = [], [], []
+    ranked, over = _ranked(row, found), {}
     for item in found:
         column = (ranked.get(item.cell) or header.over(item.pos, item.end)) if item.line == row.line else None
         role = column.role if column else ""
+        over[id(item)] = role
         if role in ("comment", "code", "mark", "rowdate", "name", "specimen"):
             continue
         if role == "prev" and (item.kind != "interval" or item.sign):
@@ -312,11 +321,18 @@ def _assign(row: Row) -> list[Item]:
             continue
         if role in ("result", "before") and (item.kind == "value" or item.sign):
             today.append(item)
+        elif item.kind == "value" and not item.unit and item.line == row.line and role in ("", "unit", "norm"):
+            stray.append(item)
         if role == "unit" and item.kind in ("word", "mark"):
             item.kind = "unit" if item.kind == "word" else "mark"
         kept.append(item)
+    if stray and (today or stray[-1].pos > header.columns[-1].end):
+        raise Refused("colonnes décalées")
+    if any(i.label for i in kept if i.kind == "interval" and i.line == row.line) and any(c.label for c in header.columns):
+        if not all(i.label for i in kept if i.kind == "interval" and i.line == row.line):
+            raise Refused("intervalle de qui ?")
     if today:
-        kept = [i for i in kept if i in today or i.kind != "value" or i.unit or i.line != row.line]
+        kept = [i for i in kept if i in today or (i.kind != "value" and not i.sign) or i.unit or i.line != row.line or over[id(i)] != "other"]
         for item in today:
             if item.kind == "interval":
                 item.kind, item.low, item.high = "value", None, None
@@ -601,7 +617,7 @@ _PAST = re.compile(
     r"novembre|decembre|a l'entree|hier|veille|normale?s?\b(?! \w+ a )|seuil|limite|baisse de|hausse de|augment|diminu|perdu|gagne|mg/j|par jour|en \d{4}|contre"
 )
 _SENTENCE = re.compile(r"[.;!?](?=\s|$)")
-_UNIT_END = re.compile(r"\s*(?:$|[,.;)/]|\s-|\(|\b(?:et|mais|avec|dont|stable|ce jour|soit|pour|selon|sous|la|le|les|un|une|des)\b|[HLB*↑↓])", re.IGNORECASE)
+_UNIT_END = re.compile(r"\s*(?:$|[,.;)/]|\s-|\(|\b(?:et|mais|avec|dont|stable|ce jour|soit|selon|sous|la|le|les|un|une|des)\b|[HLB*↑↓])", re.IGNORECASE)
 
 
 def _paragraphs(prose: list[tuple[int, str, str | None]]) -> list[tuple[str, list[int], str | None]]:
@@ -643,6 +659,9 @@ def _sentences(text: str, where: list[int], specimen: str | None, who: Patient) 
         try:
             if specimen != "sang" or specimen_of(fold(text[begins : item.pos])) or "veineu" in fold(text[begins : item.pos]):
                 raise Refused("prélèvement inconnu")
+            close = k + 1 < len(here) and here[k + 1].kind == "interval" and not re.search(r"[,;.]\s", tail)
+            if close and here[k + 1] is not after:
+                raise Refused("phrase non comprise")
             if _PAST.search(fold(ended)) or re.match(r"\s*(?:a|à|en|le|puis|au|avant|\(?normal)\s", tail) or not _UNIT_END.match(tail):
                 raise Refused("phrase non comprise")
             if analytes()[name[1]].unit and known_unit(item.unit, name[1]) is None:
@@ -692,7 +711,7 @@ def read_report(text: str) -> Report:
                 raise Refused("prélèvement inconnu")
             read.append((row, m if m.specimen == "sang" else _elsewhere(m)))
         except Refused as reason:
-            if row.text.count(",") + row.text.count(" / ") and len(row.items) > 3 and len({i.cell for i in row.items}) == 1:
+            if str(reason).startswith("mot non") and re.search(r",\s|\s/\s", row.text) and len({i.cell for i in row.items}) == 1:
                 state.prose.append((row.line, row.text, row.around))
                 continue
             if row.analyte or any(i.kind == "interval" or "/" in i.unit for i in row.items):
