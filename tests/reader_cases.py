@@ -176,7 +176,7 @@ PAL             240 UI/L     1-9 ans : 142 - 335      10-14 ans : 129 - 417
 Nourrisson, fille, 4 mois
                   0 - 3 mois     3 - 12 mois    1 - 3 ans
 Hémoglobine       92 g/L         95 - 130       105 - 135       110 - 140
-"""),
+""", "hb|92|g/L|105|135"),
     ("nourrisson, colonnes à leur place", "F", 0.33, """
 Nourrisson, fille, 4 mois
                                0 - 3 mois      3 - 12 mois     1 - 3 ans

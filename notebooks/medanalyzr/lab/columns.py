@@ -8,7 +8,7 @@ from medanalyzr.lab.references import fold
 
 STEP = 1000  # columns that a cell between tabs, bars or semicolons counts for
 _WIDE = re.compile(r"\s{2,}|\s*(?:\.\s?){3,}\s*|\s*…+\s*|\s*_{3,}\s*")
-_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)|(\d{4})-(\d\d)-(\d\d)")
+_DATE = re.compile(r"(?<!\w)(?:(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)|(\d{4})-(\d\d)-(\d\d))(?!\w)")
 _ROLES = (
     ("before", r"avant(?: .*)?|apres(?: .*)?|t\d+h?|\d(?:er|eme|e) (?:tube|prelevement)"),
     ("prev", r".*\b(?:ant|anterieure?s?|anteriorites?|precedente?s?|historique|dernier resultat|veille|hier)\b.*"),
@@ -53,6 +53,11 @@ class Header:
 
     columns: list[Column] = field(default_factory=list)
     split: bool = False
+    broken: bool = False
+
+    def values(self) -> list[Column]:
+        """The columns of results, today's and earlier ones."""
+        return [c for c in self.columns if c.role in ("result", "prev", "before") or (c.role == "other" and c is not self.columns[0])]
 
     def over(self, pos: int, end: int) -> Column | None:
         """The column that what stands from `pos` to `end` belongs to, or None."""
@@ -125,7 +130,7 @@ def header_of(cells: list[tuple[int, str]], split: bool) -> Header | None:
     """The heads of columns that a line names, or None where it is no such line."""
     columns = [_column(pos, text) for pos, text in cells if text.strip()]
     told = [c for c in columns if c.role != "other"]
-    rest = [text for (pos, text), c in zip([c for c in cells if c[1].strip()], columns, strict=True) if c.role == "other" and (pos or split is False)]
+    rest = [text for (_, text), c in zip([c for c in cells if c[1].strip()], columns, strict=True) if c.role == "other"]
     first = cells[0][0] if cells else 0
     strange = [text for text in rest if (":" in text or len(text) > 40 or _NUMBERS.search(text)) and text != cells[0][1]]
     dates = [c for c in told if c.role == "date"]
@@ -156,6 +161,7 @@ def settle(header: Header, sampled: tuple[int, int, int] | None) -> Header:
     if not dated:
         return header
     explicit = header.has("result")
+    broken = not explicit and any(c.role == "other" for c in header.columns[1:])
     latest = max(c.day for c in dated)
     alone = len(dated) == 1 and (header.has("prev") or not explicit)
     columns = []
@@ -166,4 +172,4 @@ def settle(header: Header, sampled: tuple[int, int, int] | None) -> Header:
                 today = False
             c = Column(c.pos, c.end, "result" if today else "prev", c.label, c.day)
         columns.append(c)
-    return Header(columns, header.split)
+    return Header(columns, header.split, broken)

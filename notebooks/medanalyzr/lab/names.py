@@ -113,7 +113,7 @@ def _without_last(text: str) -> str:
     return rest if base and (alike or moment) else text
 
 
-_CONFUSED = str.maketrans("0158|!", "olsbll")
+_CONFUSED = str.maketrans("0158|!269", "olsbllzbg")
 
 
 @cache

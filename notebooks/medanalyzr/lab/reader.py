@@ -34,7 +34,7 @@ _NOT_GIVEN = re.compile(r"hemolys|non (?:realis|rendu|fait|dos|interpret|calcul|
                         r"coagul|absen|negati|positi|traces?|presence|agreg|tube|delai|ininterpret|impossible|sans objet|a venir|illisible|suivre|attente")  # fmt: skip
 _NO_ANALYTE = re.compile(
     r"volume|diurese|poids|taille|\bage\b|\bdate|heure|temperat|fio2|\bdose|page|objectif|cible|seuil|zone|risque|\btel|\bfax|n°|dossier|"
-    r"\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|euro|baro|\bt°|delta|valeurs|indice d"
+    r"^\W*(?:hommes?|femmes?|garcons?|filles?|adultes?|enfants?|normales?)\b|\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|euro|baro|\bt°|delta|valeurs|indice d"
 )
 _LETTER = re.compile(r"[^\W\d_]")
 _SIDE = re.compile(r"^\W*(sang|serum|plasma|urines?|lcr|selles)\s*:\s*", re.IGNORECASE)
@@ -62,6 +62,7 @@ class Row:
     colon: bool = False
     certain: bool = True
     day: tuple | None = None
+    width: int = 0
     venous: bool = False
     sample: int = 0
     around: str | None = None
@@ -182,7 +183,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         name, analyte = f"{state.above[1]} {name}", joined
     if analyte is None and not _could_be_name(name, rest, cells[place + 1 :]):
         return []
-    rows = [Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, day=day, venous=state.venous)]
+    rows = [Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, day=day, width=len(cells), venous=state.venous)]
     offset = pos + len(text) - len(rest)
     rows[0].items += items(rest, offset, place, n) if rest else []
     for i, (pos, text) in enumerate(cells):
@@ -210,7 +211,7 @@ def _may_name(row: Row, text: str, others: list[tuple[int, str]]) -> bool:
 
 def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
     """Whether an unknown name may be one of an analyte: letters, few words, something behind it."""
-    return bool((rest or others) and len(name) <= 60 and re.search(r"[^\W\d_]{2}", name) and not _NO_ANALYTE.search(fold(name)))
+    return bool((rest or others) and len(name) <= 60 and not re.match(r"\W*\d+[.,]\d", name) and not re.search(r"[#?■□~_]", name) and not harmless(fold(name)) and re.search(r"[^\W\d_]{2}", name) and not _NO_ANALYTE.search(fold(name)))
 
 
 def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
@@ -244,7 +245,7 @@ def _heading(state: State, line: str) -> bool:
     """Whether a line heads a section; what it says of specimen, unit and time then holds for the lines below."""
     text = fold(line)
     words = re.findall(r"[a-z]{2,}", text)
-    if not words or _COMMENT.match(text) or len(words) > 14 or (text.endswith(".") and len(words) > 6):
+    if not words or _COMMENT.match(text) or re.search(r"\+|negati|positi|\btraces?\b|absen|presen|nombreu|\brares?\b", text) or len(words) > 14 or (text.endswith(".") and len(words) > 6):
         return False
     start = " ".join(text.split()[:6])
     digits_inside = re.search(r"\d[.,]\d", text) is not None
@@ -298,10 +299,12 @@ def _assign(row: Row) -> list[Item]:
     found, header, low, high = _today(row.items), row.header, None, None
     if header is None:
         return _labelled(found)
+    if header.broken:
+        raise Refused("colonnes non comprises")
     kept, today, stray = [], [], []
-    ranked, over = _ranked(row, found), {}
+    place, over = _placed(row, found), {}
     for item in found:
-        column = (ranked.get(item.cell) or header.over(item.pos, item.end)) if item.line == row.line else None
+        column = place.get(id(item))
         role = column.role if column else ""
         over[id(item)] = role
         if role in ("comment", "code", "mark", "rowdate", "name", "specimen"):
@@ -347,17 +350,69 @@ def _assign(row: Row) -> list[Item]:
     return _labelled(kept)
 
 
-def _ranked(row: Row, found: list[Item]) -> dict[int, columns.Column]:
-    """The column of each cell by its rank, for heads that stand apart from their cells but agree with them in number and kind."""
-    header, here = row.header, [i for i in found if i.line == row.line]
-    if header.split or all(header.over(i.pos, i.end) for i in here if i.kind == "value" or i.sign):
+def _placed(row: Row, found: list[Item]) -> dict[int, columns.Column]:
+    """The column of each item of the row's line.
+
+    Where signs part the cells, by their number. Where spaces do: by rank, if there are as many values (intervals) as columns for
+    them; else by place, which must agree to a character and keep the order of the heads.
+    """
+    header, here = row.header, sorted((i for i in found if i.line == row.line), key=lambda i: i.pos)
+    if header.split:
+        if row.width < header.columns[-1].pos // columns.STEP + 1 and header.has("prev"):
+            return _by_rank(header, here) or _shifted()
+        return {id(i): c for i in here if (c := header.over(i.pos, i.end))}
+    place = _by_rank(header, here)
+    if place:
+        return place
+    labels = [c for c in header.columns if c.label]
+    for_all = labels[0] if len(labels) == 1 else None
+    for item in here:
+        column = for_all if for_all and item.kind == "interval" else header.over(item.pos, item.end)
+        if column is None:
+            continue
+        decisive = (column.role in ("prev", "before") and item.kind != "unit") or (len(labels) > 1 and column.label and item.kind == "interval")
+        if decisive and not _aligned(item, column) and (item.kind == "value" or item.sign or column.label):
+            _shifted()
+        place[id(item)] = column
+    norm = next((c for c in header.columns if c.role == "norm"), None)
+    bound = next((i for i in here if i.kind == "interval" and not i.sign), None)
+    for item in here:
+        column = place.get(id(item))
+        if column and column.role == "prev" and item.kind == "value" and norm and bound and (norm.pos < column.pos) != (bound.pos < item.pos):
+            _shifted()
+    return place
+
+
+def _by_rank(header: columns.Header, here: list[Item]) -> dict[int, columns.Column]:
+    """Values and intervals under their heads in order, where there are as many of them as heads; {} where it is otherwise."""
+    heads, labels = header.values(), [c for c in header.columns if c.label]
+    bounds = [i for i in here if i.kind == "interval" and not i.sign]
+    signed = [i for i in here if i.kind == "interval" and i.sign]
+    if len(labels) > 1:
+        bounds, signed = sorted(bounds + signed, key=lambda i: i.pos), []
+    values = sorted([i for i in here if i.kind == "value"] + signed[: 2 * len(heads)], key=lambda i: i.pos)
+    if signed and bounds == [] and len(values) == len(heads) + 1 and header.has("norm"):
+        rank = sum(c.pos < next(k.pos for k in header.columns if k.role == "norm") for c in heads)
+        values = [v for n, v in enumerate(values) if n != rank]
+    place: dict[int, columns.Column] = {}
+    if header.has("result", "before") and len(heads) > 1 and len(values) == len(heads):
+        place |= {id(v): c for v, c in zip(values, heads, strict=True)}
+    elif len(heads) > 1 or header.has("prev"):
         return {}
-    heads = [c for c in header.columns if c is not header.columns[0] or c.role in ("result", "prev", "unit", "norm")]
-    numbers = sorted({i.cell for i in here})
-    by_cell = dict(zip(numbers, heads, strict=False))
-    kinds = {"unit": ("unit", "mark"), "norm": ("interval",), "result": ("value", "mark", "interval"), "prev": ("value", "mark", "interval")}
-    fits = all(i.kind in kinds.get(by_cell[i.cell].role, (i.kind,)) for i in here if i.cell in by_cell)
-    return by_cell if len(numbers) == len(heads) and fits else {}
+    if labels and len(bounds) == len(labels):
+        place |= {id(i): c for i, c in zip(bounds, labels, strict=True)}
+    elif labels:
+        return {}
+    return place
+
+
+def _aligned(item: Item, column: columns.Column) -> bool:
+    """Whether an item stands under a head: same first or last character, or same middle."""
+    return min(abs(item.pos - column.pos), abs(item.end - column.end), abs(item.pos + item.end - column.pos - column.end) / 2) <= 1
+
+
+def _shifted() -> None:
+    raise Refused("colonnes décalées")
 
 
 def _labelled(found: list[Item]) -> list[Item]:
@@ -571,11 +626,22 @@ def _result(row: Row, analyte: str | None, main: Item, interval: Item | None, fo
         analyte, row.name, main.sign + digits(main.text, thousands), value, main.sign, unit, low, high,
         interval_unit="" if interval_unit == unit else interval_unit, specimen=row.specimen or "sang", line=main.line,
     )  # fmt: skip
+    if analyte in SHARES and plain(unit) == "%" and interval and not _fits(analyte, "%", interval):
+        raise Refused("intervalle de quelle unité ?")
+    if analyte and interval and row.specimen == "sang" and _far(analyte, interval_unit or unit, low, high):
+        raise Refused("intervalle d'une autre unité ?")
     marks = main.marks + "".join(i.text for i in found if i.kind == "mark" and i.text not in "+-–—" and i.line == main.line)
     side = _direction(m)
     if side and ((_UP.search(marks) and side != "élevé") or (_DOWN.search(marks) and side != "bas")) and not (_UP.search(marks) and _DOWN.search(marks)):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
+
+
+def _far(analyte: str, unit: str, low: float | None, high: float | None) -> bool:
+    """Whether an interval cannot be one of the analyte in `unit`: fifteen times the usual bounds, or a fifteenth."""
+    usual = _french_bounds(analyte, unit)
+    mine, theirs = (high, usual and usual[1]) if high is not None else (low, usual and usual[0])
+    return bool(usual and mine and theirs and theirs > 0 and not 1 / 15 < mine / theirs < 15)
 
 
 def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) -> str:
@@ -757,13 +823,16 @@ def _elsewhere(m: Measurement) -> Measurement:
 def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[Unread]]:
     """Each result of blood once: repetitions fall together, contradictions are refused."""
     groups: dict[tuple, list[tuple[Row, Measurement]]] = {}
+    last = max((row.day for row, _ in read if row.day), default=None)
     for row, m in read:
+        if row.day and row.day < last:
+            continue
         groups.setdefault((m.analyte or key(m.name), m.specimen, row.sample), []).append((row, m))
     kept, unread = {}, []
     for group in groups.values():
-        if any(row.day for row, _ in group):
-            last = max(row.day for row, _ in group if row.day)
-            group = [(row, m) for row, m in group if row.day == last]
+        if any(row.day for row, _ in group) and not all(row.day for row, _ in group):
+            unread += [Unread(row.line, row.text, "date illisible") for row, _ in group]
+            continue
         if group[0][1].analyte in SHARES and any(m.unit != "%" for _, m in group):
             group = [(row, m) for row, m in group if m.unit != "%"]
         first = max(group, key=lambda pair: (pair[1].low is not None) + (pair[1].high is not None))

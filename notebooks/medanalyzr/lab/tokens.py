@@ -197,6 +197,8 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
         return None
     unit, used = _bound_unit(row, i + 2)
     i += 2 + used
+    if not bracket and _solid(row, i, "dash") and _solid(row, i + 1, "value"):
+        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, low.cell, low.line), i - began
     if bracket:
         if not _solid(row, i, "close"):
             if middle.text == ";":
