@@ -129,4 +129,4 @@ def _blur(text: str) -> str:
 def damaged(name: str) -> bool:
     """Whether an unknown name would be one of ours if characters that recognition confuses were read otherwise."""
     here = key(name)
-    return here not in _ours() and len(here) > 3 and _blur(here) in _blurred()
+    return here not in _ours() and len(here) >= 3 and _blur(here) in _blurred()

@@ -460,7 +460,7 @@ def _units(values: list[Item], found: list[Item], row: Row) -> None:
             if unit := after or before:
                 value.unit = unit.text
                 alone.remove(unit)
-    if len(alone) > 0 and any(not v.unit for v in values):
+    if any(plain(u.text) not in {plain(v.unit) for v in values} for u in alone):
         raise Refused("unité de quelle valeur ?")
 
 
@@ -626,6 +626,8 @@ def _result(row: Row, analyte: str | None, main: Item, interval: Item | None, fo
         analyte, row.name, main.sign + digits(main.text, thousands), value, main.sign, unit, low, high,
         interval_unit="" if interval_unit == unit else interval_unit, specimen=row.specimen or "sang", line=main.line,
     )  # fmt: skip
+    if main.eight and not _no_eight(main, interval):
+        raise Refused("8 ou B ?")
     if analyte in SHARES and plain(unit) == "%" and interval and not _fits(analyte, "%", interval):
         raise Refused("intervalle de quelle unité ?")
     if analyte and interval and row.specimen == "sang" and _far(analyte, interval_unit or unit, low, high):
@@ -635,6 +637,14 @@ def _result(row: Row, analyte: str | None, main: Item, interval: Item | None, fo
     if side and ((_UP.search(marks) and side != "élevé") or (_DOWN.search(marks) and side != "bas")) and not (_UP.search(marks) and _DOWN.search(marks)):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
+
+
+def _no_eight(main: Item, interval: Item | None) -> bool:
+    """Whether the B behind a number can be no 8: the number would have other decimals than its bounds, or be far beyond them."""
+    if interval is None:
+        return False
+    decimals, bounds = ({len(re.split("[.,]", text)[1]) if re.search("[.,]", text) else 0 for text in texts} for texts in ([main.text], interval.text.split(" - ")))
+    return bool(decimals == bounds and (decimals != {0} or (interval.high and number(main.text + "8") > 4 * interval.high)))
 
 
 def _far(analyte: str, unit: str, low: float | None, high: float | None) -> bool:
@@ -764,12 +774,17 @@ def read_report(text: str) -> Report:
     state, unread = _rows(text)
     state.rows = [part for row in state.rows for part in _samples(row)]
     read: list[tuple[Row, Measurement]] = []
+    today = max((row.day for row in state.rows if row.day), default=None)
     gases = {row.section for row in state.rows if row.analyte in ("ph", "paco2")}
     for row in state.rows:
+        if row.day and row.day < today:
+            continue
         _place(row, row.section in gases)
         try:
             if row.analyte is None and damaged(row.name):
                 raise Refused("nom abîmé")
+            if row.day is None and row.header and row.header.has("rowdate"):
+                raise Refused("date illisible")
             m = _decide(row, who)
             if row.analyte is None and row.specimen == "sang" and m.low is None and m.high is None:
                 raise Refused("analyte inconnu, sans intervalle")
@@ -823,16 +838,10 @@ def _elsewhere(m: Measurement) -> Measurement:
 def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[Unread]]:
     """Each result of blood once: repetitions fall together, contradictions are refused."""
     groups: dict[tuple, list[tuple[Row, Measurement]]] = {}
-    last = max((row.day for row, _ in read if row.day), default=None)
     for row, m in read:
-        if row.day and row.day < last:
-            continue
         groups.setdefault((m.analyte or key(m.name), m.specimen, row.sample), []).append((row, m))
     kept, unread = {}, []
     for group in groups.values():
-        if any(row.day for row, _ in group) and not all(row.day for row, _ in group):
-            unread += [Unread(row.line, row.text, "date illisible") for row, _ in group]
-            continue
         if group[0][1].analyte in SHARES and any(m.unit != "%" for _, m in group):
             group = [(row, m) for row, m in group if m.unit != "%"]
         first = max(group, key=lambda pair: (pair[1].low is not None) + (pair[1].high is not None))

@@ -30,7 +30,8 @@ class Item:
     """One thing on a line: `kind` is value, interval, unit, mark, label, soit, earlier, date, none, word or bad.
 
     A value that may be a bound (`< 5`) is an interval with `sign` "<" or ">". `pos` and `end` are columns, `cell` the number of the
-    cell, `closed` whether it stands in brackets; `doubt` whether its digits (1.250) can be read in two ways.
+    cell, `closed` whether it stands in brackets; `doubt` whether its digits (1.250) can be read in two ways, `eight`
+    whether a mark B stands where an 8 may have been.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Item:
     marks: str = ""
     closed: bool = False
     doubt: bool = False
+    eight: bool = False
 
 
 _PER = r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"
@@ -85,7 +87,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
-_MAY_FOLLOW = re.compile(rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10", re.IGNORECASE)
+_MAY_FOLLOW = re.compile(rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|(?!(?-i:[A-Z])(?![\w/%]))(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10", re.IGNORECASE)
 
 
 def number(text: str, thousands: bool = False) -> float:
@@ -217,6 +219,7 @@ def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
     if t is None:
         return None
     t.value, used = number(t.text), 1
+    t.eight = i + 1 < len(row) and row[i + 1].text == "B" and row[i + 1].pos == t.end
     t.doubt = DOUBTFUL.fullmatch(t.text) is not None
     while i + used < len(row):
         follower = row[i + used]
