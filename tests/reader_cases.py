@@ -345,7 +345,8 @@ Créatinine      84 umol/l          62 - 106
 DFG             88 ml/mn/1,73m2    > 60
 Osmolalité      289 mOsmol/kg      280 - 303
 """, "hb|149|g/L|130|170", "leucocytes|5,9|G/L|4|10", "hematies|4,8|T/L|4.5|5.9", "plaquettes|187|G/L|150|400", "alat|31|UI/L||50",
-     "tsh|1,9|mUI/L|0.4|4", "fer|14|µmol/L|11|30", "creatinine|84|µmol/L|62|106", "dfg|88|mL/min/1,73 m²|60|", "osmolalite|289|mmol/kg|280|303"),
+     "tsh|1,9|mUI/L|0.4|4", "fer|14|µmol/L|11|30", "creatinine|84|µmol/L|62|106", "dfg|88|mL/min/1,73 m²|60|",
+     "osmolalite|289|mmol/kg|280|303"),
     ("unités inconnues", "H", 40.0, """
 H 40 ans
 Potassium       4,1 zorg/L         3,5 - 5,0

@@ -16,7 +16,8 @@ _WORDS = {
     "eosino": "eosinophile", "baso": "basophile", "lympho": "lymphocyte", "mono": "monocyte", "chol": "cholesterol", "coef": "coefficient",
     "coeff": "coefficient", "sat": "saturation", "transf": "transferrine", "ac": "anticorp", "creat": "creatinine", "prot": "proteine",
     "alb": "albumine", "glyc": "glycemie", "bili": "bilirubine", "plq": "plaquette", "plaq": "plaquette", "osm": "osmolalite",
-    "bicar": "bicarbonate", "bicarb": "bicarbonate", "lac": "lactate", "leuco": "leucocyte", "trigly": "triglyceride", "hemato": "hematie", "fibri": "fibrinogene",
+    "bicar": "bicarbonate", "bicarb": "bicarbonate", "lac": "lactate", "leuco": "leucocyte", "trigly": "triglyceride",
+    "hemato": "hematie", "fibri": "fibrinogene",
     "chco3": "hco3", "sgot": "tgo", "sgpt": "tgp", "gly": "glycemie", "ddim": "ddimere", "procalc": "procalcitonine", "tropo": "troponine",
     "reticulo": "reticulocyte", "ly": "lymphocyte", "vit": "vitamine", "rbc": "hematie", "haemoglobine": "hemoglobine",
 }  # fmt: skip
@@ -28,7 +29,10 @@ _METHOD = (
     r"serique|serum|plasmatique|plasma|sanguine?|sang|sur|heparine|heparinee?|edta|citratee?|tube|cobas|architect|alinity|atellica|"
     r"advia|vitros|sysmex|vidas|roche|abbott|siemens|beckman|sta|neoptimal|prest|resultat|soit"
 )
-_HARMLESS = re.compile(rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|tube\s?\d|\d(?:ere|er|re|eme|e)?(?=\s(?:generation|etapes))|\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*()\[\]-])*|\d{{1,2}}(?:\s?[,;]\s?\d{{1,2}})?|[(\[]\d{{1,2}}[)\]]")
+_HARMLESS = re.compile(
+    rf"(?:(?:{_METHOD})(?![\w])|n°\s?\d|tube\s?\d|\d(?:ere|er|re|eme|e)?(?=\s(?:generation|etapes))|"
+    rf"\d+(?:[.,]\d+)?\s?(?:nm|°c|%)|[\s,.;:/'°*()\[\]-])*|\d{{1,2}}(?:\s?[,;]\s?\d{{1,2}})?|[(\[]\d{{1,2}}[)\]]"
+)
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
@@ -66,7 +70,11 @@ def key(name: str, spelled_out: bool = True) -> str:
 
 @cache
 def _ours() -> dict[str, str]:
-    return {key(name, long): analyte for name, analyte in aliases() for long in (False, True)} | {"hco3": "bicarbonates", "p": "phosphore", "fe": "fer"}
+    return {key(name, long): analyte for name, analyte in aliases() for long in (False, True)} | {
+        "hco3": "bicarbonates",
+        "p": "phosphore",
+        "fe": "fer",
+    }
 
 
 @cache

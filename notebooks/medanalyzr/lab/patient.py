@@ -9,7 +9,9 @@ from datetime import date
 
 from medanalyzr.lab.references import fold
 
-_STAFF = re.compile(r"\b(?:dr|docteur|pr|professeur|biologistes?|prescripteur|medecin|secretaire|contact|signe|valide|infirmier|ide)\b[^\t|]*")
+_STAFF = re.compile(
+    r"\b(?:dr|docteur|pr|professeur|biologistes?|prescripteur|medecin|secretaire|contact|signe|valide|infirmier|ide)\b[^\t|]*"
+)
 _FEMALE = r"f|feminin|femme|fille|fillette|patiente"
 _MALE = r"h|m|masculin|homme|garcon"
 _ONE = rf"(?P<f>{_FEMALE})|(?P<m>{_MALE})"
@@ -34,11 +36,15 @@ _PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")
 _BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _SAMPLED = re.compile(r"\bprele\w*\b\D{0,12}(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _AGE = re.compile(
-    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
+    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
+    r"(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
     r"(?!\s*(?:de traitement|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
 )
+_SPOKEN = re.compile(r"patient|\bmme|madame|monsieur|\bm\.|age|sexe|^\W*[hf]\b|homme|femme|fill|garcon|enfant|\bnee?\b")
 _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\bgestante?\b")
-_NOT_PREGNANT = re.compile(r"(?:test|hors|sans|pas|non|valeurs|normes|seuils?|femme) (?:de |de la |d')?(?:grossesse|enceinte|femme enceinte)")
+_NOT_PREGNANT = re.compile(
+    r"(?:test|hors|sans|pas|non|valeurs|normes|seuils?|femme) (?:de |de la |d')?(?:grossesse|enceinte|femme enceinte)"
+)
 _WEEKS = re.compile(r"\b(\d{1,2})\s*(?:sa\b|semaines d.amenorrhee)")
 _TERM = re.compile(r"\b([123])(?:er|eme|e|ere|nd)? ?trim")
 
@@ -97,7 +103,7 @@ def _age(lines: list[str], whole: str) -> float | None:
                     continue
                 age = {"m": count / 12, "j": count / 365, "s": count / 52}.get(unit[0], float(count))
                 age += int(m[3]) / 12 if m[3] and count < 2 else 0
-            found.append((bool(re.search(r"patient|\bmme|madame|monsieur|\bm\.|age|sexe|^\W*[hf]\b|homme|femme|fill|garcon|enfant|ne", line)), age))
+            found.append((_SPOKEN.search(line) is not None, age))
     sure = {age for near, age in found if near} or {age for _, age in found}
     if sure:
         return _agreed(sure)
@@ -127,7 +133,10 @@ def meant_for(label: str, who: Patient) -> bool | None:
     low, high = next((ages for word, ages in _LIFE.items() if word in text), (None, None))
     if span := _SPAN.search(text):
         last = span[4] or span[2] or "ans"
-        low, high = int(span[1]) * _YEARS[span[2] or last], (int(span[3]) + (last == "ans" and "ans" in text or not span[4])) * _YEARS[last]
+        low, high = (
+            int(span[1]) * _YEARS[span[2] or last],
+            (int(span[3]) + (last == "ans" and "ans" in text or not span[4])) * _YEARS[last],
+        )
     elif edge := _EDGE.search(text):
         count, scale = float(edge[2] or edge[4]), _YEARS[edge[3] or edge[5]]
         low, high = (0, count * scale) if edge[1] and edge[1] not in (">", "plus de") else (count * scale, 200)

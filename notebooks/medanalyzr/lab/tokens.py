@@ -52,7 +52,9 @@ class Item:
     eight: bool = False
 
 
-_PER = r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"
+_PER = (
+    r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"
+)
 _UNIT = (
     r"%(?:\s?des\s\w+)?|‰|"
     r"(?:[x×]\s?)?10\s?(?:[*^]\s?\d{1,2}|e\d{1,2}|[⁰¹²³⁴-⁹]+)\s?/\s?(?:l|mm[3³]|[µμu]l)(?![\w³])|"
@@ -87,7 +89,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
-_MAY_FOLLOW = re.compile(rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|(?!(?-i:[A-Z])(?![\w/%]))(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10", re.IGNORECASE)
+_MAY_FOLLOW = re.compile(
+    rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|"
+    rf"(?!(?-i:[A-Z])(?![\w/%]))(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10",
+    re.IGNORECASE,
+)
 
 
 def number(text: str, thousands: bool = False) -> float:
@@ -145,9 +151,16 @@ def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
             continue
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
-        elif item.kind == "other" and item.text not in ":;,.=/'\"&|°":
-            item.kind = "bad"
-        elif item.kind == "other" and item.text in ",." and built and built[-1].kind == "value" and i < len(row) and row[i].kind == "value":
+        elif (
+            item.kind == "other"
+            and item.text not in ":;,.=/'\"&|°"
+            or item.kind == "other"
+            and item.text in ",."
+            and built
+            and built[-1].kind == "value"
+            and i < len(row)
+            and row[i].kind == "value"
+        ):
             item.kind = "bad"
         elif item.kind in ("norm", "open", "close", "dash", "other"):
             continue
@@ -179,7 +192,18 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
         unit, used = _bound_unit(row, i + 2)
         high = sign.kind == "below"
         value = number(bound.text)
-        item = Item("interval", bound.text, sign.pos, row[i + 1 + used].end, sign.cell, sign.line, "<" if high else ">", value, unit, closed=sign.closed)
+        item = Item(
+            "interval",
+            bound.text,
+            sign.pos,
+            row[i + 1 + used].end,
+            sign.cell,
+            sign.line,
+            "<" if high else ">",
+            value,
+            unit,
+            closed=sign.closed,
+        )
         item.low, item.high = (None, value) if high else (value, None)
         item.doubt = DOUBTFUL.fullmatch(bound.text) is not None
         return item, 2 + used
@@ -207,7 +231,9 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
                 return None
         else:
             i += 1
-    item = Item("interval", f"{low.text} - {high.text}", low.pos, high.end, low.cell, low.line, unit=unit or first_unit, closed=low.closed)
+    item = Item(
+        "interval", f"{low.text} - {high.text}", low.pos, high.end, low.cell, low.line, unit=unit or first_unit, closed=low.closed
+    )
     item.low, item.high = number(low.text), number(high.text)
     item.doubt = any(DOUBTFUL.fullmatch(bound.text) for bound in (low, high))
     return item, i - began
@@ -235,3 +261,51 @@ def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
             break
         used, t.end = used + 1, follower.end
     return t, used
+
+
+class Refused(Exception):
+    """Why a line is not read, in words."""
+
+
+@dataclass
+class Row:
+    """A name and all the items printed for it."""
+
+    name: str
+    analyte: str | None
+    line: int
+    text: str
+    items: list[Item]
+    specimen: str | None
+    header: object | None
+    unit: str = ""
+    section: int = 0
+    colon: bool = False
+    certain: bool = True
+    day: tuple | None = None
+    width: int = 0
+    venous: bool = False
+    sample: int = 0
+    around: str | None = None
+
+
+def today_only(found: list[Item]) -> list[Item]:
+    """The items without earlier results: what follows «Ant.» or a date, in the same brackets or to the end of the line."""
+    kept, i, seen = [], 0, False
+    while i < len(found):
+        item = found[i]
+        if item.kind in ("earlier", "date") and item.closed:
+            while kept and kept[-1].closed and kept[-1].cell == item.cell and kept[-1].line == item.line:
+                kept.pop()
+            while i < len(found) and found[i].closed and found[i].cell == item.cell and found[i].line == item.line:
+                i += 1
+            continue
+        if item.kind == "earlier" or (item.kind == "date" and seen):
+            line = item.line
+            while i < len(found) and found[i].line == line:
+                i += 1
+            continue
+        seen = seen or item.kind == "value"
+        kept.append(item)
+        i += 1
+    return kept

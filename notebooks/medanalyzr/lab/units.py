@@ -28,7 +28,9 @@ _SPELLINGS = [
     )
 ]
 _PER_ML = re.compile(r"^(pg|ng|µg|mg|pmol|nmol|µmol|µui|mui|ui)/ml$")
-_THOUSAND = {"pg": "ng", "ng": "µg", "µg": "mg", "mg": "g", "pmol": "nmol", "nmol": "µmol", "µmol": "mmol", "µui": "mui", "mui": "ui", "ui": "kui"}
+_THOUSAND = {
+    "pg": "ng", "ng": "µg", "µg": "mg", "mg": "g", "pmol": "nmol", "nmol": "µmol", "µmol": "mmol", "µui": "mui", "mui": "ui", "ui": "kui",
+}  # fmt: skip
 
 
 @lru_cache(4096)
