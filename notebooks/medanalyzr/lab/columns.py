@@ -38,6 +38,51 @@ _LABEL = re.compile(
 _NUMBERS = re.compile(r"\d[.,]\d|\d\s*(?:-|–|à|;)\s*\d|[<>]\s*\d")
 
 
+# What the head of a column holds; other lines are passed over unread.
+_HINTS = [
+    "rés",
+    "res.",
+    "resul",
+    "val",
+    "unit",
+    "norm",
+    "réf",
+    "ref",
+    "ant",
+    "préc",
+    "prec",
+    "jour",
+    "date",
+    "homme",
+    "femme",
+    "fille",
+    "garç",
+    "garc",
+    "adult",
+    "enfant",
+    "nourr",
+    "nouveau",
+    "trim",
+    "ans",
+    "mois",
+    "min",
+    "max",
+    "borne",
+    "apr",
+    "interv",
+    "usuel",
+    "hist",
+    "hier",
+    "veille",
+    "tube",
+    "actuel",
+    "concentr",
+    "taux",
+    "mesur",
+]
+_HINT = re.compile(r"\d[/.-]\d\d[/.-]\d|\b[HFT]\d?\b")
+
+
 @dataclass(frozen=True)
 class Column:
     """The head of a column: its place, its role, and the patients for whom its intervals are (`label`)."""
@@ -134,8 +179,11 @@ def sampled(text: str) -> tuple[int, int, int] | None:
     return day_of(found[1]) if found else None
 
 
-def header_of(cells: list[tuple[int, str]], split: bool) -> Header | None:
+def header_of(line: str, cells: list[tuple[int, str]], split: bool) -> Header | None:
     """The heads of columns that a line names, or None where it is no such line."""
+    small = line.lower()
+    if not any(hint in small for hint in _HINTS) and not _HINT.search(line):
+        return None
     columns = [_column(pos, text) for pos, text in cells if text.strip()]
     told = [c for c in columns if c.role != "other"]
     rest = [text for (_, text), c in zip([c for c in cells if c[1].strip()], columns, strict=True) if c.role == "other"]

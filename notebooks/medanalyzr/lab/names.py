@@ -44,6 +44,7 @@ _SPECIMENS = (
 )  # fmt: skip
 
 
+@lru_cache(8192)
 def specimen_of(text: str) -> str | None:
     """The specimen other than blood that `text` (folded) speaks of: "urine", "lcr" or "autre"; None where it speaks of none."""
     return next((specimen for specimen, pattern in _SPECIMENS if pattern.search(text)), None)

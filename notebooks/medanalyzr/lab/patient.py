@@ -29,8 +29,41 @@ _TITLE = re.compile(
 )
 _FOR_WHOM = re.compile(
     r"\d\s*(?:-|a)\s*\d+\s*(?:ans|mois|jours)|^\W*(?:hommes?|femmes?|garcons?|filles?|[hf])\W*$|(?:\b[hf]|hommes?|femmes?|garcons?|filles?)\s*:?\s*"
-    r"(?:[\[(<>]|\d+(?:[.,]\d+)?\s*(?:-|a|;)\s*\d)|\b[hf] ?: ?\d|(?:ans|mois|jours)\s*(?:et \+|et plus)?\s*:|(?:ans|mois) et (?:\+|plus)"
+    r"(?:[\[<>]|(?<=e)\(|(?<=s)\(|\d+(?:[.,]\d+)?\s*(?:-|a|;)\s*\d)|\b[hf] ?: ?\d|(?:ans|mois|jours)\s*(?:et \+|et plus)?\s*:|(?:ans|mois) et (?:\+|plus)"
 )
+# What a line on the patient holds; other lines are passed over unread.
+_HINTS = [
+    "mois",
+    "jour",
+    "semaine",
+    "sexe",
+    "patient",
+    "mme",
+    "madame",
+    "mlle",
+    "mademois",
+    "monsieur",
+    "mascul",
+    "femin",
+    "fémin",
+    "homme",
+    "femme",
+    "garç",
+    "garc",
+    "fill",
+    "enceinte",
+    "grossesse",
+    "aménorr",
+    "amenorr",
+    "gestant",
+    "prél",
+    "prel",
+    "age",
+    "âge",
+    "de",
+    "vie",
+]
+_HINT = re.compile(r"\d ?a(?:ns?)?\b|\bn[ée]e?\b|\d ?sa\b|\bm\.|\bmr\b")
 _NORMS = re.compile(r"adulte|\bnorme|\bref\b|valeurs")
 _PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")
 _BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
@@ -59,6 +92,10 @@ class Patient:
     trimester: int | None = None
 
 
+def _of_interest(small: str) -> bool:
+    return any(hint in small for hint in _HINTS) or _HINT.search(small) is not None
+
+
 def _agreed(found: set) -> object | None:
     return found.pop() if len(found) == 1 else None
 
@@ -72,19 +109,20 @@ def _date(day: str, month: str, year: str) -> date | None:
 
 def read_patient(text: str) -> Patient:
     """Sex, age and pregnancy as the report prints them; None for what it does not say or says in two ways."""
-    lines = [_STAFF.sub(" ", fold(part)) for line in text.splitlines() for part in _PARTS.split(line)]
+    told = [line for line in text.splitlines() if _of_interest(line.lower())]
+    lines = [_STAFF.sub(" ", fold(part)) for line in told for part in _PARTS.split(line)]
     plain = [line for line in lines if not _FOR_WHOM.search(line)]
     sure, titles = set(), set()
-    for line in map(fold, text.splitlines()):
+    for line in map(fold, told):
         sure |= {"F" if m["f"] else "H" for pattern in (_SEX[0], _SEX[3]) for m in pattern.finditer(line)}
     for line in plain:
         sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
         titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}
     whole = "\n".join(lines)
-    told = _NOT_PREGNANT.sub(" ", whole)
-    pregnant = bool(_PREGNANT.search(told))
+    waiting = _NOT_PREGNANT.sub(" ", whole)
+    pregnant = bool(_PREGNANT.search(waiting))
     sex = _agreed(sure or titles)
-    weeks, term = _WEEKS.search(told), _TERM.search(next((line for line in lines if _PREGNANT.search(line)), ""))
+    weeks, term = _WEEKS.search(waiting), _TERM.search(next((line for line in lines if _PREGNANT.search(line)), ""))
     trimester = (1 if int(weeks[1]) < 15 else 2 if int(weeks[1]) < 28 else 3) if weeks else None
     if term and len(set(_TERM.findall(term.string))) == 1:
         trimester = int(term[1])

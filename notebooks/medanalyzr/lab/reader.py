@@ -16,7 +16,9 @@ from medanalyzr.lab.rows import rows_of
 from medanalyzr.lab.sentences import paragraphs, sentences
 from medanalyzr.lab.tokens import Refused, Row, clean, tidy
 
-__all__ = ["clean", "read_report"]
+__all__ = ["clean", "in_our_layout", "read_report"]
+
+in_our_layout = clean  # for callers of old: a report stays as it came
 
 GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
 VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}

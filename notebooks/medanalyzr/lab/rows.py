@@ -78,8 +78,8 @@ def _named(text: str) -> tuple[str, str | None, str, bool]:
 
 
 _BEGINS = re.compile(
-    r"\W*(?:soit\b|dont\b|ant[ée\.]|pr[ée]c[ée]d|val(?:eurs?|\.)|normes?\b|normale?\b|r[ée]f|vr\b|n\s*:|inf[ée\.]|sup[ée\.]|jusqu|moins de|entre\b|"
-    r"de \d|hommes?\b|femmes?\b|gar[çc]ons?\b|filles?\b|adultes?\b|enfants?\b|nourrissons?\b|nouveau|[HF]\s*[:\[]|intervalle|"
+    r"\W*(?:soit\b|dont\b|ant[ée\.]|pr[ée]c[ée]d|val(?:eurs?|\.)|normes?\b|normale?\b|r[ée]f|vr\b|n\s*:|inf[ée\.]|sup[ée\.]|jusqu|moins de|"
+    r"entre\b|de \d|hommes?\b|femmes?\b|gar[çc]ons?\b|filles?\b|adultes?\b|enfants?\b|nourrissons?\b|nouveau|[HF]\s*[:\[]|intervalle|"
     r"[<>≤≥↑↓*\[(+-]*\s*\d|[<>≤≥↑↓*+-]+\s*$)",
     re.IGNORECASE,
 )
@@ -99,7 +99,7 @@ def rows_of(text: str) -> tuple[State, list[Unread]]:
             open_row = None
             continue
         cells, split = columns.cells_of(line, delimiter)
-        if header := columns.header_of(cells, split):
+        if header := columns.header_of(line, cells, split):
             heads = columns.merge(heads, header)
             state.header, open_row = columns.settle(heads, sampled), None
             _heading(state, cells[0][1])

@@ -22,8 +22,8 @@ _ARTICLE = re.compile(
 )
 _PAST = re.compile(
     r"objectif|cible|\bsous\b|passee? de|passe|etait|etaient|anterieur|preceden|ancien|janvier|fevrier|mars|avril|juin|juillet|aout|septembre|"
-    r"octobre|novembre|decembre|a l'entree|hier|veille|normale?s?\b(?! \w+ a )|seuil|limite|baisse de|hausse de|augment|diminu|perdu|gagne|mg/j|"
-    r"par jour|en \d{4}|contre"
+    r"octobre|novembre|decembre|a l'entree|hier|veille|normale?s?\b(?! \w+ a )|seuil|limite|baisse de|hausse de|augment|diminu|perdu|gagne|"
+    r"mg/j|par jour|en \d{4}|contre"
 )
 _SENTENCE = re.compile(r"[.;!?](?=\s|$)")
 _UNIT_END = re.compile(

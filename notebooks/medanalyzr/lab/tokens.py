@@ -6,6 +6,7 @@ A number ends at a space, a unit or a mark; what is glued to anything else (`13O
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -88,6 +89,7 @@ _TOKEN = re.compile(
     |(?P<other>\S)""",
     re.VERBOSE | re.IGNORECASE,
 )
+_WORD_END = re.compile(r"\S*")
 DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
 _MAY_FOLLOW = re.compile(
     rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|"
@@ -110,8 +112,8 @@ def digits(text: str, thousands: bool = False) -> str:
     return text.replace(".", "") if text.count(".") > 1 or thousands else text.replace(".", ",")
 
 
-def tokens(text: str, at: int, cell: int, line: int) -> list[Item]:
-    """The items of one cell that begins in column `at`; intervals and units are not yet put together."""
+def tokens(text: str) -> list[Item]:
+    """The items of one cell, columns from its begin; intervals and units are not yet put together."""
     found, depth, place = [], 0, 0
     while place < len(text):
         match = _TOKEN.match(text, place)
@@ -122,7 +124,7 @@ def tokens(text: str, at: int, cell: int, line: int) -> list[Item]:
         if kind == "number":
             kind = "value"
             if not _MAY_FOLLOW.match(text, place):
-                place = re.compile(r"\S*").match(text, place).end()
+                place = _WORD_END.match(text, place).end()
                 kind, raw = "bad", text[match.start() : place]
         elif kind == "other" and raw in "?■#▒�□_~":
             kind = "bad"
@@ -134,13 +136,24 @@ def tokens(text: str, at: int, cell: int, line: int) -> list[Item]:
             continue
         elif kind == "power":
             kind = "unit"
-        found.append(Item(kind, raw.strip(), at + match.start(), at + place, cell, line, closed=depth > 0))
+        found.append(Item(kind, raw.strip(), match.start(), place, closed=depth > 0))
     return found
 
 
 def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
     """The items of one cell put together: numbers with their sign, intervals with their unit and the label before them."""
-    row, built, label, i = tokens(text, at, cell, line), [], "", 0
+    return [
+        Item(
+            i.kind, i.text, i.pos + at, i.end + at, cell, line, i.sign, i.value, i.unit, i.low, i.high, i.label, i.marks,
+            i.closed, i.doubt, i.eight,
+        )
+        for i in _items(text)
+    ]  # fmt: skip
+
+
+@lru_cache(32768)
+def _items(text: str) -> tuple[Item, ...]:
+    row, built, label, i = tokens(text), [], "", 0
     while i < len(row):
         item, used = _interval(row, i) or _value(row, i) or (row[i], 1)
         i += used
@@ -168,8 +181,8 @@ def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
             item.label, label = label, ""
         built.append(item)
     if label:
-        built.append(Item("label", label, at, at + len(text), cell, line))
-    return built
+        built.append(Item("label", label, 0, len(text)))
+    return tuple(built)
 
 
 def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
@@ -224,16 +237,14 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
     unit, used = _bound_unit(row, i + 2)
     i += 2 + used
     if not bracket and _solid(row, i, "dash") and _solid(row, i + 1, "value"):
-        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, low.cell, low.line), i - began
+        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, 0, 0), i - began
     if bracket:
         if not _solid(row, i, "close"):
             if middle.text == ";":
                 return None
         else:
             i += 1
-    item = Item(
-        "interval", f"{low.text} - {high.text}", low.pos, high.end, low.cell, low.line, unit=unit or first_unit, closed=low.closed
-    )
+    item = Item("interval", f"{low.text} - {high.text}", low.pos, high.end, 0, 0, unit=unit or first_unit, closed=low.closed)
     item.low, item.high = number(low.text), number(high.text)
     item.doubt = any(DOUBTFUL.fullmatch(bound.text) for bound in (low, high))
     return item, i - began
