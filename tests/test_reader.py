@@ -137,7 +137,7 @@ def test_a_changed_layout_is_read_the_same_or_refused(change):
         wanted = [due(row)[0] for row in rows]
         lines = tidy(changed).split("\n")
         for m in read_report(changed).measurements:
-            same = [w for w in wanted if (m.analyte, m.specimen, m.unit) == (w[0], w[1], w[3]) and m.text == w[2]]
+            same = [w for w in wanted if (m.analyte, m.specimen, m.unit.lower(), m.text) == (w[0], w[1], w[3].lower(), w[2])]
             assert same, (title, m)
             assert any(w[4:6] == (m.low, m.high) for w in same) or (m.low is None and m.high is None), (title, m)
             digits = re.sub(r"[<>]", "", m.text)
@@ -149,10 +149,12 @@ NOISE = {"0": "O", "1": "l", "5": "S", "8": "B", "2": "Z", "6": "b", "9": "g", "
 
 
 def test_noise_in_a_value_is_never_read_as_another_number():
-    for analyte in [a for a in analytes().values() if reference_interval(a.id, "F") and a.unit]:
+    for analyte in analytes().values():
         bounds = reference_interval(analyte.id, "F")
+        if bounds is None or (bounds.low, bounds.high) == (None, None):
+            continue
         interval = format_interval(bounds.low, bounds.high, analyte.decimals)
-        value = f"{(bounds.high or bounds.low) * 1.37:.{analyte.decimals}f}".replace(".", ",")
+        value = f"{(bounds.high or bounds.low or 10) * 1.37:.{analyte.decimals}f}".replace(".", ",")
         for at, digit in enumerate(value):
             if digit in NOISE:
                 spoiled = value[:at] + NOISE[digit] + value[at + 1 :]
@@ -230,7 +232,7 @@ def test_habits_of_laboratories(line, expected):
         ("Potassium : hémolysé", "aucun résultat chiffré"),
         ("Potassium : 6,8 B mmol/L (3,5 - 5,0)", "contraire"),
         ("Ferritine : 1.250 ng/mL (15 - 150)", "point"),
-        ("Plaquettes 142 000 /mm3 (150 - 400)", "intervalle d'une autre unité"),
+        ("Plaquettes : 142000 /mm3 (150 - 400)", "intervalle d'une autre unité"),
         ("pH 7,18 - 7,35 - 7,45", "caractères illisibles"),
         ("Créatinine     7B   µmol/L     62 - 106", "8 ou B"),
         ("Hémoglobine : 12,4 g/dL (enfant : 11 - 14 ; adulte : 13 - 17)", "intervalle de qui"),
@@ -260,7 +262,8 @@ def test_no_analyte_of_blood_is_invented(line):
     ("text", "analyte", "unit"),
     [
         ("g/l", None, "g/L"), ("G/l", None, "G/L"), ("Giga/L", None, "G/L"), ("umol/L", None, "µmol/L"), ("μmol/l", None, "µmol/L"),
-        ("mL/min/1.73m2", None, "mL/min/1,73 m²"), ("ml/mn/1,73 m²", None, "mL/min/1,73 m²"), ("coups", None, "coups"), ("10*9/L", None, "G/L"),
+        ("mL/min/1.73m2", None, "mL/min/1,73 m²"), ("ml/mn/1,73 m²", None, "mL/min/1,73 m²"), ("coups", None, "coups"),
+        ("10*9/L", None, "G/L"),
         ("x10⁹/L", None, "G/L"), ("10^3/µL", None, "G/L"), ("[iU]/L", None, "UI/L"), ("mcg/L", None, "µg/L"), ("micromol/L", None, "µmol/L"),
         ("G/DL", "hb", "g/dL"), ("G/L", "hb", "g/L"), ("g/l", "plaquettes", "G/L"), ("MUI/L", "tsh", "mUI/L"), ("Millions/mm3", "hematies", "T/L"),
         ("mosmol/kg", "osmolalite", "mmol/kg"), ("µg/L FEU", "ddimeres", "µg/L"), ("mm à la 1ère heure", "vs", "mm/h"), ("zorg/L", "sodium", "zorg/L"),
@@ -273,7 +276,8 @@ def test_units_in_any_spelling(text, analyte, unit):
 @pytest.mark.parametrize(
     ("name", "analyte"),
     [
-        ("TSH 3ème génération [1]", "tsh"), ("V.S. 1ere heure", "vs"), ("VS 2ème heure", None), ("Potassium (K+)", "potassium"), ("Ca++", "calcium_ionise"),
+        ("TSH 3ème génération [1]", "tsh"),
+        ("V.S. 1ere heure", "vs"), ("VS 2ème heure", None), ("Potassium (K+)", "potassium"), ("Ca++", "calcium_ionise"),
         ("CA 125", "ca125"), ("Ca", "calcium"), ("Bilirubine (directe)", "bilirubine_conjuguee"), ("Sodium (urines)", None), ("Potassium (LCR)", None),
         ("Hémoglobine A", None), ("Anti-TPO", "anti_tpo"), ("TP témoin", None), ("Vitamine K", None), ("Protéine C", None), ("Neutrophiles %", None),
         ("ALAT [IFCC 37 °C, UV 340 nm]", "alat"), ("0552 Glycémie à jeun (1)", "glucose"), ("Glycémie T30", None), ("Cortisol 16 h", None),

@@ -39,47 +39,11 @@ _NUMBERS = re.compile(r"\d[.,]\d|\d\s*(?:-|–|à|;)\s*\d|[<>]\s*\d")
 
 
 # What the head of a column holds; other lines are passed over unread.
-_HINTS = [
-    "rés",
-    "res.",
-    "resul",
-    "val",
-    "unit",
-    "norm",
-    "réf",
-    "ref",
-    "ant",
-    "préc",
-    "prec",
-    "jour",
-    "date",
-    "homme",
-    "femme",
-    "fille",
-    "garç",
-    "garc",
-    "adult",
-    "enfant",
-    "nourr",
-    "nouveau",
-    "trim",
-    "ans",
-    "mois",
-    "min",
-    "max",
-    "borne",
-    "apr",
-    "interv",
-    "usuel",
-    "hist",
-    "hier",
-    "veille",
-    "tube",
-    "actuel",
-    "concentr",
-    "taux",
-    "mesur",
-]
+_HINTS = (
+    "rés", "res.", "resul", "val", "unit", "norm", "réf", "ref", "ant", "préc", "prec", "jour", "date", "homme", "femme",
+    "fille", "garç", "garc", "adult", "enfant", "nourr", "nouveau", "trim", "ans", "mois", "min", "max", "borne", "apr",
+    "interv", "usuel", "hist", "hier", "veille", "tube", "actuel", "concentr", "taux", "mesur",
+)  # fmt: skip
 _HINT = re.compile(r"\d[/.-]\d\d[/.-]\d|\b[HFT]\d?\b")
 
 
@@ -171,6 +135,21 @@ def _column(pos: int, text: str) -> Column:
     if plain and ":" not in text and re.search(r"[a-z]{2}|\b[hf]\b", plain) and _LABEL.fullmatch(plain) and plain not in ("h", "f"):
         return Column(pos, end, "norm", plain)
     return Column(pos, end, "other", day=day)
+
+
+def heads_earlier(text: str) -> bool:
+    """Whether a line is the head of a column of earlier results alone, as copies of tables cell by cell have it."""
+    return _column(0, text.strip()).role in ("prev", "date", "before")
+
+
+_HEADS = re.compile(r"\b(?:resultats?|ce jour|unites?|references?|normes|normales?|valeurs|analyses?|examens?|parametres?)\b")
+
+
+def heads_run_together(line: str) -> bool:
+    """Whether a line names columns, earlier ones among them, but the gaps between the heads are lost."""
+    text = fold(line)
+    heads = set(_HEADS.findall(text))
+    return len(heads) >= 2 and ":" not in line and bool(day_of(line) or re.search(r"\banter|\bant\.|preced", text))
 
 
 def sampled(text: str) -> tuple[int, int, int] | None:
@@ -324,6 +303,10 @@ def _placed(row: Row, found: list[Item]) -> dict[int, Column]:
         if decisive and not _aligned(item, column) and (item.kind == "value" or item.sign or column.label):
             _shifted()
         place[id(item)] = column
+    for item in here if header.has("prev", "before") else ():
+        kind = {"unit": "unit", "interval": "norm"}.get(item.kind, "")
+        if header.has(kind) and not item.sign and (header.over(item.pos, item.end) or header.columns[0]).role != kind:
+            _shifted()
     norm = next((c for c in header.columns if c.role == "norm"), None)
     bound = next((i for i in here if i.kind == "interval" and not i.sign), None)
     for item in here:

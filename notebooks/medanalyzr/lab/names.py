@@ -86,7 +86,7 @@ def _foreign() -> frozenset[str]:
 @lru_cache(16384)
 def known(name: str) -> str | None:
     """The identifier of the analyte that the whole of `name` stands for, or None."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME or any(sign in name for sign in "<>≤≥="):
         return None
     text = name.strip(" :")
     while text:

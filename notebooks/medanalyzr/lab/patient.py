@@ -29,40 +29,15 @@ _TITLE = re.compile(
 )
 _FOR_WHOM = re.compile(
     r"\d\s*(?:-|a)\s*\d+\s*(?:ans|mois|jours)|^\W*(?:hommes?|femmes?|garcons?|filles?|[hf])\W*$|(?:\b[hf]|hommes?|femmes?|garcons?|filles?)\s*:?\s*"
-    r"(?:[\[<>]|(?<=e)\(|(?<=s)\(|\d+(?:[.,]\d+)?\s*(?:-|a|;)\s*\d)|\b[hf] ?: ?\d|(?:ans|mois|jours)\s*(?:et \+|et plus)?\s*:|(?:ans|mois) et (?:\+|plus)"
+    r"(?:[\[<>]|(?<=e)\(|(?<=s)\(|\d+(?:[.,]\d+)?\s*(?:-|a|;)\s*\d)|\b[hf] ?: ?\d|(?:ans|mois|jours)\s*(?:et \+|et plus)?\s*:|"
+    r"(?:ans|mois) et (?:\+|plus)"
 )
 # What a line on the patient holds; other lines are passed over unread.
-_HINTS = [
-    "mois",
-    "jour",
-    "semaine",
-    "sexe",
-    "patient",
-    "mme",
-    "madame",
-    "mlle",
-    "mademois",
-    "monsieur",
-    "mascul",
-    "femin",
-    "fémin",
-    "homme",
-    "femme",
-    "garç",
-    "garc",
-    "fill",
-    "enceinte",
-    "grossesse",
-    "aménorr",
-    "amenorr",
-    "gestant",
-    "prél",
-    "prel",
-    "age",
-    "âge",
-    "de",
-    "vie",
-]
+_HINTS = (
+    "mois", "jour", "semaine", "sexe", "patient", "mme", "madame", "mlle", "mademois", "monsieur", "mascul", "femin", "fémin",
+    "homme", "femme", "garç", "garc", "fill", "enceinte", "grossesse", "aménorr", "amenorr", "gestant", "prél", "prel", "age",
+    "âge", "de vie",
+)  # fmt: skip
 _HINT = re.compile(r"\d ?a(?:ns?)?\b|\bn[ée]e?\b|\d ?sa\b|\bm\.|\bmr\b")
 _NORMS = re.compile(r"adulte|\bnorme|\bref\b|valeurs")
 _PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")

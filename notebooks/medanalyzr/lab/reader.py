@@ -10,7 +10,7 @@ from dataclasses import replace
 from medanalyzr.lab.names import damaged, key, specimen_of
 from medanalyzr.lab.patient import read_patient
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import Measurement, Report, Unread
+from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 from medanalyzr.lab.results import SHARES, decide, same
 from medanalyzr.lab.rows import rows_of
 from medanalyzr.lab.sentences import paragraphs, sentences
@@ -26,9 +26,12 @@ VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}
 
 def read_report(text: str) -> Report:
     """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
-    text = tidy(text)
+    whole, text = text, tidy(text)
+    lines = text.split("\n")
+    unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
+    text = "\n".join("" if len(line) > LONGEST_LINE else line for line in lines)
     who = read_patient(text)
-    state, unread = rows_of(text)
+    state = rows_of(text)
     state.rows = [part for row in state.rows for part in _samples(row)]
     read: list[tuple[Row, Measurement]] = []
     today = max((row.day for row in state.rows if row.day), default=None)
@@ -59,7 +62,7 @@ def read_report(text: str) -> Report:
         read, unread = read + told, unread + refused
     kept, more = _once(read)
     unread += more
-    return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, text)
+    return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole))
 
 
 def _samples(row: Row) -> list[Row]:

@@ -23,7 +23,9 @@ def _measured(row: Row, found: list[Item]) -> tuple[list[Item], list[Item]]:
         if not signed:
             return [], intervals
         first = signed[0]
-        bounded = len(intervals) > 1 or row.colon or first.cell == 0 and row.header is None
+        usual = _fits(row.analyte, known_unit(first.unit, row.analyte) or "", first)
+        beside = first.line == row.line and (row.colon or (first.cell == 0 and row.header is None and not usual))
+        bounded = len(intervals) > 1 or beside
         if not bounded or any(i.pos < first.pos and i.line == first.line for i in intervals):
             raise Refused("valeur ou borne ?")
         intervals.remove(first)
@@ -88,6 +90,8 @@ def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item
     unit = {id(v): known_unit(v.unit, analyte) or v.unit for v in [main, *others]}
     if not chosen:
         return main, None
+    if not main.unit and not others and len(chosen) == 1:
+        return main, chosen[0]
     with_unit = [i for i in chosen if i.unit]
     if with_unit:
         alike = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == unit[id(main)]]
@@ -225,6 +229,10 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
         analyte, row.name, main.sign + digits(main.text, thousands), value, main.sign, unit, low, high,
         interval_unit="" if interval_unit == unit else interval_unit, specimen=row.specimen or "sang", line=main.line,
     )  # fmt: skip
+    if row.by_cell and main.line != row.line:
+        raise Refused("colonnes non comprises")
+    if re.search(r"\d \d", main.text) and not _one_number(row, main, interval, analyte, unit):
+        raise Refused("un nombre ou plusieurs ?")
     if main.eight and not _no_eight(main, interval):
         raise Refused("8 ou B ?")
     if analyte in SHARES and plain(unit) == "%" and interval and not _fits(analyte, "%", interval):
@@ -240,6 +248,15 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
     ):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
+
+
+def _one_number(row: Row, main: Item, interval: Item | None, analyte: str | None, unit: str) -> bool:
+    """Whether digits parted by plain spaces are one number: not hundreds of times the bounds, nor a share before a count."""
+    if analyte in SHARES and not row.colon and main.cell == 0 and main.line == row.line:
+        return False
+    usual = _french_bounds(analyte, unit) if analyte else None
+    high = interval.high if interval and interval.high and not interval.unit else usual and usual[1]
+    return not high or main.value <= 200 * high
 
 
 def _no_eight(main: Item, interval: Item | None) -> bool:

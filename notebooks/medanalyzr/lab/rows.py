@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from medanalyzr.lab import columns
 from medanalyzr.lab.names import harmless, known, specimen_of
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import LONGEST_LINE, Unread
 from medanalyzr.lab.tokens import UNIT, Row, items, today_only
 
 _BLOOD = re.compile(
@@ -45,6 +44,7 @@ class State:
     section: int = 0
     venous: bool = False
     earlier: bool = False
+    by_cell: bool = False
     rows: list[Row] = field(default_factory=list)
     above: tuple[int, str] | None = None
     prose: list[tuple[int, str, str | None]] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _named(text: str) -> tuple[str, str | None, str, bool]:
         name = name.strip()
         if (analyte := known(name)) or not re.search(r"\d.*\d|[(\[]", name):
             return name, analyte, rest, True
-        for cut in _SPLIT.finditer(name):
+        for cut in reversed(list(_SPLIT.finditer(name[:120]))):
             if re.match(r"[(\[]?\s*(?:[<>≤≥\d]|inf|sup|n\b)", name[cut.end() :], re.IGNORECASE) and (
                 analyte := known(name[: cut.start()])
             ):
@@ -85,18 +85,14 @@ _BEGINS = re.compile(
 )
 
 
-def rows_of(text: str) -> tuple[State, list[Unread]]:
+def rows_of(text: str) -> State:
     """The rows of a report and the lines that no row was made of, in one pass."""
     lines = text.split("\n")
     delimiter = columns.delimiter_of(lines)
-    sampled, state, unread, open_row, alone, heads = columns.sampled(text), State(), [], None, 0, None
+    sampled, state, open_row, alone, heads = columns.sampled(text), State(), None, 0, None
     for n, line in enumerate(lines, 1):
         if not line.strip(" \t|-_=*.") or (delimiter and line.startswith("#")):
             open_row, alone = None, 0
-            continue
-        if len(line) > LONGEST_LINE:
-            unread.append(Unread(n, line[:80].strip(), "ligne trop longue"))
-            open_row = None
             continue
         cells, split = columns.cells_of(line, delimiter)
         if header := columns.header_of(line, cells, split):
@@ -106,6 +102,11 @@ def rows_of(text: str) -> tuple[State, list[Unread]]:
             continue
         if open_row is not None and _goes_on(open_row, n, cells):
             alone = 0
+            continue
+        if len(cells) == 1 and columns.heads_earlier(cells[0][1]):
+            state.by_cell = True
+        elif len(cells) == 1 and columns.heads_run_together(line):
+            state.header, open_row = columns.Header(broken=True), None
             continue
         made = _line_rows(state, n, line, cells, split)
         if not made:
@@ -118,9 +119,11 @@ def rows_of(text: str) -> tuple[State, list[Unread]]:
         alone = alone + 1 if len(made) == 1 and not made[0].items else 0
         if alone > 1:
             made[0].certain = state.rows[-1].certain = False
+        for row in made:
+            row.by_cell = state.by_cell
         state.rows += made
         open_row = made[-1]
-    return state, unread
+    return state
 
 
 def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], split: bool) -> list[Row]:

@@ -297,6 +297,7 @@ class Row:
     width: int = 0
     venous: bool = False
     sample: int = 0
+    by_cell: bool = False
     around: str | None = None
 
 

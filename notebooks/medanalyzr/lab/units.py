@@ -18,7 +18,7 @@ _SPELLINGS = [
         (r"^(?:x?10[*^e]*6|m(?:illions?)?)/(?:mm3|µl)$|^(?:x?10[*^e]*12|t[eé]ra)/l$", "10^12/l"),
         (r"^/µl$", "/mm3"),
         (r"^ml/mi?n/1\.73_?(?:m[2²]?)?$", "ml/min/1.73m2"),
-        (r"^mm(?:/1?h|/?(?:a?la)?(?:1(?:[eè]?re)?|h1)(?:heure|h)?)?$", "mm/h"),
+        (r"^mm(?:/1?h|/?(?:[aà]?la)?(?:1(?:[eè]?re)?|h1)(?:heure|h)?)?$", "mm/h"),
         (r"^m?osm(?:ol)?/kg$", "mmol/kg"),
         (r"^s(?:ec(?:ondes?)?)?\.?$", "s"),
         (r"^(?:µm3|µ\^3)$", "µ3"),
@@ -39,7 +39,7 @@ def plain(text: str) -> str:
     text = "".join(text.split()).translate(_SIGNS)
     if re.fullmatch(r"[GT]/[Ll]", text):
         return "10^9/l" if text[0] == "G" else "10^12/l"
-    text = text.lower()
+    text = text.lower().translate(_SIGNS)
     for pattern, by in _SPELLINGS:
         text = pattern.sub(by, text)
     return text
