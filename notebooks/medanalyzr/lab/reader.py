@@ -1,143 +1,119 @@
-"""Reports in the layouts laboratories send: colons, tabs, columns, any order of value, unit and interval.
+"""The strict reader: what a report proves is read, the rest is refused and named with the reason.
 
-A line is read when it begins with an analyte of our tables and holds its number, or when it is written as
-`reports.parse_line` reads it. What stands between name and value must be known words: «Glucose urinaire» is no glucose.
+Lines are cut into cells, cells into items (tokens), items are given to the name before them (rows), and a result is made only where
+one reading is possible (results). No unit, digit or sign is dropped.
 """
 
 import re
-import unicodedata
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 
-from medanalyzr.lab.references import Analyte, find_analyte
-from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, number, parse_line, parse_report, write_measurement
-from medanalyzr.lab.units import spellings, usual_unit
+from medanalyzr.lab.names import damaged, key, specimen_of
+from medanalyzr.lab.patient import read_patient
+from medanalyzr.lab.references import fold
+from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
+from medanalyzr.lab.results import SHARES, decide, same
+from medanalyzr.lab.rows import rows_of
+from medanalyzr.lab.sentences import paragraphs, sentences
+from medanalyzr.lab.tokens import Refused, Row, clean, tidy
 
-LONGEST_NAME = 60  # characters
-_NUMBER = r"-?\d+(?:[.,]\d+)?(?![\d^*]|e[+-]?\d)"
-_INFERIOR = r"inf(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|jusqu'à|≤|<\s*="
-_SUPERIOR = r"sup(?:[ée]rieure?|\.)?\s*(?:ou\s+[ée]gale?\s*)?[àa]|≥|>\s*="
+__all__ = ["clean", "in_our_layout", "read_report"]
 
+in_our_layout = clean  # for callers of old: a report stays as it came
 
-@cache
-def _token() -> re.Pattern:
-    units = "|".join(map(re.escape, sorted(spellings(), key=len, reverse=True)))
-    unit = rf"(?:{units})(?![\w/²])"
-    return re.compile(
-        rf"""(?P<earlier>(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.|le\s+\d{{1,2}}/).*)
-        |(?P<date>\b\d{{1,2}}[/.-]\d{{1,2}}[/.-](?:\d{{4}}|\d{{2}})\b|\b\d{{4}}-\d\d-\d\d\b)
-        |(?P<unit>{unit})
-        |(?P<range>(?P<low>{_NUMBER})\s*(?:{unit})?\s*(?:-|–|—|à|et)\s*(?P<high>{_NUMBER}))
-        |(?P<below>(?:{_INFERIOR})\s*(?P<most>{_NUMBER}))
-        |(?P<above>(?:{_SUPERIOR})\s*(?P<least>{_NUMBER}))
-        |(?P<number>(?:(?P<sign>[<>])\s*)?(?P<value>{_NUMBER}))
-        |(?P<cell>[\t;|])
-        |(?P<known>\b(?:s[ée]rique|plasmatique|sanguine?|veineu(?:x|se)|à\s+jeun|vr|r[ée]f(?:[ée]rences?)?|normes?|valeurs?|usuelles?|
-            (?:in)?f[ée]rieure?|de|intervalle|r[ée]sultat|hh?|ll?|b|n|e)\b|\((?:[^\W\d_]|[\s.'-])+\))
-        |(?P<word>[^\W\d_]+)
-        |(?P<other>\S)""",
-        re.VERBOSE | re.IGNORECASE,
-    )
-
-
-def clean(text: str) -> str:
-    """`text` in one form: composed characters, plain spaces and signs, no invisible or control characters."""
-    text = unicodedata.normalize("NFC", text).replace("\u2212", "-").replace("⩽", "≤").replace("⩾", "≥")
-    text = re.sub(r"[\u00a0\u2007\u2009\u202f]", " ", text)
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
-
-
-def _name(line: str) -> tuple[Analyte, str, str] | None:
-    """The analyte that a line begins with, its name as written, and the rest; the longest known name wins."""
-    line = line.lstrip(" \t-*•|>")
-    for end in reversed([m.end() for m in re.finditer(r"[^\s:;|]+", line[:LONGEST_NAME])]):
-        for name in (line[:end], line[:end].rstrip(".+-")):
-            if known := find_analyte(name):
-                return known, name, line[len(name) :]
-    return None
-
-
-@dataclass(frozen=True)
-class _Read:
-    numbers: list[tuple[str, str]]  # sign and number, in order
-    low: float | None
-    high: float | None
-    unit: str
-    interval_unit: str
-    cells: bool
-
-
-def _read(rest: str) -> _Read | None:
-    """The tokens of what follows the name; None where an unknown word stands before the first number."""
-    numbers, units, interval_units, low, high, cells, before = [], [], [], None, None, False, ""
-    for token in _token().finditer(rest):
-        kind = token.lastgroup
-        if kind == "earlier":
-            break
-        if kind == "word" and not numbers and (low, high) == (None, None):
-            return None
-        if kind == "range" and (low, high) == (None, None):
-            low, high = number(token["low"]), number(token["high"])
-        elif kind == "below" and (low, high) == (None, None):
-            high = number(token["most"])
-        elif kind == "above" and (low, high) == (None, None):
-            low = number(token["least"])
-        elif kind == "number":
-            numbers.append((token["sign"] or "", token["value"]))
-        elif kind == "unit":
-            (interval_units if before in ("range", "below", "above") else units).append(usual_unit(token["unit"]))
-        cells = cells or kind == "cell"
-        before = kind
-    unit = (units or interval_units or [""])[0]
-    return _Read(numbers, low, high, unit, next((u for u in interval_units if u != unit), ""), cells)
-
-
-def read_line(line: str) -> Measurement | None:
-    """The measurement on one line of a report, in any of the layouts; None where there is none or it cannot be told.
-
-    Of several numbers the first outside the interval is the value; dates, marks (H, B, *) and earlier results are left out.
-    """
-    if len(line) > LONGEST_LINE:
-        return None
-    found = _name(line)
-    if found is None:
-        return parse_line(line)
-    known, name, rest = found
-    read = _read(rest)
-    if read is None or not read.numbers:
-        return None
-    numbers, low, high = read.numbers, read.low, read.high
-    if (low, high) == (None, None):
-        signed = next((i for i, (sign, _) in enumerate(numbers) if sign and len(numbers) > 1), None)
-        if signed is not None:
-            sign, bound = numbers[signed]
-            low, high = (None, number(bound)) if sign == "<" else (number(bound), None)
-            numbers = numbers[:signed] + numbers[signed + 1 :]
-        elif read.cells and len(numbers) == 3:
-            low, high = number(numbers[1][1]), number(numbers[2][1])
-    if low is not None and high is not None and low >= high:
-        return None
-    sign, text = numbers[0]
-    text = sign + text.replace(".", ",")
-    return Measurement(
-        known.id, name, text, number(text.lstrip("<>")), sign, read.unit, low, high, interval_unit=read.interval_unit
-    )
-
-
-def in_our_layout(text: str) -> str:
-    """`text` with every measurement line written as the training data write it; other lines stay as they are."""
-    lines = clean(text).splitlines()
-    return "\n".join(line if (m := read_line(line)) is None else write_measurement(m) for line in lines)
+GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
+VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}
 
 
 def read_report(text: str) -> Report:
-    """A report in any of the layouts: sex, age, and each analyte once, in order.
+    """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
+    whole, text = text, tidy(text)
+    lines = text.split("\n")
+    unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
+    text = "\n".join("" if len(line) > LONGEST_LINE else line for line in lines)
+    who = read_patient(text)
+    state = rows_of(text)
+    state.rows = [part for row in state.rows for part in _samples(row)]
+    read: list[tuple[Row, Measurement]] = []
+    today = max((row.day for row in state.rows if row.day), default=None)
+    gases = {row.section for row in state.rows if row.analyte in ("ph", "paco2")}
+    for row in state.rows:
+        if row.day and row.day < today:
+            continue
+        _place(row, row.section in gases)
+        try:
+            if row.analyte is None and damaged(row.name):
+                raise Refused("nom abîmé")
+            if row.day is None and row.header and row.header.has("rowdate"):
+                raise Refused("date illisible")
+            m = decide(row, who)
+            if row.analyte is None and row.specimen == "sang" and m.low is None and m.high is None:
+                raise Refused("analyte inconnu, sans intervalle")
+            if row.specimen is None:
+                raise Refused("prélèvement inconnu")
+            read.append((row, m if m.specimen == "sang" else _elsewhere(m)))
+        except Refused as reason:
+            if str(reason).startswith("mot non") and re.search(r",\s|\s/\s", row.text) and len({i.cell for i in row.items}) == 1:
+                state.prose.append((row.line, row.text, row.around))
+                continue
+            if row.analyte or any(i.kind == "interval" or "/" in i.unit for i in row.items):
+                unread.append(Unread(row.line, row.text, str(reason)))
+    for paragraph in paragraphs(sorted(state.prose)):
+        told, refused = sentences(*paragraph, who)
+        read, unread = read + told, unread + refused
+    kept, more = _once(read)
+    unread += more
+    return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole))
 
-    The first line of an analyte counts; lines that hold no measurement are passed over.
-    """
-    text = clean(text)
-    who, found = parse_report(text), {}
-    for place, m in enumerate(map(read_line, text.splitlines()), 1):
-        if m is not None:
-            found.setdefault(m.key, replace(m, line=place))
-    return replace(who, measurements=tuple(found.values()))
+
+def _samples(row: Row) -> list[Row]:
+    """A row for each of today's samples («Avant», «Après») whose columns hold a value, or the row itself."""
+    if row.header is None or not row.header.has("before"):
+        return [row]
+    over = {id(i): row.header.over(i.pos, i.end) for i in row.items if i.kind == "value"}
+    heads = {column.pos for column in over.values() if column and column.role == "before"}
+    return [replace(row, sample=pos or 1, items=[replace(i) for i in row.items]) for pos in sorted(heads)] or [row]
+
+
+def _place(row: Row, gas: bool) -> None:
+    """Settles the specimen of a row by its name, and arterial or venous by its section."""
+    row.around = row.specimen
+    named = specimen_of(fold(row.name)) or (
+        specimen_of(fold(" ".join(i.text for i in row.items if i.kind == "word"))) if row.items else None
+    )
+    if any(re.search(r"/24\s?h|/mmol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
+        named = named or "urine"
+    if named and row.specimen in ("sang", None):
+        row.specimen = named
+    if row.analyte == "bicarbonates" and gas and re.search("hco3|bicarb", key(row.name)):
+        row.analyte = "hco3_art"
+    elif row.analyte == "hco3_art" and not gas and "art" not in key(row.name):
+        row.analyte = "bicarbonates"
+    if row.analyte in VENOUS or (row.analyte in GASES and row.venous):
+        row.specimen = "autre" if row.specimen == "sang" else row.specimen
+
+
+def _elsewhere(m: Measurement) -> Measurement:
+    """A result of another specimen than blood: no analyte of ours."""
+    return replace(m, analyte=None)
+
+
+def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[Unread]]:
+    """Each result of blood once: repetitions fall together, contradictions are refused."""
+    groups: dict[tuple, list[tuple[Row, Measurement]]] = {}
+    for row, m in read:
+        groups.setdefault((m.analyte or key(m.name), m.specimen, row.sample), []).append((row, m))
+    kept, unread = {}, []
+    for group in groups.values():
+        if group[0][1].analyte in SHARES and any(m.unit != "%" for _, m in group):
+            group = [(row, m) for row, m in group if m.unit != "%"]
+        first = max(group, key=lambda pair: (pair[1].low is not None) + (pair[1].high is not None))
+        several = group[0][1].analyte == "dfg" or (group[0][1].analyte or "").startswith("troponine")
+        if several and len({key(m.name) for _, m in group}) == len(group):
+            kept |= {id(m): m for _, m in group}
+        elif all(m.sign == first[1].sign and same(m.analyte, m.value, m.unit, first[1].value, first[1].unit) for _, m in group):
+            kept[id(first[1])] = first[1]
+        elif first[1].specimen == "sang":
+            unread += [Unread(row.line, row.text, "deux résultats différents du même analyte") for row, _ in group]
+        else:
+            kept |= {id(m): m for _, m in group}
+    return [m for _, m in read if id(m) in kept], unread

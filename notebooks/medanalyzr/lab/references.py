@@ -9,7 +9,7 @@ Units are the usual French ones (g/L, µmol/L, mmol/L, G/L, T/L, UI/L). They sco
 import csv
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 TABLES = Path(__file__).parent / "tables"
@@ -46,10 +46,13 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
+@lru_cache(16384)
 def fold(text: str) -> str:
     """Lower case, without accents or repeated spaces: the form in which names are compared."""
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
+    text = text.lower()
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(text.split())
 
 
 @cache

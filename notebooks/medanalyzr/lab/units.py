@@ -1,48 +1,80 @@
-"""Units as laboratories write them, brought to the one spelling of our tables."""
+"""Units as laboratories write them, brought to the one spelling of our tables; what no table knows stays as it is."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from medanalyzr.lab.references import analytes, conversions
 
-# Other spellings of the same unit (the number stays as it is), UCUM's among them (ucum.org).
-_OTHER = {
-    "G/L": ("Giga/L", "10^9/L", "10*9/L", "10⁹/L", "10^3/mm3", "10³/mm³", "10*3/uL"),
-    "T/L": ("Tera/L", "Téra/L", "10^12/L", "10*12/L", "10¹²/L", "10^6/mm3", "10*6/uL", "M/mm3"),
-    "UI/L": ("U/L", "IU/L", "[IU]/L", "[iU]/L"),
-    "mUI/L": ("mU/L", "mIU/L", "m[IU]/L", "µUI/mL", "u[IU]/mL", "µU/mL"),
-    "mmHg": ("mm Hg", "mm[Hg]"),
-    "mL/min/1,73 m²": ("mL/min/1,73m²", "mL/min/1,73 m2", "mL/min/1,73m2", "mL/mn/1,73m²", "mL/min/{1.73_m2}", "mL/min"),
-    "mg/L": ("µg/mL",),
-    "g/L": ("mg/mL",),
-    "g/dL": ("g/100mL", "g/100 mL"),
-    "mmol/kg": ("mOsm/kg", "mosm/kg"),
-    "mm/h": ("mm",),
-}
+_SIGNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹μ×,", "0123456789µx.")
+# Spellings that only differ in writing; applied in order to the text in small letters without spaces.
+_SPELLINGS = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"[\[\]{}]", ""),
+        (r"\b(?:micro|mc)(?=g|mol|l|ui|kat)|\bu(?=g|mol|kat|l|ui|iu)", "µ"),
+        (r"microl|/ul", "/µl"),
+        (r"(?<![a-zµ])([mkµ]?)(?:iu|ui|u)(?=/|$)", r"\1ui"),
+        (r"^(?:x?10[*^e]*3|milliers?)/(?:mm3|µl)$|^(?:x?10[*^e]*9|giga)/l$", "10^9/l"),
+        (r"^(?:x?10[*^e]*6|m(?:illions?)?)/(?:mm3|µl)$|^(?:x?10[*^e]*12|t[eé]ra)/l$", "10^12/l"),
+        (r"^/µl$", "/mm3"),
+        (r"^ml/mi?n/1\.73_?(?:m[2²]?)?$", "ml/min/1.73m2"),
+        (r"^mm(?:/1?h|/?(?:[aà]?la)?(?:1(?:[eè]?re)?|h1)(?:heure|h)?)?$", "mm/h"),
+        (r"^m?osm(?:ol)?/kg$", "mmol/kg"),
+        (r"^s(?:ec(?:ondes?)?)?\.?$", "s"),
+        (r"^(?:µm3|µ\^3)$", "µ3"),
+        (r"/100ml$|^(m?g)%$", r"\1/dl"),
+        (r"litre$", "l"),
+        (r"(?:feu|uef)$", ""),
+    )
+]
+_PER_ML = re.compile(r"^(pg|ng|µg|mg|pmol|nmol|µmol|µui|mui|ui)/ml$")
+_THOUSAND = {
+    "pg": "ng", "ng": "µg", "µg": "mg", "mg": "g", "pmol": "nmol", "nmol": "µmol", "µmol": "mmol", "µui": "mui", "mui": "ui", "ui": "kui",
+}  # fmt: skip
 
 
-def _spellings(unit: str) -> set[str]:
-    """`unit` with small litres, with a point, with both signs for micro and without."""
-    found = {unit, unit.replace("L", "l"), unit.lower() if unit[0].islower() else unit}
-    found |= {text.replace(",", ".") for text in found}
-    return found | {text.replace("µ", micro) for text in found for micro in ("u", "μ", "mc")}
+@lru_cache(4096)
+def plain(text: str) -> str:
+    """`text` in one writing: small letters, no spaces, the usual signs; G/L and T/L are counts and no grams."""
+    text = "".join(text.split()).translate(_SIGNS)
+    if re.fullmatch(r"[GT]/[Ll]", text):
+        return "10^9/l" if text[0] == "G" else "10^12/l"
+    text = text.lower().translate(_SIGNS)
+    for pattern, by in _SPELLINGS:
+        text = pattern.sub(by, text)
+    return text
+
+
+def _per_litre(text: str) -> str:
+    """ng/mL as µg/L: the number stays as it is."""
+    found = _PER_ML.match(text)
+    return f"{_THOUSAND[found[1]]}/l" if found else text
 
 
 @cache
-def spellings() -> dict[str, str]:
-    """Every known spelling and the unit of our tables that it stands for. G/L and g/L differ by their capital alone."""
-    known = {a.unit for a in analytes().values() if a.unit} | {unit for _, unit in conversions()}
-    table = {spelling: unit for unit, others in _OTHER.items() for other in others for spelling in _spellings(other)}
-    return table | {spelling: unit for unit in known for spelling in _spellings(unit)}
+def _known(analyte: str | None) -> dict[str, str]:
+    """Plain spellings and the unit of the tables that each stands for, of one analyte or of all."""
+    ours = [a.unit for a in analytes().values() if a.unit and analyte in (None, a.id)]
+    ours += [unit for known, unit in conversions() if analyte in (None, known)]
+    table: dict[str, str] = {}
+    for unit in ours:
+        table.setdefault(plain(unit), unit)
+    if analyte is not None:
+        for unit in ours:
+            table.setdefault(_per_litre(plain(unit)), unit)
+        for caps, small in (("10^9/l", "g/l"), ("10^12/l", "t/l")):  # in capitals or small letters throughout, the analyte decides
+            if (caps in table) != (small in table):
+                table.setdefault(caps, table.get(small, "")), table.setdefault(small, table.get(caps, ""))
+    return {spelling: unit for spelling, unit in table.items() if unit}
 
 
-@cache
-def unit_pattern() -> re.Pattern:
-    """Finds a known spelling that no letter, digit or slash touches; the longest first."""
-    words = sorted(spellings(), key=len, reverse=True)
-    return re.compile(rf"(?<![^\W\d_/])(?:{'|'.join(map(re.escape, words))})(?![\w/²])")
+@lru_cache(8192)
+def known_unit(text: str, analyte: str | None = None) -> str | None:
+    """The unit of our tables that `text` spells (of `analyte`, where one is named), or None."""
+    known, spelled = _known(analyte), plain(text)
+    return known.get(spelled) or (known.get(_per_litre(spelled)) if analyte else None)
 
 
-def usual_unit(text: str) -> str:
+def usual_unit(text: str, analyte: str | None = None) -> str:
     """The unit of our tables that `text` spells; `text` itself where it is none of them."""
-    return spellings().get(text.strip(), text.strip())
+    return known_unit(text.strip(), analyte) or text.strip()

@@ -1,0 +1,323 @@
+"""The marks on a line of a report: numbers, intervals, units, marks and words, each with its place.
+
+A number ends at a space, a unit or a mark; what is glued to anything else (`13O`, `1?,4`) is «bad» and nothing is read there.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+_SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+NARROW = "\u2009"  # stands for every space that may only divide thousands
+
+
+def clean(text: str) -> str:
+    """`text` in one form: composed characters, plain spaces and signs, no invisible or control characters."""
+    return tidy(text).replace(NARROW, " ")
+
+
+def tidy(text: str) -> str:
+    """`text` as `clean` gives it, with spaces that can only part thousands kept apart from others."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "\x00", text)
+    text = _INVISIBLE.sub(lambda m: NARROW if m[0] == "\x00" else "", _SPACES.sub(" ", text))
+    return text.replace("\u2212", "-").replace("⩽", "≤").replace("⩾", "≥").replace("’", "'")
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing on a line: `kind` is value, interval, unit, mark, label, soit, earlier, date, none, word or bad.
+
+    A value that may be a bound (`< 5`) is an interval with `sign` "<" or ">". `pos` and `end` are columns, `cell` the number of the
+    cell, `closed` whether it stands in brackets; `doubt` whether its digits (1.250) can be read in two ways, `eight`
+    whether a mark B stands where an 8 may have been.
+    """
+
+    kind: str
+    text: str
+    pos: int
+    end: int
+    cell: int = 0
+    line: int = 0
+    sign: str = ""
+    value: float = 0.0
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    label: str = ""
+    marks: str = ""
+    closed: bool = False
+    doubt: bool = False
+    eight: bool = False
+
+
+_PER = (
+    r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"
+)
+_UNIT = (
+    r"%(?:\s?des\s\w+)?|‰|"
+    r"(?:[x×]\s?)?10\s?(?:[*^]\s?\d{1,2}|e\d{1,2}|[⁰¹²³⁴-⁹]+)\s?/\s?(?:l|mm[3³]|[µμu]l)(?![\w³])|"
+    r"m[lL]/mi?n(?:/1[.,]73\s?m?(?:²|2)?)?(?![\w²])|"
+    rf"[a-zµμéè.\[\]]{{0,12}}\s?/\s?{_PER}(?:/(?:24\s?h|h|j|kg))?(?:\s(?:feu|ddu|uef))?(?![\w/³²])|"
+    r"g\s?%|mm\s?hg(?!\w)|(?:fl|pg|pcg|kpa|mm|sec\.?|secondes?|s|µ3|µ³|µm3|meq|ui|u|mg|g|kg|°c|ml)(?![\w/'³])"
+)
+UNIT = re.compile(_UNIT, re.IGNORECASE)
+_DIGITS = rf"\d{{1,3}}(?:[ {NARROW}']\d{{3}})+(?!\d)|\d{{1,3}}(?:\.\d{{3}}){{2,}}(?!\d)|\d+"
+_AGES = r"(?:\d{1,3}\s*(?:ans|mois|jours|j)?\s*(?:-|à|a)\s*)?\d{1,3}\s*(?:ans|mois|jours)(?!\w)(?:\s*et\s*(?:\+|plus))?"
+_TOKEN = re.compile(
+    rf"""(?P<space>\s+)
+    |(?P<label>(?:(?:<|>|moins\sde|plus\sde)\s*)?{_AGES}\s*:?|\b[123](?:er|[eè]me|e|[eè]re|nd)\s?trim(?:estre|\.)?\s*:?
+      |\b(?:hommes?|femmes?|gar[çc]ons?|filles?|masculin|f[ée]minin|adultes?|enfants?|nourrissons?|nouveau-n[ée]s?)\b(?:\s*\([hf]\))?\s*:?|\b[HF]\s*(?=:|\[):?)
+    |(?P<earlier>\bant(?:[ée]rieure?s?|[ée]riorit[ée]s?|\.)|\bpr[ée]c[ée]d(?:ente?s?|\.)|\ble\s+\d{{1,2}}/\d{{1,2}}(?:/\d{{2,4}})?)
+    |(?P<date>\b\d{{4}}-\d\d-\d\d\b|\b\d{{1,2}}(?P<ds>[/.-])\d{{1,2}}(?P=ds)(?:\d{{4}}|\d\d)\b(?![.,/-]\d)|\b\d{{1,2}}/\d{{4}}\b|\b\d{{1,2}}\s?h\s?\d\d\b|\b\d\d:\d\d\b)
+    |(?P<between>[<≤]\s?[nNxX]\s?[<≤])
+    |(?P<below>[<≤]\s?=?|\binf(?:[ée]rieure?s?|\.)?\s*(?:ou\s+[ée]gale?s?\s*)?[àa]\b|\bjusqu'?[àa]\b|\bmoins\s+de\b)
+    |(?P<above>[>≥]\s?=?|\bsup(?:[ée]rieure?s?|\.)?\s*(?:ou\s+[ée]gale?s?\s*)?[àa]\b|\bplus\s+de\b)
+    |(?P<fraction>(?<![\w.,/])\d+/\d+(?![\w/]))
+    |(?P<power>(?<![\w.,])(?:[x×]\s?)?10\s?(?:[*^]\s?\d{{1,2}}|e\d{{1,2}}|[⁰¹²³⁴-⁹]+)\s?/\s?(?:l|mm[3³]|[µμu]l)(?![\w³]))
+    |(?P<number>(?<![\w.,%)\]])(?:[-+](?=\d))?(?:{_DIGITS})(?:[.,]\d+)?|(?<=[^\w.,\s])(?:{_DIGITS})(?:[.,]\d+)?)
+    |(?P<mark>\*+|[↑↓▲▼↗↘⬆⬇]+|\((?:[HLB]{{1,2}}|[*+-]{{1,3}}|[ée]lev[ée]+s?|basse?s?|haute?s?)\)|(?<![^\W\d_])(?-i:HH?|LL?|BB?|N)(?![\w'/])|\b(?:[ée]lev[ée]e?|bas(?:se)?)\b)
+    |(?P<soit>\bsoit\b|\bdont\b)
+    |(?P<unit>(?<![\w]){_UNIT})
+    |(?P<dash>[-–—]|\b[àa]\b)
+    |(?P<norm>\b(?:vr|v\.r\.|vn|val(?:eurs?|\.)?|usuelles?|normes?|normale?s?|normaux|r[ée]f(?:[ée]rences?|\.)?|attendues?|habituelles?|de|du|la|le|entre|et|intervalle|
+      bornes?|r[ée]sultats?|laboratoire|labo|biologiques?|est|un|une|d|l|pour|lab)\b\.?)
+    |(?P<open>[(\[])|(?P<close>[)\]])
+    |(?P<word>[^\W\d_][^\s\d()\[\];|:,<>≤≥=*↑↓]*)
+    |(?P<other>\S)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_WORD_END = re.compile(r"\S*")
+DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
+_MAY_FOLLOW = re.compile(
+    rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|"
+    rf"(?!(?-i:[A-Z])(?![\w/%]))(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10",
+    re.IGNORECASE,
+)
+
+
+def number(text: str, thousands: bool = False) -> float:
+    """The number that printed digits mean; a single point or comma before three digits parts thousands where `thousands`."""
+    text = re.sub(rf"[ {NARROW}']", "", text)
+    if text.count(".") > 1 or (thousands and DOUBTFUL.fullmatch(text)):
+        text = text.replace(".", "").replace(",", "")
+    return float(text.replace(",", "."))
+
+
+def digits(text: str, thousands: bool = False) -> str:
+    """Printed digits as a value of ours: decimal comma, no thousands separator, no plus sign."""
+    text = re.sub(rf"[ {NARROW}'+]", "", text)
+    return text.replace(".", "") if text.count(".") > 1 or thousands else text.replace(".", ",")
+
+
+def tokens(text: str) -> list[Item]:
+    """The items of one cell, columns from its begin; intervals and units are not yet put together."""
+    found, depth, place = [], 0, 0
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        kind, raw = match.lastgroup, match[0]
+        if kind == "ds":
+            kind = "date"
+        place = match.end()
+        if kind == "number":
+            kind = "value"
+            if not _MAY_FOLLOW.match(text, place):
+                place = _WORD_END.match(text, place).end()
+                kind, raw = "bad", text[match.start() : place]
+        elif kind == "other" and raw in "?■#▒�□_~":
+            kind = "bad"
+        elif kind == "open":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+        elif kind == "space":
+            continue
+        elif kind == "power":
+            kind = "unit"
+        found.append(Item(kind, raw.strip(), match.start(), place, closed=depth > 0))
+    return found
+
+
+def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
+    """The items of one cell put together: numbers with their sign, intervals with their unit and the label before them."""
+    return [
+        Item(
+            i.kind, i.text, i.pos + at, i.end + at, cell, line, i.sign, i.value, i.unit, i.low, i.high, i.label, i.marks,
+            i.closed, i.doubt, i.eight,
+        )
+        for i in _items(text)
+    ]  # fmt: skip
+
+
+@lru_cache(32768)
+def _items(text: str) -> tuple[Item, ...]:
+    row, built, label, i = tokens(text), [], "", 0
+    while i < len(row):
+        item, used = _interval(row, i) or _value(row, i) or (row[i], 1)
+        i += used
+        if item.kind == "label" or (item.kind == "mark" and item.text in "HF" and i < len(row) and _interval(row, i)):
+            label = f"{label} {item.text}".strip(" :")
+            continue
+        if item.kind == "mark" and item.text == "N":
+            continue
+        if item.kind == "dash" and item.text in "-–—":
+            item.kind = "mark"
+        elif (
+            item.kind == "other"
+            and item.text not in ":;,.=/'\"&|°"
+            or item.kind == "other"
+            and item.text in ",."
+            and built
+            and built[-1].kind == "value"
+            and i < len(row)
+            and row[i].kind == "value"
+        ):
+            item.kind = "bad"
+        elif item.kind in ("norm", "open", "close", "dash", "other"):
+            continue
+        if item.kind == "interval":
+            item.label, label = label, ""
+        built.append(item)
+    if label:
+        built.append(Item("label", label, 0, len(text)))
+    return tuple(built)
+
+
+def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
+    """The item in place `i` where it is of one of `kinds`."""
+    return row[i] if 0 <= i < len(row) and row[i].kind in kinds else None
+
+
+def _bound_unit(row: list[Item], i: int) -> tuple[str, int]:
+    unit = _solid(row, i, "unit")
+    return (unit.text, 1) if unit else ("", 0)
+
+
+def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
+    """An interval that begins in place `i`, and how many tokens it takes."""
+    began = i
+    if sign := _solid(row, i, "below", "above"):
+        bound = _solid(row, i + 1, "value")
+        if bound is None:
+            return None
+        unit, used = _bound_unit(row, i + 2)
+        high = sign.kind == "below"
+        value = number(bound.text)
+        item = Item(
+            "interval",
+            bound.text,
+            sign.pos,
+            row[i + 1 + used].end,
+            sign.cell,
+            sign.line,
+            "<" if high else ">",
+            value,
+            unit,
+            closed=sign.closed,
+        )
+        item.low, item.high = (None, value) if high else (value, None)
+        item.doubt = DOUBTFUL.fullmatch(bound.text) is not None
+        return item, 2 + used
+    bracket = _solid(row, i, "open")
+    i += bracket is not None
+    low = _solid(row, i, "value")
+    if low is None:
+        return None
+    first_unit, used = _bound_unit(row, i + 1)
+    i += 1 + used
+    middle = row[i] if i < len(row) else None
+    if middle is None:
+        return None
+    joins = middle.kind in ("dash", "between") or (middle.text == ";" and bracket) or (middle.text.lower() == "et" and used == 0)
+    high = _solid(row, i + 1, "value")
+    if not joins or high is None:
+        return None
+    unit, used = _bound_unit(row, i + 2)
+    i += 2 + used
+    if not bracket and _solid(row, i, "dash") and _solid(row, i + 1, "value"):
+        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, 0, 0), i - began
+    if bracket:
+        if not _solid(row, i, "close"):
+            if middle.text == ";":
+                return None
+        else:
+            i += 1
+    item = Item("interval", f"{low.text} - {high.text}", low.pos, high.end, 0, 0, unit=unit or first_unit, closed=low.closed)
+    item.low, item.high = number(low.text), number(high.text)
+    item.doubt = any(DOUBTFUL.fullmatch(bound.text) for bound in (low, high))
+    return item, i - began
+
+
+def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
+    """A number with the marks and the unit behind it, and how many tokens they take."""
+    t = _solid(row, i, "value")
+    if t is None:
+        return None
+    t.value, used = number(t.text), 1
+    t.eight = i + 1 < len(row) and row[i + 1].text == "B" and row[i + 1].pos == t.end
+    t.doubt = DOUBTFUL.fullmatch(t.text) is not None
+    while i + used < len(row):
+        follower = row[i + used]
+        if follower.kind == "unit" and not t.unit:
+            t.unit = follower.text
+        elif follower.kind == "mark" or (follower.text in "-–—" and (i + used + 1 == len(row) or row[i + used + 1].kind == "unit")):
+            if follower.text in "HF" and _interval(row, i + used + 1):
+                break
+            t.marks += follower.text
+        elif follower.kind == "other" and follower.text == "+":
+            t.marks += "+"
+        else:
+            break
+        used, t.end = used + 1, follower.end
+    return t, used
+
+
+class Refused(Exception):
+    """Why a line is not read, in words."""
+
+
+@dataclass
+class Row:
+    """A name and all the items printed for it."""
+
+    name: str
+    analyte: str | None
+    line: int
+    text: str
+    items: list[Item]
+    specimen: str | None
+    header: object | None
+    unit: str = ""
+    section: int = 0
+    colon: bool = False
+    certain: bool = True
+    day: tuple | None = None
+    width: int = 0
+    venous: bool = False
+    sample: int = 0
+    by_cell: bool = False
+    around: str | None = None
+
+
+def today_only(found: list[Item]) -> list[Item]:
+    """The items without earlier results: what follows «Ant.» or a date, in the same brackets or to the end of the line."""
+    kept, i, seen = [], 0, False
+    while i < len(found):
+        item = found[i]
+        if item.kind in ("earlier", "date") and item.closed:
+            while kept and kept[-1].closed and kept[-1].cell == item.cell and kept[-1].line == item.line:
+                kept.pop()
+            while i < len(found) and found[i].closed and found[i].cell == item.cell and found[i].line == item.line:
+                i += 1
+            continue
+        if item.kind == "earlier" or (item.kind == "date" and seen):
+            line = item.line
+            while i < len(found) and found[i].line == line:
+                i += 1
+            continue
+        seen = seen or item.kind == "value"
+        kept.append(item)
+        i += 1
+    return kept
