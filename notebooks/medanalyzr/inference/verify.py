@@ -1,0 +1,178 @@
+"""Every line of an answer is checked against the text of its report; what is not proved is said, with the first reason.
+
+A line is verified where its value stands in the report for that name, with its unit and interval, the strict reader (where it read
+the result) agrees, flag and critical mark follow from them, and the specimen is blood. Conclusion and next steps of the rules rest
+on the verified lines alone.
+"""
+
+import re
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+
+from medanalyzr.inference.answer_lines import Given, read_line
+from medanalyzr.inference.proof import Proofs, Unproved, bound, close
+from medanalyzr.lab.conditions import span
+from medanalyzr.lab.facts import BLOOD, Facts, in_french_unit, in_interval_unit, reached
+from medanalyzr.lab.names import key
+from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.references import analytes, critical_limits
+from medanalyzr.lab.report import UNDETERMINED, Measurement, Report
+from medanalyzr.lab.rules import flag, interpret
+from medanalyzr.lab.units import plain
+
+_NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
+_SHARES = frozenset(("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles"))
+
+
+@dataclass(slots=True)
+class Result:
+    """One result of an answer, with the fields of predictions.jsonl; `why` says what is not proved ("" where verified)."""
+
+    analyte: str | None
+    name: str
+    specimen: str
+    value: str | None
+    unit: str
+    low: float | None
+    high: float | None
+    interval_unit: str
+    flag: str
+    critical: bool
+    verified: bool
+    why: str
+
+
+@dataclass
+class Verified:
+    """What the checks of an answer found.
+
+    `results` are its lines in order; `left_out` what the strict reader has and the answer lacks (of other
+    specimens where a flag is due); `unread` the lines that look like
+    a result and that nobody read; `critical` the names of the values that the answer, the rules or the strict reader call critical.
+    """
+
+    results: list[Result]
+    unread: list[dict]
+    left_out: list[Result]
+    critical: list[str]
+    proved: Report = field(repr=False)
+
+    @cached_property
+    def _words(self) -> dict[str, str]:
+        lines = interpret(self.proved).splitlines() if self.proved.measurements else []
+        return {head: rest.removesuffix(".") for head, _, rest in (line.partition(" : ") for line in lines[-2:]) if rest}
+
+    @property
+    def conclusion(self) -> str:
+        """The conclusion of the rules from the verified lines; "" without any."""
+        return self._words.get("Conclusion", "")
+
+    @property
+    def next_steps(self) -> list[str]:
+        """The next steps of the rules from the verified lines, the most urgent first."""
+        return [step for step in self._words.get("Suite", "").split(" ; ") if step]
+
+
+def _consistent(g: Given, m: Measurement) -> None:
+    """The comparison of the answer holds the value of its line. Raises Unproved."""
+    if g.compared is None:
+        return
+    converted = in_interval_unit(m)
+    if converted is None or not close(converted.value, g.compared):
+        raise Unproved(f"la comparaison porte {bound(g.compared)}")
+
+
+def _judged(g: Given, m: Measurement, side: str | None) -> None:
+    """Flag and critical mark follow from value, interval and table; `side` is the critical side by the rules. Raises Unproved."""
+    _consistent(g, m)
+    if (due := flag(m)) != g.m.flag:
+        raise Unproved(f"drapeau : les règles disent {due}")
+    printed = (m.low, m.high) != (None, None)
+    if g.bounded is False and due != UNDETERMINED:
+        raise Unproved("un intervalle est imprimé")
+    if g.bounded and not printed:
+        raise Unproved("aucun intervalle imprimé")
+    limits = critical_limits(m.analyte) if m.analyte else None
+    share = m.analyte in _SHARES and plain(m.unit) == "%"  # of the leucocytes: the limits are those of the count
+    if limits and analytes()[m.analyte].unit and not share and in_french_unit(m) is None:
+        raise Unproved("valeur critique non exclue sans unité connue")
+    if bool(side) != g.m.critical and not (g.m.critical and _reached(m)):
+        raise Unproved("critique selon les règles" if side else "non critique selon les règles")
+
+
+def _reached(m: Measurement) -> bool:
+    """Whether the printed value by itself reaches a limit of the table."""
+    french = in_french_unit(m) if m.analyte in analytes() and m.specimen == BLOOD else None
+    return french is not None and reached(m.analyte, span(french.value, french.sign)) is not None
+
+
+def _result(m: Measurement, specimen: str, side: str, critical: bool, why: str) -> Result:
+    return Result(m.analyte, m.name, specimen, m.text, m.unit, m.low, m.high, m.interval_unit, side, critical, not why, why)
+
+
+def _sides(report: Report) -> list[str | None]:
+    """The critical side of each measurement of `report` by the rules, exceptions and corrected calcium included."""
+    if not any(m.analyte == "calcium" or _reached(m) for m in report.measurements):
+        return [None] * len(report.measurements)
+    facts = Facts(report)
+    blood = iter(facts.blood)
+    return [facts.critical_side(next(blood)) if m.specimen == BLOOD else None for m in report.measurements]
+
+
+def verify(report: Report | str, answer: str) -> Verified:
+    """Check every line of `answer` against `report` (its text, or what the strict reader read of it)."""
+    report = read_report(report) if isinstance(report, str) else report
+    lines = [(line, read_line(line)) for line in answer.splitlines() if line.strip() and not _NO_RESULT.match(line)]
+    proofs = Proofs(report, [g.m.name for _, g in lines if g])
+    found: list[Measurement | str] = []  # what the report prints, or why nothing is proved
+    for _, g in lines:
+        try:
+            found.append(proofs.proved(g) if g else "ligne non comprise")
+        except Unproved as reason:
+            found.append(str(reason))
+    printed = [m for m in found if not isinstance(m, str)]
+    rest = [r for r in report.measurements if id(r) not in proofs.used]
+    due = iter(_sides(replace(report, measurements=(*printed, *rest))))
+    results, proved, critical = [], [], []
+    for (line, g), m in zip(lines, found, strict=True):
+        if g is None:
+            results.append(Result(None, line.strip()[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
+            continue
+        m, why, side = (g.m, m, None) if isinstance(m, str) else (m, "", next(due))
+        try:
+            if not why:
+                _judged(g, m, side)
+                proved.append(m)
+        except Unproved as reason:
+            why = str(reason)
+        if g.m.critical or side or _reached(m):
+            critical.append(m.name)
+        results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))
+    sides = list(due)
+    critical += [r.name for r, side in zip(rest, sides, strict=True) if side or _reached(r)]
+    denied = {name for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str) for name in (g.key, g.m.analyte)} - {
+        None
+    }
+    left_out = [
+        _result(r, r.specimen, flag(r), side is not None, "absent de la réponse")
+        for r, side in zip(rest, sides, strict=True)
+        if denied.isdisjoint((key(r.name), r.analyte)) and (r.specimen == BLOOD or flag(r) != UNDETERMINED)
+    ]
+    read = {m.line for m in proved}
+    unread = [asdict(u) for u in report.unread if u.line not in read]
+    return Verified(results, unread, left_out, list(dict.fromkeys(critical)), replace(report, measurements=tuple(proved)))
+
+
+def as_line(source: str, report_text: str, answer: str, verified: Verified) -> dict:
+    """One line of predictions.jsonl."""
+    return {
+        "source": source,
+        "report": report_text,
+        "answer": answer,
+        "results": [asdict(result) for result in verified.results],
+        "unread": verified.unread,
+        "left_out": [asdict(result) for result in verified.left_out],
+        "critical": verified.critical,
+        "conclusion": verified.conclusion,
+        "next_steps": verified.next_steps,
+    }
