@@ -55,11 +55,11 @@ _LEADS = re.compile(
     r"mmol/l|g/l|taux|dosage|ui/l|g/dl|mg/l))[\s'\"]*$"
 )
 _FLUID = re.compile(
-    r"(?P<urine>urin|miction|diurese|ecbu|bandelette|natriurese|kaliurese|(?<=[;\t|])[ \"]*u[ \"]*(?=[;\t|\n]))|"
-    r"(?P<lcr>\blcr\b|cephalo.?rachid|rachie\b|ponction lombaire|\bpl :)|"
-    r"(?P<autre>ascite|pleura|\bselles?\b|fecal|saliv|sueur|articulair|synovi|cordon|amnio|sperm|lavage|peritone|\bdrain)|"
-    r"(?P<sang>\bsang\b|sanguin|serum|seri(?:que|es)|plasma|hemato|hemogramme|numeration|\bnfs\b|hemosta|coagul|hormon|immuno|serolog|"
-    r"lipid|hepati|arteriel)"
+    r"(?<![a-z])(?:(?P<urine>urin|miction|diurese|ecbu|bandelette|natriurese|kaliurese|u(?=[ \"]*[;\t|]))|"
+    r"(?P<lcr>lcr\b|cephalo.?rachid|(?:glyco|proteino|albumino|chloruro)?rachie\b|ponction lombaire|pl :)|"
+    r"(?P<autre>ascite|pleura|selles?\b|fecal|saliv|sueur|articulair|synovi|cordon|amnio|sperm|lavage|peritone|drain)|"
+    r"(?P<sang>sang\b|sanguin|serum|seri(?:que|es)|plasma|hemato|hemogramme|numeration|nfs\b|hemosta|coagul|hormon|immuno|serolog|"
+    r"lipid|hepati|arteriel))"
 )
 _GLUED = re.compile(r"(?:[hlbn]{1,2}\b|[a-zµ]{1,6}/|mm|fl|pg|sec|s\b|x10|a\b)")
 _RESULT = re.compile(r"[;\t|].*\d|\d[.,]\d|\d\s*[a-zµ]*/[a-z]|comment|\bn\.?b\b")
@@ -250,7 +250,7 @@ class Printed:
         else:
             begin, end = max(text.rfind("\n", 0, start), text.rfind(". ", 0, start)) + 1, text.find("\n", record.until)
         here = text[begin : end if end >= 0 else None]
-        return spoken_of(here) or headings(self.flat)[record.line - 1]
+        return spoken_of(here) or fluids(self.flat)[record.line - 1][1]
 
 
 def spoken_of(text: str) -> str | None:
@@ -260,13 +260,16 @@ def spoken_of(text: str) -> str | None:
 
 
 @lru_cache(2)
-def headings(text: str) -> list[str]:
-    """The specimen in force on each line of a flat text: that of the last short line without a result that names one."""
+def fluids(text: str) -> list[tuple[str | None, str]]:
+    """The specimen that each line of a flat text names (None: none), and the one in force there: that of the last short line
+    without a result that names one.
+    """
     inside, found = "sang", []
     for line in text.split("\n"):
-        found.append(inside)
-        if (m := _FLUID.search(line)) and len(line.split()) <= 8 and not _RESULT.search(line):
-            inside = m.lastgroup
+        named = spoken_of(line)
+        found.append((named, inside))
+        if named and len(line.split()) <= 8 and not _RESULT.search(line):
+            inside = named
     return found
 
 

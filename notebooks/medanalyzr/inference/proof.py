@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 
 from medanalyzr.inference.answer_lines import Given
-from medanalyzr.inference.printed import Printed, Record, amount, atoms, flat, headings, spoken_of, stands
+from medanalyzr.inference.printed import Printed, Record, amount, atoms, flat, fluids, stands
 from medanalyzr.inference.record_values import Value, intervals, values
 from medanalyzr.lab.names import key
 from medanalyzr.lab.patient import Patient, meant_for
@@ -138,7 +138,8 @@ class Proofs:
             raise Unproved("valeur absente de la ligne lue")
         fluid = m.specimen if m.specimen != "sang" else r.specimen
         if fluid == "sang" and r.line and self.report.text:
-            fluid = spoken_of(here) or headings(self.flat)[r.line - 1]
+            named, inside = fluids(self.flat)[r.line - 1]
+            fluid = named or inside
         if fluid != "sang":
             raise Unproved(f"prélèvement : {fluid}")
         if (m.low, m.high) != (None, None) and not _same_unit(m.interval_unit or m.unit, r.interval_unit or r.unit, r.analyte):
