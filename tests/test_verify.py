@@ -116,6 +116,7 @@ NO_INTERVAL = "(intervalle manquant) : indéterminé"
         ("Anticorps anti-TPO à 62 UI/mL, TSH 2,1 mUI/L.", f"TPO : 62 UI/mL {NO_INTERVAL}", "appartenance non prouvée"),
         ("Plaquettes 25 000 /mm3 (150 000 - 400 000)", f"Plaquettes : 25 /mm3 {NO_INTERVAL}", "valeur absente du compte rendu"),
         ("H 60 ans\nSodium    l4O    mmol/L", f"Sodium : 140 mmol/L {NO_INTERVAL}", "valeur absente du compte rendu"),
+        ("Ferritine    4 ,6   µg/L    30 - 400", "Ferritine : 4 µg/L (4 < 30) : bas", "valeur absente du compte rendu"),
         ("Sodium 141 mmol/L, potassium 6,8", f"potassium : 6,8 {NO_INTERVAL}", "valeur critique non exclue sans unité connue"),
         ("Sodium\nPotassium\n\n141 mmol/L\n4,1 mmol/L", f"Potassium : 4,1 mmol/L {NO_INTERVAL}", "appartenance non prouvée"),
     ],

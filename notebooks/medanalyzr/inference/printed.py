@@ -20,7 +20,7 @@ _MAX = r"[<≤]\s?=?|\binf(?:erieure?s?|\.)?\s(?:ou\segale?s?\s)?a\b|\bjusqu'?a\
 _MIN = r"[>≥]\s?=?|\bsup(?:erieure?s?|\.)?\s(?:ou\segale?s?\s)?a\b|\bplus\sde\b"
 _TO = r"(?:-|[ ]{1,2}[-–—][ ]{1,2}|[–—]|[-–—][ ]|\s?[<≤]\s?[nx]\s?[<≤]\s?|\sa\s|\set\s)"
 _UNIT = r"(?:\s?(?:[a-zµ]{1,5}/[a-z0-9]{1,4}|%))?"
-_ALONE = r"(?!\d|\?|[|.,*^e]\d|[.,]\s\d|[.,][lois|]+\b|\s?(?:ans?|mois|jours?|semaines|sa)\b)"
+_ALONE = r"(?!\d|\?|[|*^e]\d|\s?[.,]\s?\d|[.,][lois|]+\b|\s?(?:ans?|mois|jours?|semaines|sa)\b)"
 _TOKEN = re.compile(
     rf"""[^\w\n<>≤≥{{}}.!?\[+-]*(?:
     (?P<age>(?=[<>\d])(?:[<>]\s?)?(?<![\w.,])\d{{1,3}}(?:\s?(?:-|a)\s?\d{{1,3}})?\s?(?:ans?|mois|jours?|semaines|sa)\b(?:\s:)?)
