@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 
+from medanalyzr.lab.formats.results import Result, identify, measure
 from medanalyzr.lab.references import analytes, find_analyte, fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval
-from medanalyzr.lab.formats.results import Result, identify, measure
 
 _SEXES = {"F": "F", "M": "H", "female": "F", "male": "H", "2": "F", "1": "H"}
 _SUFFIX = {"sang": "", "urine": " (urines)", "lcr": " (LCR)", "autre": " (autre prélèvement)"}
