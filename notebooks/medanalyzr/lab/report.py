@@ -131,8 +131,8 @@ def parse_line(line: str) -> Measurement | None:
     low, high, interval_unit = _interval(match["interval"])
     unit = match["unit"].strip()
     name, known = match["name"].strip(), find_analyte(match["name"])
-    excluded = never().get(fold(name))
-    if known is None and excluded is None and (low, high) == (None, None) and match["flag"] is None:
+    specimen = "urine" if _OF_URINE.search(name) else _FLUIDS.get(fold(never().get(fold(name), "")), "sang")
+    if known is None and specimen == "sang" and (low, high) == (None, None) and match["flag"] is None:
         return None
     return Measurement(
         analyte=known.id if known else None,
@@ -146,7 +146,7 @@ def parse_line(line: str) -> Measurement | None:
         flag=_FLAG_BY_FOLD.get(fold(match["flag"] or "")),
         critical=match["critical"] is not None,
         interval_unit="" if interval_unit == unit else interval_unit,
-        specimen="urine" if _OF_URINE.search(name) else _FLUIDS.get(fold(excluded or ""), "sang"),
+        specimen=specimen,
     )
 
 
