@@ -112,7 +112,8 @@ Potassium       9,8      mmol/L
 Créatinine      1 200    µmol/L
 SANG
 Potassium       4,1      mmol/L    3,5 - 5,0
-""", "autre - |48000|/mm3||", "autre - |0,9|mmol/L||", "autre - |9,8|mmol/L||", "autre - |1200|µmol/L||", "potassium|4,1|mmol/L|3.5|5"),
+""", "autre - |48000|/mm3||", "autre - |0,9|mmol/L||", "autre - |9,8|mmol/L||", "autre - |1200|µmol/L||",
+     "potassium|4,1|mmol/L|3.5|5"),
     ("gaz veineux puis ionogramme", "F", 80.0, """
 Femme 80 ans
 GAZ DU SANG VEINEUX
@@ -390,4 +391,134 @@ PROTEINE C REACTIVE : 210 MG/L (INF A 5)
 POLYNUCLEAIRES NEUTROPHILES : 0,3 G/L (1,8 A 7,5)
 GAMMA GT : 210 UI/L (JUSQU'A 60)
 """, "potassium|2,5|mmol/L|3.5|5", "crp|210|mg/L||5", "pnn|0,3|G/L|1.8|7.5", "ggt|210|UI/L||60"),
+    # A second set, written when the first was read right.
+    ("biogroup", "F",54.0,"""
+LABORATOIRE BIOGROUPE FICTIF
+Mme LAMBERT Sylvie, née le 12/04/1987 (54 ans)
+                                                                     Valeurs de référence        Antériorités
+HÉMATOLOGIE                                                                                      12/01/2041
+NUMÉRATION GLOBULAIRE
+(Cytométrie en flux - Sysmex XN)
+Hématies                            3,61   10^12/L                   (3,80 - 5,90)               3,90
+Hémoglobine                         9,8    g/dL                      (11,5 - 17,5)               11,2
+Hématocrite                         30,1   %                         (34,0 - 53,0)               34,2
+VGM                                 83,4   fL                        (76,0 - 96,0)
+Leucocytes                          6,10   10^9/L                    (3,80 - 11,00)              5,90
+Polynucléaires neutrophiles         61,2 % soit 3,73 10^9/L          (1,40 - 7,70)               3,50
+Plaquettes                          512    10^9/L                    (150 - 445)                 420
+""", "hematies|3,61|T/L|3.8|5.9", "hb|9,8|g/dL|11.5|17.5", "hematocrite|30,1|%|34|53", "vgm|83,4|fL|76|96",
+     "leucocytes|6,10|G/L|3.8|11", "pnn|3,73|G/L|1.4|7.7", "plaquettes|512|G/L|150|445"),
+    ("hopital", "H",63.0,"""
+CENTRE HOSPITALIER FICTIF  -  Service : Cardiologie   UF 2214
+Patient : DUVAL Marc   Sexe : M   Né le 01/02/1978   IPP 00012345
+Prélèvement du 05/03/2041 à 06:10
+Examen                      Résultat   Unité      Intervalle réf.    Antécédent 04/03/2041
+Sodium                      129  ↓     mmol/L     [136 - 145]        131
+Potassium                   5,9  ↑     mmol/L     [3,5 - 5,1]        5,2
+Créatinine                  198  ↑     µmol/L     [64 - 104]         170
+Troponine I hs              1 250 ↑    ng/L       [< 34]             86
+NT-proBNP                   8 400 ↑    ng/L       [< 300]            6 200
+CRP                         12         mg/L       [< 5]
+""", "sodium|129|mmol/L|136|145", "potassium|5,9|mmol/L|3.5|5.1", "creatinine|198|µmol/L|64|104", "?troponine_i|1250|ng/L||34",
+     "nt_probnp|8400|ng/L||300", "crp|12|mg/L||5"),
+    ("texte simple", "F",None,"""
+Patiente. Bilan du jour :
+- Natrémie : 118 mmol/L [N: 135-145]
+- Kaliémie : 3,0 mmol/L [N: 3,5-5]
+- Chlore : 82 mmol/L [N: 95-107]
+- Calcémie corrigée : 2,95 mmol/L [N: 2,2-2,6]
+- Glycémie à jeun : 7,2 mmol/L [N: 3,9-5,5]
+- Clairance (MDRD) : 58 mL/min
+- HbA1c : 7,4 % [N: 4-6] (57 mmol/mol)
+""", "sodium|118|mmol/L|135|145", "potassium|3,0|mmol/L|3.5|5", "chlore|82|mmol/L|95|107",
+     "calcium_corrige|2,95|mmol/L|2.2|2.6", "glucose|7,2|mmol/L|3.9|5.5", "?hba1c|7,4|%|4|6"),
+    ("pediatrie", "H",0.025,"""
+Nouveau-né de sexe masculin, 9 jours
+Bilirubine totale : 310 µmol/L (N < 200)
+Bilirubine conjuguée : 12 µmol/L (N < 10)
+Hémoglobine : 152 g/L (134 - 198)
+Glycémie capillaire : 2,1 mmol/L
+""", "bilirubine_totale|310|µmol/L||200", "bilirubine_conjuguee|12|µmol/L||10", "hb|152|g/L|134|198"),
+    ("electrophorese", "F",77.0,"""
+Mme B. 77 ans
+Protides totaux                  82,0 g/L      (60,0 - 80,0)
+Electrophorèse des protéines
+Albumine            41,2 %       33,8 g/L      (36,0 - 47,0)
+Alpha 1 globulines   5,1 %        4,2 g/L      (1,9 - 3,5)
+Gamma globulines    29,0 %       23,8 g/L      (7,0 - 14,0)
+""", "proteines|82,0|g/L|60|80", "?albumine|33,8|g/L|36|47", "?alpha1_globulines|4,2|g/L|1.9|3.5",
+     "?gamma_globulines|23,8|g/L|7|14", "?-|4,2|g/L|1.9|3.5"),
+    ("coag", "H",66.0,"""
+HEMOSTASE - H 66 ans
+Taux de prothrombine (TP)   : 24 %      (70 à 100)
+INR                         : 4,8
+TCA malade                  : 58 s
+TCA témoin                  : 32 s
+Rapport TCA M/T             : 1,81      (< 1,20)
+Fibrinogène                 : 6,2 g/L   (2 à 4)
+D-dimères                   : 2 150 ng/mL FEU (< 500)
+Antithrombine               : 71 %      (80 - 120)
+""", "tp|24|%|70|100", "inr|4,8|||", "?tca_s|58|s||", "?tca|1,81|||1.2", "?-|1,81|||1.2", "fibrinogene|6,2|g/L|2|4", "ddimeres|2150|ng/mL||500",
+     "antithrombine|71|%|80|120"),
+    ("urine et sang ligne", "H",50.0,"""
+H 50 ans
+Na sang : 140 mmol/L (136 - 145)    Na urines : 88 mmol/L
+Créatininémie 96 µmol/L (62 - 106) ; créatininurie 8,8 mmol/L
+Protéinurie : 0,42 g/24h (< 0,15)
+Albuminurie/créatininurie : 35 mg/g (< 30)
+""", "?sodium|140|mmol/L|136|145", "?creatinine|96|µmol/L|62|106", "?urine - |88|mmol/L||", "urine - |0,42|g/24h||0.15",
+     "urine - |35|mg/g||30"),
+    ("cellules vides", "F",81.0,"""
+Analyse\tRésultat\tUnité\tRéférence\tAntérieur
+Femme 81 ans\t\t\t\t
+Potassium\t\tmmol/L\t3,5 - 5,0\t4,4
+Sodium\t151\tmmol/L\t136 - 145\t
+Calcium\t1,71\tmmol/L\t2,20 - 2,55\t2,01
+Vitamine D\t< 4\tng/mL\t> 30\t12
+""", "sodium|151|mmol/L|136|145", "calcium|1,71|mmol/L|2.2|2.55", "vitamine_d|<4|ng/mL|30|"),
+    ("lignes serrees", "H",45.0,"""
+Homme de 45 ans
+Leucocytes : 14,2 G/L (4,0-10,0) H
+Neutrophiles : 84,0 % - 11,93 G/L (1,8-7,5) H
+Lymphocytes : 9,0 % - 1,28 G/L (1,0-4,0)
+CRP : 156,0 mg/L (0,0-5,0) H
+Procalcitonine : 3,20 ng/mL (0,00-0,50) H
+Lactates : 4,4 mmol/L (0,5-2,2) H
+""", "leucocytes|14,2|G/L|4|10", "pnn|11,93|G/L|1.8|7.5", "lymphocytes|1,28|G/L|1|4", "crp|156,0|mg/L|0|5",
+     "pct|3,20|ng/mL|0|0.5", "lactate|4,4|mmol/L|0.5|2.2"),
+    ("vertical sans intervalle", "F",39.0,"""
+Mme J., 39 ans
+
+TSH ultrasensible
+0,02 mUI/L
+Normales : 0,35 - 4,94
+Résultat antérieur du 02/02/2041 : 1,20
+
+Ferritine
+3 µg/L
+Normales : 15 - 150
+
+Vitamine B12
+< 100 ng/L
+Normales : 200 - 900
+""", "tsh|0,02|mUI/L|0.35|4.94", "ferritine|3|µg/L|15|150", "vitamine_b12|<100|ng/L|200|900"),
+    ("csv excel", "H",58.0,"""
+Nom;Sexe;Age;Analyse;Valeur;Unité;Mini;Maxi
+X;H;58;Hémoglobine;62;g/L;130;170
+X;H;58;Plaquettes;18;G/L;150;400
+X;H;58;Lymphocytes %;88;%;20;40
+X;H;58;Lymphocytes;95,2;G/L;1,0;4,0
+""", "hb|62|g/L|130|170", "plaquettes|18|G/L|150|400", "?-|88|%|20|40", "lymphocytes|95,2|G/L|1|4"),
+    ("pieges", "F",60.0,"""
+Mme Z. 60 ans - Traitement : lithium 400 mg x2, fer 80 mg, potassium 600 mg
+Numéro d'ordre K 4512
+Sodium corrigé : 142 mmol/L (136 - 145)
+Calcium ionisé : 0,78 mmol/L (1,15 - 1,30)
+Fer hépatique : 45 µmol/g (< 36)
+HCG urinaire : négatif
+Lithiémie : 1,62 mmol/L (0,50 - 0,80)
+Mg : 0,38 mmol/L (0,70 - 1,05)
+CK-MB : 8 µg/L (< 5)   CK : 310 UI/L (< 170)
+""", "-|142|mmol/L|136|145", "calcium_ionise|0,78|mmol/L|1.15|1.3", "?- |45|µmol/g||36", "?autre - |45|µmol/g||36",
+     "lithium|1,62|mmol/L|0.5|0.8", "magnesium|0,38|mmol/L|0.7|1.05", "?ck_mb|8|µg/L||5", "?ck|310|UI/L||170"),
 ]  # fmt: skip

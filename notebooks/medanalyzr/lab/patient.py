@@ -71,6 +71,21 @@ def _of_interest(small: str) -> bool:
     return any(hint in small for hint in _HINTS) or _HINT.search(small) is not None
 
 
+_LETTERS = {"f": "F", "h": "H", "m": "H", "feminin": "F", "masculin": "H", "femme": "F", "homme": "H"}
+
+
+def _record(text: str, head: str) -> list[str]:
+    """What records of fields print under `head`, folded; [] where no line names such a field."""
+    records = [
+        [fold(cell).strip(' "') for cell in re.split(r"[;\t|]", line)] for line in text.splitlines() if re.search(r"[;\t|]", line)
+    ]
+    first = next((n for n, cells in enumerate(records) if head in cells and len(cells) > 2), None)
+    if first is None:
+        return []
+    place = records[first].index(head)
+    return [cells[place] for cells in records[first + 1 :] if len(cells) == len(records[first])]
+
+
 def _agreed(found: set) -> object | None:
     return found.pop() if len(found) == 1 else None
 
@@ -90,6 +105,7 @@ def read_patient(text: str) -> Patient:
     sure, titles = set(), set()
     for line in map(fold, told):
         sure |= {"F" if m["f"] else "H" for pattern in (_SEX[0], _SEX[3]) for m in pattern.finditer(line)}
+    sure |= {sex for sex in map(_LETTERS.get, _record(text, "sexe")) if sex}
     for line in plain:
         sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
         titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}
@@ -101,7 +117,7 @@ def read_patient(text: str) -> Patient:
     trimester = (1 if int(weeks[1]) < 15 else 2 if int(weeks[1]) < 28 else 3) if weeks else None
     if term and len(set(_TERM.findall(term.string))) == 1:
         trimester = int(term[1])
-    return Patient(sex, _age(plain, whole), pregnant and sex != "H", trimester if pregnant else None)
+    return Patient(sex, _age(plain, text), pregnant and sex != "H", trimester if pregnant else None)
 
 
 def _age(lines: list[str], whole: str) -> float | None:
@@ -117,9 +133,11 @@ def _age(lines: list[str], whole: str) -> float | None:
                 age = {"m": count / 12, "j": count / 365, "s": count / 52}.get(unit[0], float(count))
                 age += int(m[3]) / 12 if m[3] and count < 2 else 0
             found.append((_SPOKEN.search(line) is not None, age))
+    found += [(True, float(age)) for age in _record(whole, "age") if age.isdigit()]
     sure = {age for near, age in found if near} or {age for _, age in found}
     if sure:
         return _agreed(sure)
+    whole = fold(whole)
     born, sampled = _BORN.search(whole), _SAMPLED.search(whole)
     here, there = (_date(*m.groups()) if m else None for m in (born, sampled))
     if here is None or there is None or there < here:

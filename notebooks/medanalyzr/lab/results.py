@@ -2,9 +2,9 @@
 
 import re
 
-from medanalyzr.lab import columns
 from medanalyzr.lab.names import harmless, specimen_of
 from medanalyzr.lab.patient import Patient, meant_for
+from medanalyzr.lab.placing import assign
 from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
 from medanalyzr.lab.report import Measurement
 from medanalyzr.lab.tokens import Item, Refused, Row, digits, number
@@ -168,7 +168,7 @@ def meant(intervals: list[Item], who: Patient) -> list[Item]:
 
 def decide(row: Row, who: Patient) -> Measurement:
     """The result of a row; Refused where it is not proved."""
-    found = columns.assign(row)
+    found = assign(row)
     if bad := next((i for i in found if i.kind == "bad"), None):
         raise Refused(f"caractères illisibles : {bad.text}")
     values, intervals = _measured(row, found)

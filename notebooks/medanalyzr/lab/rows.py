@@ -78,7 +78,8 @@ def _named(text: str) -> tuple[str, str | None, str, bool]:
 
 
 _BEGINS = re.compile(
-    r"\W*(?:soit\b|dont\b|ant[ée\.]|pr[ée]c[ée]d|val(?:eurs?|\.)|normes?\b|normale?\b|r[ée]f|vr\b|n\s*:|inf[ée\.]|sup[ée\.]|jusqu|moins de|"
+    r"\W*(?:soit\b|dont\b|ant[ée\.]|pr[ée]c[ée]d|val(?:eurs?|\.)|norm(?:es?|ale?s?|aux)\b|r[ée]sultats?\s+ant|limites?\b|bornes?\b|"
+    r"r[ée]f|vr\b|n\s*:|inf[ée\.]|sup[ée\.]|jusqu|moins de|"
     r"entre\b|de \d|hommes?\b|femmes?\b|gar[çc]ons?\b|filles?\b|adultes?\b|enfants?\b|nourrissons?\b|nouveau|[HF]\s*[:\[]|intervalle|"
     r"[<>≤≥↑↓*\[(+-]*\s*\d|[<>≤≥↑↓*+-]+\s*$)",
     re.IGNORECASE,

@@ -235,6 +235,8 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
     if not joins or high is None:
         return None
     unit, used = _bound_unit(row, i + 2)
+    if first_unit and unit and first_unit != unit:
+        return None
     i += 2 + used
     if not bracket and _solid(row, i, "dash") and _solid(row, i + 1, "value"):
         return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, 0, 0), i - began
