@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from medanalyzr.lab.names import key, known, specimen_of
+from medanalyzr.lab.reading.names import key, known, specimen_of
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import LONGEST_LINE, Measurement, number
 from medanalyzr.lab.units import plain

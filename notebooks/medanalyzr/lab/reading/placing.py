@@ -4,7 +4,7 @@ What stands under no head, or under another one than its rank says, is refused: 
 """
 
 from medanalyzr.lab import columns
-from medanalyzr.lab.tokens import Item, Refused, Row, today_only
+from medanalyzr.lab.reading.tokens import Item, Refused, Row, today_only
 
 
 def assign(row: Row) -> list[Item]:

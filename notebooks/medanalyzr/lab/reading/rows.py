@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 
 from medanalyzr.lab import columns
-from medanalyzr.lab.names import harmless, known, specimen_of
+from medanalyzr.lab.reading.names import harmless, known, specimen_of
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.tokens import UNIT, Row, items, today_only
+from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
 
 _BLOOD = re.compile(
     r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"

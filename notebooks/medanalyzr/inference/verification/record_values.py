@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from medanalyzr.inference.printed import SIGNS, Printed, Record, amount, doubtful
-from medanalyzr.lab.names import harmless
+from medanalyzr.inference.verification.printed import SIGNS, Printed, Record, amount, doubtful
+from medanalyzr.lab.reading.names import harmless
 
 _LINKS = """
     a au aux est sont ce jour du aujourd'hui actuellement actuelle reste restent toujours encore stable stables etait mesure mesuree mesures
