@@ -1,0 +1,171 @@
+"""The composer: what it says a report holds stands in the text, in that order; the same seed gives the same report everywhere."""
+
+import csv
+import html
+import json
+import re
+import time
+from random import Random
+from xml.etree import ElementTree
+
+import pytest
+from medanalyzr.dataset import layouts
+from medanalyzr.dataset.layouts import FAMILIES, HELD_OUT, TRAINED, compose, sample
+from medanalyzr.dataset.simulate import simulated
+from medanalyzr.lab.references import analytes, find_analyte, reference_interval
+from medanalyzr.lab.report import Measurement, Report, format_number, number, write_report
+from medanalyzr.lab.rules import interpret
+from medanalyzr.lab.units import spellings
+
+SEEDS = 200
+DIGITS = str.maketrans("OlI", "011")
+
+
+def known_reports():
+    for _, _, sex, age, values in simulated():
+        measurements = []
+        for analyte, value in values.items():
+            known, bounds = analytes()[analyte], reference_interval(analyte, sex)
+            text = format_number(value, known.decimals)
+            measurements.append(Measurement(analyte, known.name, text, number(text), "", known.unit, bounds.low, bounds.high))
+        yield Report(sex, float(age), tuple(measurements))
+
+
+REPORTS = list(known_reports())
+
+
+def composed(family, seeds=SEEDS):
+    for seed in range(seeds):
+        yield seed, *compose(REPORTS[seed * 31 % len(REPORTS)], Random(f"{family} {seed}"), family)
+
+
+def plain(text):
+    """The text with one kind of space, decimal comma, plain digits; XML's entities resolved."""
+    return re.sub(r"[\s\u00a0\u202f]+", " ", html.unescape(text)).replace("\\u00b5", "µ")
+
+
+def holds(text, number_text):
+    """Whether `text` holds the number, in any of the ways a report prints it."""
+    whole, _, decimals = number_text.partition(",")
+    digits = r"[ .]?".join(re.escape(c) for c in whole)
+    tail = rf" ?[.,] ?{decimals}" if decimals else r"(?!\d)"
+    return re.search(rf"(?<!\d){digits}{tail}(?!\d)", text) is not None
+
+
+def bound_texts(bound):
+    return {format_number(bound, decimals) for decimals in range(5) if abs(round(bound, decimals) - bound) < 1e-9}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_that_is_claimed_stands_in_the_text(family):
+    for seed, text, report in composed(family):
+        assert report.text == text and not re.search("[\ue000-\uf8ff]", text)
+        whole, lines = plain(text), [plain(line) for line in text.splitlines()]
+        if family == "ocr":
+            whole, lines = whole.translate(DIGITS), [line.translate(DIGITS) for line in lines]
+        last = 0
+        for m in report.measurements:
+            where = (family, seed, m, text)
+            name = m.name.translate(DIGITS) if family == "ocr" else m.name
+            assert plain(name) in whole, where
+            assert holds(lines[m.line - 1], m.text.lstrip("<>")) and m.line >= last, where
+            last = m.line
+            units = [unit for unit, usual in spellings().items() if usual == m.unit] or [m.unit]
+            assert not m.unit or family == "ocr" or any(unit in whole for unit in units), where
+            for bound in (m.low, m.high):
+                assert bound is None or any(holds(whole, b) for b in bound_texts(bound)), where
+            assert m.specimen != "sang" or m.analyte is None or family == "ocr" or find_analyte(m.name).id == m.analyte, where
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_given_result_is_answered_and_none_other(family):
+    for seed, _, report in composed(family, 60):
+        source = REPORTS[seed * 31 % len(REPORTS)]
+        kept = [m.analyte for m in report.measurements if m.specimen == "sang"]
+        assert {m.analyte for m in source.measurements} <= set(kept)
+        printed = [(m.name, m.specimen) for m in report.measurements]
+        assert len(printed) == len(set(printed)), seed
+        answer = interpret(report).splitlines()
+        blood = [m for m in report.measurements if m.specimen == "sang"]
+        assert [line.startswith(f"{m.name} : {m.text}") for line, m in zip(answer, blood, strict=False)] == [True] * len(blood)
+
+
+def test_the_same_seed_gives_the_same_report():
+    for family in FAMILIES:
+        once, twice = (list(composed(family, 20)) for _ in range(2))
+        assert once == twice
+        assert len({text for _, text, _ in once}) == 20
+
+
+def test_held_out_families_are_never_drawn(monkeypatch):
+    assert set(HELD_OUT) >= {"following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested"}
+    assert not set(TRAINED) & set(HELD_OUT) and set(FAMILIES) == set(TRAINED) | set(HELD_OUT)
+    drawn = []
+    for family, make in layouts._MAKERS.items():
+        monkeypatch.setitem(layouts._MAKERS, family, lambda *given, f=family, m=make: drawn.append(f) or m(*given))
+    for seed in range(400):
+        compose(REPORTS[seed], Random(seed))
+    assert set(drawn) == set(TRAINED)
+
+
+def test_programs_can_read_what_programs_write():
+    for family in ("json", "json_nested"):
+        for _, text, report in composed(family, 50):
+            flat = json.dumps(json.loads(text), ensure_ascii=False)
+            assert all(json.dumps(m.name, ensure_ascii=False) in flat for m in report.measurements)
+    for _, text, report in composed("xml", 50):
+        assert len(list(ElementTree.fromstring(text))) >= len(report.measurements)
+
+
+def test_sizes_reach_from_one_line_to_forty():
+    sizes = [len(report.measurements) for family in TRAINED for _, _, report in composed(family, 60)]
+    assert min(sizes) <= 2 and 35 <= max(sizes) <= layouts.LONGEST
+    for seed in range(100):
+        assert len(compose(REPORTS[0], Random(seed), most=6)[1].measurements) <= 6
+
+
+def test_values_stay_when_nothing_is_converted():
+    for seed in range(200):
+        source = REPORTS[seed]
+        _, report = compose(source, Random(seed))
+        given = {m.analyte: m for m in report.measurements if m.specimen == "sang"}
+        for m in source.measurements:
+            if given[m.analyte].unit == m.unit:
+                assert (given[m.analyte].text, given[m.analyte].value) == (m.text, m.value)
+                assert given[m.analyte].high in (m.high, None) and given[m.analyte].low in (m.low, 0, None)
+
+
+def test_every_kind_of_report_occurs():
+    texts = [text for family in FAMILIES for _, text, _ in composed(family, 60)]
+    reports = [report for family in FAMILIES for _, _, report in composed(family, 60)]
+    for sign in ("\t", " | ", ";", "....", "↑", "\u202f", "\xa0", "soit ", "antérieur", "URIN", "LCR", "né(e) le", "Né", "enceinte|Sexe",
+                 "inf. à", "inférieur à", " à ", "H : ", "en cours", "hémolysé", "négatif", "HPRIM|RES", "Cher", "(mmol/L)"):  # fmt: skip
+        assert any(re.search(re.escape(sign).replace(r"\|", "|") if "|" in sign and len(sign) > 3 else re.escape(sign), t) for t in texts), sign
+    every = [m for report in reports for m in report.measurements]
+    assert {m.specimen for m in every} == {"sang", "urine", "lcr", "autre"}
+    assert sum(m.analyte is None for m in every) > 500 and len({m.name for m in every if m.analyte is None}) > 250
+    assert any(m.unit == "/mm3" and m.value > 1000 for m in every) and any(m.sign for m in every)
+    assert sum(report.sex is None for report in reports) > 20
+
+
+def test_examples_keep_the_columns_of_their_row():
+    report = REPORTS[0]
+    row = {"instruction": "Lisez.", "input": write_report(report), "output": interpret(report), "patient": "p", "category": "c",
+           "kind": "", "origin": "simulated", "prompt": "x"}  # fmt: skip
+    question = row | {"input": "", "output": "Une réponse."}
+    made = sample([row, question], 12, 7)
+    assert made == sample([row, question], 12, 7) != sample([row, question], 12, 8)
+    assert len({example["input"] for example in made}) == 12
+    for example in made:
+        assert set(example) == set(row) | {"layout"} and example["layout"] in TRAINED
+        assert all(example[column] == row[column] for column in ("instruction", "patient", "category", "kind", "origin", "prompt"))
+        assert "Conclusion : " in example["output"]
+    assert {example["layout"] for example in sample([row], 30, 1, HELD_OUT)} <= set(HELD_OUT)
+    assert sample([question], 3, 1) == []
+
+
+def test_five_thousand_reports_take_less_than_a_minute():
+    began = time.process_time()
+    for seed in range(500):
+        compose(REPORTS[seed], Random(seed))
+    assert time.process_time() - began < 6
