@@ -9,91 +9,24 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
+from medanalyzr.dataset.printing import phrases
 from medanalyzr.dataset.simulate import draw
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table, reference_interval
 from medanalyzr.lab.report import Measurement, Report, format_number, number
 from medanalyzr.lab.rules import ckd_epi_2009
 from medanalyzr.lab.units import usual_unit
 
-COUNT = ("hb", "hematies", "hematocrite", "vgm", "tcmh", "ccmh", "idr", "leucocytes", "pnn", "eosinophiles", "basophiles",
-         "lymphocytes", "monocytes", "plaquettes", "vpm")  # fmt: skip
-_PANELS = {
-    "hématologie": COUNT,
-    "ionogramme": ("sodium", "potassium", "chlore", "bicarbonates", "calcium", "phosphore", "magnesium", "proteines"),
-    "rénal": ("creatinine", "dfg", "uree", "acide_urique"),
-    "hépatique": ("asat", "alat", "ggt", "pal", "bilirubine_totale", "bilirubine_conjuguee", "ldh", "lipase", "albumine"),
-    "lipides": ("cholesterol", "triglycerides", "hdl", "ldl", "non_hdl"),
-    "glycémie": ("glucose", "hba1c"),
-    "coagulation": ("tp", "inr", "tca", "fibrinogene", "ddimeres"),
-    "inflammation": ("crp", "vs", "haptoglobine", "orosomucoide"),
-    "thyroïde": ("tsh", "t4l", "t3l", "anti_tpo"),
-    "fer": ("fer", "transferrine", "cst", "ferritine"),
-    "gaz du sang": ("ph", "paco2", "pao2", "hco3_art", "sao2", "lactate"),
-    "vitamines": ("vitamine_d", "vitamine_b12", "folates", "zinc", "homocysteine"),
-    "cardiaque": ("troponine_t", "bnp", "ck", "myoglobine"),
-    "immunologie": ("igg", "iga", "igm", "c3", "c4", "facteur_rhumatoide", "anti_ccp", "ige"),
-    "hormones": ("pth", "prolactine", "cortisol_8h"),
-    "marqueurs": ("ca125", "ca19_9", "ca15_3", "ace", "afp"),
-}
 _SHARES = {"pnn": (40, 78), "lymphocytes": (12, 45), "monocytes": (3, 10), "eosinophiles": (0.5, 6)}
-_SYLLABLES = [
-    "ba",
-    "bro",
-    "cal",
-    "cy",
-    "dra",
-    "du",
-    "fe",
-    "flo",
-    "gra",
-    "hy",
-    "ka",
-    "le",
-    "lo",
-    "ma",
-    "mo",
-    "ni",
-    "or",
-    "pa",
-    "pré",
-    "ri",
-    "ro",
-    "sé",
-    "ta",
-    "tri",
-    "va",
-    "vi",
-    "xa",
-    "zo",
-]
-_ENDINGS = ("ine", "ase", "émie", "globuline", "protéine", "stérone", "idine", "érol", "orexine", "ate", "osamine", "inogène")
-_INVENTED = ("{}", "{}", "{} sérique", "Anticorps anti-{}", "Ac anti-{} IgG", "{} libre", "{} totale", "{}-{n}", "IgE spécifiques {} (x{n})",
-             "Rapport {}/créatinine", "Activité {}", "{} plasmatique T{n}", "Acide {}", "Facteur {}")  # fmt: skip
-_UNITS = (
-    "µg/L",
-    "ng/mL",
-    "pg/mL",
-    "UI/mL",
-    "U/mL",
-    "nmol/L",
-    "pmol/L",
-    "µmol/L",
-    "mg/L",
-    "g/L",
-    "%",
-    "mUI/L",
-    "UA/mL",
-    "kUA/L",
-    "",
-)
+_OF_A_KIND = {"Rap": "mg/mmol", "IgE": "kUA/L", "Act": "%", "Fac": "%"}  # units of invented analytes, by the head of their name
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A measurement and the section of the report that it stands in."""
+    """A measurement, the section of the report that it stands in, and whether it is one of the known results."""
 
     m: Measurement
     section: str
+    own: bool = False
 
 
 def usual(analyte: str, value: float | None, sex: str | None) -> Measurement:
@@ -139,39 +72,42 @@ def panels(report: Report, rng: Random, count: int) -> list[Placed]:
 
     Nothing is added for children and in pregnancy, to whom the intervals of the tables do not apply.
     """
-    own = {m.analyte: m for m in report.measurements}
-    sections = {m.analyte: analytes()[m.analyte].category if m.analyte else "biochimie" for m in report.measurements}
-    first = dict.fromkeys(sections.values())
-    added: dict[str, list[Measurement]] = {}
+    tables = {kind[6:]: texts[0].split() for kind, texts in phrases().items() if kind.startswith("panel:")}
+    own = [Placed(m, _section(m), True) for m in report.measurements]
+    given = {m.analyte for m in report.measurements}
+    first = dict.fromkeys(placed.section for placed in own)
     adult = not report.pregnant and (report.age is None or report.age >= 18)
     values = {m.analyte: m.value for m in report.measurements if m.analyte and m.unit == analytes()[m.analyte].unit and not m.sign}
-    others = [p for p in _PANELS if p not in first and p != "gaz du sang"]
-    left = count - len(report.measurements) if adult else 0
-    for section in [*(p for p in first if p in _PANELS), *rng.sample(others, len(others))]:
-        wanted = [a for a in _PANELS[section] if a not in own and not (a == "bicarbonates" and "ph" in own)]
-        if section != "hématologie" or section in first:
-            wanted = [a for a in wanted if rng.random() < 0.75]
+    rest = [section for section in tables if section not in first and section != "gaz du sang"]
+    left, added = count - len(own) if adult else 0, []
+    for section in [*(s for s in first if s in tables), *rng.sample(rest, len(rest))]:
+        wanted = [
+            a for a in tables[section] if a not in given and not (a == "bicarbonates" and "ph" in given) and rng.random() < 0.85
+        ]
         for analyte in wanted[: max(left, 0)]:
-            value = _derived(analyte, values, report.sex, report.age, rng)
-            if analyte in values and value is None or analyte in ("vgm", "ccmh") and analyte in values:
-                value = values[analyte]
+            value = values.get(analyte) or _derived(analyte, values, report.sex, report.age, rng)
             if value is None:
                 value = draw(rng, analyte, report.sex or rng.choice("HF"), "normal" if rng.random() < 0.6 else None)
             values[analyte] = value
-            added.setdefault(section, []).append(usual(analyte, max(value, 0), report.sex))
+            added.append(Placed(usual(analyte, max(value, 0), report.sex), section))
             left -= 1
-    order = {a: i for panel in _PANELS.values() for i, a in enumerate(panel)}
+    order = {analyte: place for panel in tables.values() for place, analyte in enumerate(panel)}
     result = []
-    for section in [*first, *(s for s in added if s not in first)]:
-        ms = [m for m in report.measurements if sections[m.analyte] == section] + added.get(section, [])
-        if section in added:
-            ms.sort(key=lambda m: order.get(m.analyte, 99))
-        result += [Placed(m, section) for m in ms]
+    for section in dict.fromkeys([*first, *(placed.section for placed in added)]):
+        extra = [placed for placed in added if placed.section == section]
+        here = [placed for placed in own if placed.section == section] + extra
+        result += sorted(here, key=lambda placed: order.get(placed.m.analyte, 99)) if extra else here
     return result
+
+
+def _section(m: Measurement) -> str:
+    """The section of a known result: the panel of its analyte, or its specimen where that is not blood."""
+    return m.specimen if m.specimen != "sang" else analytes()[m.analyte].category if m.analyte else "biochimie"
 
 
 @cache
 def _table() -> dict[str, tuple[dict[str, str], ...]]:
+    """The rows of tables/other_analytes.csv by specimen."""
     rows = read_table("other_analytes")
     return {where: tuple(r for r in rows if r["specimen"] == where) for where in ("sang", "urine", "lcr", "autre")}
 
@@ -184,33 +120,36 @@ def _drawn(name: str, specimen: str, unit: str, low: float | None, high: float |
         low = None
     top = high if high is not None else 2.2 * low
     bottom = low if low is not None else 0.1 * top
-    value = rng.choices((rng.uniform(bottom, top), rng.uniform(0.4 * bottom, bottom), rng.uniform(top, 3 * top)), (58, 14, 28))[0]
+    span = top - bottom if low is not None and high is not None else top
+    over, under = rng.uniform(top, top + 1.5 * span), max(rng.uniform(bottom - 0.5 * span, bottom), 0.3 * bottom)
+    value = rng.choices((rng.uniform(bottom, top), under, over), (58, 14, 28))[0]
     sign = "<" if rng.random() < 0.05 and low is None else ""
     text = format_number(0.1 * top if sign else value, decimals)
     known = find_analyte(name) if specimen != "sang" else None
     if rng.random() < 0.08:
         low = high = None
-    return Measurement(
-        known.id if known else None, name, sign + text, number(text), sign, usual_unit(unit), low, high, specimen=specimen
-    )
+    analyte = known.id if known else None
+    return Measurement(analyte, name, sign + text, number(text), sign, usual_unit(unit), low, high, specimen=specimen)
 
 
 def _invented(rng: Random) -> Measurement:
-    word = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3))) + rng.choice(_ENDINGS)
-    name = rng.choice(_INVENTED).format(word, n=rng.randint(2, 99))
+    """An analyte of no laboratory, its name made of syllables."""
+    parts = phrases()
+    word = "".join(rng.choice(parts["syllable"]) for _ in range(rng.randint(1, 3))) + rng.choice(parts["ending"])
+    name = rng.choice(parts["invented"]).format(word, n=rng.randint(2, 99))
     top, decimals = rng.choice(((1, 2), (5, 1), (5, 2), (20, 1), (80, 0), (80, 1), (300, 0), (1500, 0), (9000, 0)))
-    top *= rng.uniform(0.6, 1.6)
-    kind = rng.random()
+    top, kind = top * rng.uniform(0.6, 1.6), rng.random()
     low = None if kind < 0.45 else round(top * rng.uniform(0.1, 0.6), decimals)
     high = None if 0.45 <= kind < 0.55 else round(top, decimals)
-    return _drawn(name[0].upper() + name[1:], "sang", rng.choice(_UNITS), low, high, decimals, rng)
+    unit = _OF_A_KIND.get(name[:3]) or rng.choice(parts["invented_unit"])
+    return _drawn(name[0].upper() + name[1:], "sang", unit, low, high, decimals, rng)
 
 
 def others(rng: Random, count: int) -> Iterator[Placed]:
     """`count` analytes in blood that our tables do not know, a quarter of them of no laboratory."""
     known = rng.sample(_table()["sang"], min(count, len(_table()["sang"])))
     chosen = rng.choice([r["section"] for r in known]) if known else ""
-    known.sort(key=lambda r: r["section"] != chosen)
+    known.sort(key=lambda r: (r["section"] != chosen, r["section"]))
     for r in known:
         m = _invented(rng) if rng.random() < 0.25 else _from(r, rng)
         if find_analyte(m.name) is None and never().get(fold(m.name), "sang") in ("sang", "plasma"):
@@ -218,6 +157,7 @@ def others(rng: Random, count: int) -> Iterator[Placed]:
 
 
 def _from(r: dict[str, str], rng: Random) -> Measurement:
+    """A measurement of a row of tables/other_analytes.csv."""
     low, high = (float(r[end]) if r[end] else None for end in ("low", "high"))
     return _drawn(r["name"], r["specimen"], r["unit"], low, high, int(r["decimals"]), rng)
 

@@ -9,36 +9,19 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from medanalyzr.dataset.printing import TAG, Line, Style, Told, noun, pad, phrases
+from medanalyzr.dataset.printing import TAG, Line, Style, Told, noun, pad, phrases, sentence
 
 _KEPT = "\uf8fe"  # a space at which no line is broken
-_ORDERS = (
-    "n v u i e",
-    "n v u i e",
-    "n vu i e",
-    "n v u e i",
-    "n i vu e",
-    "n v i u e",
-    "n u v i e",
-    "n e v u i",
-    "n s v u i e",
-    "n m v u i e",
-)
 Items = list[str | Line]  # headings and results
 
 
-def _items(lines: Sequence[Line], style: Style, always: bool = False) -> Items:
+def _items(lines: Sequence[Line], style: Style) -> Items:
     """The lines with their headings: of every section in some reports, of every other specimen than blood in all."""
-    items, section, specimen, headed = [], "", "sang", always or style.chance(0.6)
+    items, section, specimen, headed = [], "", "sang", style.chance(0.6)
     for line in lines:
         if line.specimen != specimen or (headed and line.section != section):
-            kind = f"section:{line.section if headed or line.specimen != 'sang' else 'sang'}"
-            if line.specimen == "sang" and specimen != "sang":
-                items.append(style.phrase("section:sang"))
-            elif kind in phrases():
-                items.append(style.phrase(kind))
-            else:
-                items.append(line.section.upper())
+            kind = f"section:{'sang' if line.specimen == 'sang' != specimen else line.section}"
+            items.append(style.phrase(kind) if kind in phrases() else line.section.upper())
         section, specimen = line.section, line.specimen
         items.append(line)
     return items
@@ -46,17 +29,13 @@ def _items(lines: Sequence[Line], style: Style, always: bool = False) -> Items:
 
 def _value(line: Line, style: Style, unit: bool) -> str:
     """Value, share and mark, with the unit where `unit`."""
-    mark, at = line.mark, style.mark_at
-    text = {
-        "value": f"{line.value}{' ' if len(mark) > 2 else ''}{mark}",
-        "value ": f"{line.value} {mark}",
-        "before": f"{mark} {line.value}",
-    }.get(at if mark else "", line.value)
+    mark, at = line.mark, style.mark_at if line.mark else ""
+    text = f"{mark} {line.value}" if at == "before" else line.value
+    if at in ("value", "value "):
+        text += f"{'' if at == 'value' and len(mark) < 3 else ' '}{mark}"
     if line.share and style.shares == "before":
         text = f"{line.share} %  {'soit ' if style.small else ' '}{text}"
-    if unit:
-        text = f"{text} {_unit(line, style)}".rstrip()
-    return text
+    return f"{text} {_unit(line, style)}".rstrip() if unit else text
 
 
 def _unit(line: Line, style: Style) -> str:
@@ -89,24 +68,19 @@ def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
 
 def _labels(order: Sequence[str], style: Style) -> list[str]:
     """The heads of the columns."""
+    dates = style.dates[: style.history]
     cells: list[str] = []
     for field in order:
         if field == "e":
-            cells += (
-                style.dates[: style.history]
-                if style.small
-                else [style.phrase("label:e") + f" {d}" for d in style.dates[: style.history]]
-            )
-        elif field[0] == "v" and style.history and style.small:
-            cells.append(style.words["d"])
+            cells += dates if style.small else [f"{style.phrase('label:e')} {day}" for day in dates]
         else:
-            cells.append(style.phrase(f"label:{field[0]}"))
+            cells.append(style.words["d"] if field[0] == "v" and dates and style.small else style.phrase(f"label:{field[0]}"))
     return cells + ([""] * 3 if style.doubles and not style.tight else [])
 
 
 def _order(lines: Sequence[Line], style: Style) -> list[str]:
     """The fields in the order of this report; marks and shares in a column of their own stand nowhere else."""
-    order = style.rng.choice(_ORDERS).split()
+    order = style.rng.choice(phrases()["order"]).split()
     if "m" in order:
         style.mark_at = "column"
     if "s" in order:
@@ -115,14 +89,14 @@ def _order(lines: Sequence[Line], style: Style) -> list[str]:
     return [field for field in order if not empty.get(field)]
 
 
-def _table(lines: Sequence[Line], style: Style) -> tuple[list[list[str] | str], int]:
-    """Rows of cells, headings among them as plain text, a head of labels first where the order needs one; and the columns."""
+def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | str, str]], int]:
+    """Rows of cells, each with the remark below it; headings as plain text; a head of labels where the order needs one. And the columns."""
     order = _order(lines, style)
-    needs = order.index("i") < 2 or order[1] in "es" or "s" in order
-    rows: list[list[str] | str] = [item if isinstance(item, str) else _cells(item, order, style) for item in _items(lines, style)]
+    needs = order.index("i") < 2 or {"e", "s"} & set(order)
+    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in _items(lines, style)]
     if needs or style.chance(0.6):
-        rows.insert(0, _labels(order, style))
-    return rows, max(len(row) for row in rows if isinstance(row, list))
+        rows.insert(0, (_labels(order, style), ""))
+    return rows, max(len(row) for row, _ in rows if isinstance(row, list))
 
 
 def _page(style: Style, told: Told, body: Iterable[str]) -> str:
@@ -130,10 +104,10 @@ def _page(style: Style, told: Told, body: Iterable[str]) -> str:
     rng = style.rng
     head = [style.phrase("lab")] * style.chance(0.6) + style.several("head", (0, 0, 1, 2, 4))
     title = [style.phrase("title")] * style.chance(0.3)
-    sampled = [style.phrase("sampled")] * style.chance(0.35)
+    sampled = [style.phrase("sampled")] * (style.words["d"] not in told.text and style.chance(0.35))
     who = [told.text] * bool(told.text)
     parts = [*head, *title, *who, *sampled] if style.chance(0.7) else [*who, *sampled, *head, *title]
-    body = [*([""] if parts else []), *body]
+    body = [*([""] if parts else []), *body, *told.comments]
     for comment in style.several("comment", (0, 0, 0, 1, 2)):
         body.insert(len(body) if style.chance(0.6) else rng.randint(1, len(body)), comment)
     foot = style.several("foot", (0, 0, 1, 2))
@@ -141,23 +115,20 @@ def _page(style: Style, told: Told, body: Iterable[str]) -> str:
 
 
 def columns(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A table in columns of spaces, or of dots after the names."""
     rows, count = _table(lines, style)
-    cells = [row for row in rows if isinstance(row, list)]
-    gap, indent = style.rng.randint(2, 6), " " * style.rng.choice((0, 0, 2))
+    gap, indent, dots = style.rng.randint(2, 6), " " * style.rng.choice((0, 0, 2)), style.chance(0.25)
+    cells = [row for row, _ in rows if isinstance(row, list)]
     widths = [max(len(TAG.sub("", row[i])) for row in cells if i < len(row)) + gap for i in range(count)]
-    dots = style.chance(0.25)
     body: list[str] = []
-    below = iter([line.below for line in lines])
-    for place, row in enumerate(rows):
+    for row, below in rows:
         if isinstance(row, str):
             body += [""] * style.chance(0.7) + [row]
             continue
         filled = [pad(cell, width) for cell, width in zip(row, widths, strict=False)]
-        if dots and not (place == 0 and len(rows) > len(lines) and row[0] in phrases()["label:n"]):
-            filled[0] = row[0] + " " + "." * (len(filled[0]) - len(row[0]) + 3) + " "
-        body.append((indent + "".join(filled)).rstrip())
-        if row[0] not in phrases()["label:n"] and (method := next(below)):
-            body.append(indent + "   " + method)
+        if dots:
+            filled[0] = f"{row[0]} {'.' * (len(filled[0]) - len(row[0]))} "
+        body += [(indent + "".join(filled)).rstrip()] + [f"{indent}   {below}"] * bool(below)
     return _page(style, told, body)
 
 
@@ -168,7 +139,7 @@ def separated(separator: str, ends: str = "") -> Callable[[Sequence[Line], Style
         rows, count = _table(lines, style)
         mark = style.rng.choice((ends, ends, ""))
         body = []
-        for row in rows:
+        for row, _ in rows:
             cells = [row] if isinstance(row, str) else row
             if isinstance(row, list) or mark:
                 cells = [*cells, *[""] * (count - len(cells))]
@@ -187,7 +158,8 @@ def csv_text(lines: Sequence[Line], style: Style, told: Told) -> str:
     quoting = csv.QUOTE_ALL if style.chance(0.25) else csv.QUOTE_MINIMAL
     writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator="\n")
     writer.writerows([part.strip()] for part in re.split(r"[\n\t]", told.text) if told.text)
-    writer.writerows([row, *[""] * (count - 1)] if isinstance(row, str) else row for row in rows)
+    writer.writerows([row, *[""] * (count - 1)] if isinstance(row, str) else row for row, _ in rows)
+    writer.writerows([comment] for comment in told.comments)
     return out.getvalue().rstrip("\n")
 
 
@@ -199,19 +171,19 @@ def _phrased(line: Line, style: Style, separator: str) -> str:
     if separator.isspace() and name[-1:].isdigit():
         separator = " : "
     value = _value(line, style, not in_name)
-    if line.second[0] and style.doubles:
-        value += f" soit {line.second[0]} {line.second[1]}"
-    past = [style.phrase("earlier", v=v) for v in line.earlier[:1] if v]
+    past = [f"soit {' '.join(line.second)}"] * bool(line.second[0]) + [style.phrase("earlier", v=v) for v in line.earlier[:1] if v]
     parts = [interval, value] if style.interval_first and interval[:1] in "([" else [value, interval]
     return f"{name}{separator}{' '.join(filter(None, (*parts, *past)))}{_end(line, style)}"
 
 
 def colon(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A result on each line, after a colon, an equals sign or a space."""
     bullet, separator = style.rng.choice(("", "", "", "- ", "* ", "• ")), style.rng.choice((" : ", " : ", ": ", " = ", " ", "\t: "))
     return _page(style, told, [x if isinstance(x, str) else bullet + _phrased(x, style, separator) for x in _items(lines, style)])
 
 
 def inline(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Several results on a line, one after the other."""
     between, separator = style.rng.choice((" ; ", " ; ", ", ", " | ")), style.rng.choice((" ", " : ", " = "))
     body: list[str] = []
     for item in _items(lines, style):
@@ -235,7 +207,7 @@ def _sentence(line: Line, style: Style, kind: str) -> str:
     """A sentence (of `kind` in the table of phrases) that tells the result of `line`."""
     name = noun(line).replace(" ", _KEPT) + line.note
     if line.m is None:
-        return f"{name[0].upper()}{name[1:]} : {line.value}."
+        return f"{sentence(name)} : {line.value}."
     value = f"{line.value} {line.unit}".strip()
     interval = ""
     if line.interval:
@@ -245,16 +217,12 @@ def _sentence(line: Line, style: Style, kind: str) -> str:
             interval = f", pour des valeurs usuelles de {inner}"
     if line.earlier and line.earlier[0]:
         interval += f", contre {line.earlier[0]} le {style.dates[0]}"
-    filled = {
-        "le": name,
-        "Le": name[0].upper() + name[1:],
-        "v": value.replace(" ", _KEPT),
-        "i": interval.replace(" - ", f"{_KEPT}-{_KEPT}"),
-    }
-    return style.phrase(kind, **filled)
+    bound = interval.replace(" - ", f"{_KEPT}-{_KEPT}")
+    return style.phrase(kind, le=name, Le=sentence(name), v=value.replace(" ", _KEPT), i=bound)
 
 
 def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """The laboratory's own sentences, one for each result."""
     sentences = [style.phrase("prose_open")] if style.chance(0.5) else []
     for item in _items(lines, style):
         sentences.append(f"\n{item} :" if isinstance(item, str) else _sentence(item, style, "prose"))
@@ -264,20 +232,21 @@ def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
 
 
 def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A doctor's letter: several results in a sentence, among doses, weights and dates."""
     text, group = style.phrase("letter_open", **told.words(style)) + "\n", []
     for item in [*_items(lines, style), None]:
         if group and (not isinstance(item, Line) or item.m is None or len(group) == 3 or style.chance(0.4)):
             joined = ", ".join(group[:-1]) + (" et " if len(group) > 1 else "") + group[-1]
-            text += f"{'' if text[-1].isspace() else ' '}{joined[0].upper()}{joined[1:]}."
+            text += f"{'' if text[-1].isspace() else ' '}{sentence(joined)}."
             text += f" {style.phrase('letter_fact')}" * style.chance(0.12)
             group = []
         if isinstance(item, str):
-            text += f"\n{item.capitalize()} :"
+            text += f"\n{item.capitalize() if item.isupper() else item} :"
         elif item and item.m is None:
             text += f" {_sentence(item, style, 'letter')}"
         elif item:
-            sentence = _sentence(item, style, "letter")
-            group.append(sentence if not group else sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() else sentence)
+            group.append(_sentence(item, style, "letter"))
+    text += "".join(f" {comment}." for comment in told.comments)
     return _wrapped(f"{text}\n{style.phrase('letter_close')}", style)
 
 
@@ -290,7 +259,7 @@ def telegraphic(lines: Sequence[Line], style: Style, told: Told) -> str:
         start = {"urine": "U : ", "lcr": "LCR : ", "autre": f"{line.section} : "}.get(line.specimen, "")
         past = f" ({line.earlier[0]} le {style.dates[0][:5]})" if line.earlier and line.earlier[0] else ""
         parts.append(f"{start}{line.name} {_value(line, style, True)}{interval}{past}")
-    parts += [style.phrase("tele_close")] * style.chance(0.4)
+    parts += [*told.comments, *[style.phrase("tele_close")] * style.chance(0.4)]
     return _wrapped(between.join(part.replace(" ", _KEPT) for part in parts), style)
 
 
@@ -306,7 +275,7 @@ def following_lines(lines: Sequence[Line], style: Style, told: Told) -> str:
         body += [item.below] * bool(item.below)
         for row in how.split("|"):
             text = " ".join(cells[field] for field in row.split()).strip()
-            body += [text and style.phrase("earlier", v=text) if row == "e" and text else text] * bool(text)
+            body += [style.phrase("earlier", v=text) if row == "e" else text] * bool(text)
         body += [""] * style.tight
     return _page(style, told, body)
 
@@ -314,10 +283,8 @@ def following_lines(lines: Sequence[Line], style: Style, told: Told) -> str:
 def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Two results side by side."""
     items = _items(lines, style)
-    cells = [
-        x if isinstance(x, str) else f"{_name(x, style)}  {_value(x, style, True)}  {x.interval}".rstrip() + _end(x, style)
-        for x in items
-    ]
+    texts = {id(x): f"{_name(x, style)}  {_value(x, style, True)}  {x.interval}" for x in items if isinstance(x, Line)}
+    cells = [x if isinstance(x, str) else texts[id(x)].rstrip() + _end(x, style) for x in items]
     width = max(map(len, cells)) + style.rng.randint(3, 8)
     bar, body, left = style.rng.choice(("", "", "| ")), [], ""
     for item, cell in zip([*items, ""], [*cells, ""], strict=True):

@@ -11,25 +11,12 @@ from random import Random
 
 from medanalyzr.dataset import families, structured
 from medanalyzr.dataset.companions import Placed, fluid, others, panels, usual
-from medanalyzr.dataset.printing import FIRST_TAG, TAG, Line, Style, Told, without_accents
+from medanalyzr.dataset.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, format_number, parse_report
 from medanalyzr.lab.rules import interpret
 
 LONGEST = 40  # results of one report
-_OFTEN_MISSING = (
-    "potassium",
-    "ldh",
-    "ferritine",
-    "crp",
-    "tsh",
-    "ddimeres",
-    "fibrinogene",
-    "troponine_t",
-    "magnesium",
-    "hba1c",
-    "asat",
-)
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
     "columns": 28, "colon": 14, "tabs": 8, "pipes": 8, "csv": 8, "inline": 9, "prose": 8, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
@@ -51,7 +38,7 @@ _MOST = {"letter": 12, "telegraphic": 14, "prose": 16}  # results that such a te
 def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
     """Values of earlier reports, none of them today's; "" where the analyte was not asked for then."""
     decimals = len(m.text.partition(",")[2])
-    spread = 0.3 * (m.high - m.low if m.low and m.high else m.value)
+    spread = 0.3 * (m.high - m.low) if m.low and m.high else 0.1 * m.value
     found: list[str] = []
     for _ in range(style.history):
         text = format_number(max(m.value + style.rng.uniform(-spread, spread), 0), decimals)
@@ -62,9 +49,9 @@ def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
 def _line(place: int, placed: Placed, style: Style, sex: str | None, counted: Measurement | None) -> Line:
     """The printed line of a measurement, its value tagged with its place."""
     m, rng = placed.m, style.rng
-    second = style.another_unit(m) if style.doubles else None
     if style.converts and style.chance(0.6):
         m = style.another_unit(m) or m
+    second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
     if style.no_interval or style.chance(0.02):
         m = replace(m, low=None, high=None, interval_unit="")
     elif style.zero and m.low is None and m.high and m.value >= 0 and m.specimen == "sang":
@@ -80,12 +67,12 @@ def _line(place: int, placed: Placed, style: Style, sex: str | None, counted: Me
     note = style.phrase(f"bracket{kind}") if m.specimen == "sang" and m.name[-1] not in ")]" and style.chance(style.notes) else ""
     below = style.phrase(f"method{kind}") if style.notes and m.specimen == "sang" and style.chance(0.2) else ""
     twice = ("", "", "")
-    if second and second.unit != m.unit:
+    if second and second.unit != m.unit and second.text != m.text:
         twice = style.value(second), style.unit(second.unit), style.interval(second, sex)
         below = f"soit {' '.join(twice)}".rstrip() if style.tight else below
     return Line(
         m, m.name, chr(FIRST_TAG + place) + style.value(m), style.unit(m.unit) if m.unit else "", style.interval(m, sex), placed.section,
-        m.specimen, style.mark(m), share, twice, _earlier(m, style), f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
+        m.specimen, style.mark(m), share, twice, earlier, f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
     )  # fmt: skip
 
 
@@ -94,24 +81,23 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
     rng, own = style.rng, len(report.measurements)
     wish = min(most, rng.choice((own, own, rng.randint(1, 6), rng.randint(4, 14), rng.randint(8, 26), rng.randint(20, LONGEST))))
     unknown = min(rng.choice((0, 0, 0, 1, 2, rng.randint(1, 6), rng.randint(3, 15))), max(most - own, 0))
-    placed = panels(replace(report, sex=told.sex, age=told.age), rng, wish - unknown)
+    placed = panels(replace(report, sex=told.sex), rng, wish - unknown)
     if style.chance(0.3):
         rng.shuffle(placed)
         placed.sort(key=lambda p: p.section)
-    placed += others(rng, unknown)
+    placed = [*placed, *others(rng, unknown)]
     if most - len(placed) >= 6 and style.chance(0.15):
-        between = fluid(rng)
-        placed = between + placed if style.chance(0.3) else placed + between
+        placed = [*fluid(rng), *placed] if style.chance(0.3) else [*placed, *fluid(rng)]
     counted = next((p.m for p in placed if p.m.analyte == "leucocytes" and p.m.unit == "G/L" and p.m.value > 0), None)
-    lines: dict[tuple[str, str], Line] = {}
+    result: list[Line] = []
     for place, one in enumerate(placed):
         line = _line(place, one, style, told.sex, counted)
-        lines.setdefault((fold(line.name), line.specimen), line)
-    result = list(lines.values())
+        if one.own or (fold(line.name), line.specimen) not in {(fold(other.name), other.specimen) for other in result}:
+            result.append(line)
     given = {line.m.analyte for line in result}
     blood = [i for i, line in enumerate(result) if line.specimen == "sang"]
     for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2)) if blood else 0):
-        analyte, at = rng.choice(_OFTEN_MISSING), rng.choice(blood)
+        analyte, at = rng.choice(phrases()["missing"]), rng.choice(blood)
         if analyte in given or style.chance(0.4):
             name, _, value = style.phrase("word").partition(" = ")
             missing = Line(None, style.cased(name), value, section=result[at].section)

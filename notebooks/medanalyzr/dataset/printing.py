@@ -24,51 +24,18 @@ from medanalyzr.lab.references import (
     read_table,
     reference_interval,
 )
-from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, decimals_needed, format_number, in_unit
+from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_number, in_unit
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import spellings, usual_unit
 
 FIRST_TAG = 0xE000
 TAG = re.compile("[\ue000-\uf000]")
-_ABBREVIATIONS = frozenset(
-    "alat asat tgp tgo ggt pal ldh ck cpk crp vs pct vgm tcmh ccmh idr vpm gr gb pnn pne pnb inr tp tsh t4l t4 dfg dfge hdl ldl ct tg "
-    "igg iga igm bnp cst hgpo co2 hco3 t120 ckd epi gt be".split()
-)
-_SYMBOLS = {"hba1c": "HbA1c", "paco2": "PaCO2", "pao2": "PaO2", "sao2": "SaO2", "pco2": "pCO2", "po2": "pO2", "ph": "pH"} | {
-    text: text.capitalize() for text in "na na+ k k+ ca ca++ ca2+ cl mg hb hgb ht hte hct".split()
-}  # fmt: skip
-_RANGES = ("{a} - {b}", "{a} - {b}", "{a}-{b}", "{a} à {b}", "{a} – {b}", "de {a} à {b}", "{a} < N < {b}", "{a} ; {b}", "{a} / {b}")
-_BELOW = ("< {b}", "< {b}", "<{b}", "≤ {b}", "inf. à {b}", "inférieur à {b}", "Inf à {b}", "jusqu'à {b}", "inférieur ou égal à {b}")
-_ABOVE = (
-    "> {a}",
-    "> {a}",
-    ">{a}",
-    "≥ {a}",
-    "sup. à {a}",
-    "supérieur à {a}",
-    "Sup à {a}",
-    "à partir de {a}",
-    "supérieur ou égal à {a}",
-)
-_FRAMES = (
-    "{}",
-    "{}",
-    "{}",
-    "({})",
-    "({})",
-    "[{}]",
-    "N : {}",
-    "(N : {})",
-    "VR : {}",
-    "Réf. : {}",
-    "(VN {})",
-    "Norme {}",
-    "[N : {}]",
-)
-_MARKS = ({"bas": "L", "élevé": "H"}, {"bas": "B", "élevé": "H"}, {"bas": "*", "élevé": "*"}, {"bas": "↓", "élevé": "↑"},
-          {"bas": "-", "élevé": "+"}, {"bas": "bas", "élevé": "élevé"})  # fmt: skip
 _GREEK = "αβγκλ"
-_ARTICLES = {"m": "le ", "f": "la ", "mp": "les ", "fp": "les "}
+_ARTICLES = {"m": "le ", "f": "la ", "p": "les "}
+_FEMININE = re.compile(r"\w+(?:ine|ase|émie|ité|tion|ose|ée|une|gonadotrophine|parathormone)$")
+_MASCULINE = re.compile(
+    r"\w+(?:ate|ol|um|gène|teur|acide|rapport|fer|sodium|lactate|phosphore|temps|taux|volume|débit|cortisol)$|\w*cholestérol$"
+)
 
 
 @cache
@@ -84,10 +51,12 @@ def phrases() -> dict[str, tuple[str, ...]]:
 def _names() -> dict[str, tuple[str, ...]]:
     """The names of each analyte as laboratories print them; those that would be read as another one are left out."""
     found = {a.id: [a.name] for a in analytes().values()}
+    capitals, symbols = (text.split() for text in phrases()["short_names"])
+    written = {word: word.upper() for word in capitals} | {word.lower(): word for word in symbols}
     for row in read_table("names"):
         name = row["alias"]
         if name == name.lower():
-            name = re.sub(r"[\w+]+", lambda word: _SYMBOLS.get(word[0], word[0].upper() if word[0] in _ABBREVIATIONS else word[0]), name)
+            name = re.sub(r"[\w+]+", lambda word: written.get(word[0], word[0]), name)
         known = find_analyte(name)
         if known and known.id == row["analyte"] and name not in found[known.id]:
             found[known.id].append(name)
@@ -97,7 +66,7 @@ def _names() -> dict[str, tuple[str, ...]]:
 @cache
 def _spelled(unit: str) -> tuple[str, ...]:
     """The spellings that a person reads as `unit`."""
-    odd = re.compile(r"[\[\]{}*]|mc|m[gG]/m[lL]$|^mm$")
+    odd = re.compile(r"[\[\]{}*]|mc|m[gG]/m[lL]$|^mm$|ui/|iu/|[mµuμ]u/")
     return tuple(sorted(text for text, usual in spellings().items() if usual == unit and not odd.search(text)))
 
 
@@ -136,12 +105,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Told:
-    """What a report tells of the patient, and the lines that tell it."""
+    """What a report tells of the patient, the lines that tell it, and what else was said of the sample (haemolysis, treatments)."""
 
     text: str
     sex: str | None
     age: float | None
     pregnant: bool
+    comments: tuple[str, ...] = ()
 
     def words(self, style: "Style") -> dict[str, str]:
         """The patient within a sentence: {patient}, {Patient}, and {e}, the ending of what agrees."""
@@ -154,10 +124,8 @@ class Told:
     def short(self, style: "Style") -> str:
         """The patient at the head of a note: `F 73a`."""
         age = self.years() if self.age is not None else ""
-        letter = self.sex or ""
-        return f"{letter} {age.replace(' ans', 'a') if style.small else age}".strip() + (
-            ", enceinte 24 SA" if self.pregnant else ""
-        )
+        age = age.replace(" ans", "a") if style.small else age
+        return f"{self.sex or ''} {age}".strip() + (", enceinte 24 SA" if self.pregnant else "")
 
     def years(self) -> str:
         """`8 mois`, `34 ans`."""
@@ -182,34 +150,34 @@ class Style:
 
     def __init__(self, rng: Random, reader: str = "eye"):
         self.rng = rng
-        structured, self.short = reader == "program", reader == "note"
-        self.structured = structured
-        self.point = rng.choices(",.", (80, 20))[0] if not structured else rng.choice(",..")
-        self.thousands = "" if structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (40, 30, 10, 10, 10))[0]
+        self.structured, self.short = reader == "program", reader == "note"
+        some = 4 if self.structured or reader == "prose" else None
+        self.point = rng.choice(",..") if self.structured else rng.choices(",.", (80, 20))[0]
+        self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (40, 30, 10, 10, 10))[0]
         if self.thousands == self.point:
             self.thousands = ""
         self.plain = rng.random() < 0.12
-        self.case = rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
-        self.range, self.below, self.above = (rng.choice(kinds) for kinds in (_RANGES, _BELOW, _ABOVE))
-        self.frame = "{}" if structured else rng.choice(_FRAMES)
+        self.case = (
+            rng.choice((str, str.lower))
+            if reader == "prose"
+            else rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
+        )
+        self.range, self.below, self.above = (rng.choice(phrases()[kind][:some]) for kind in ("range", "below", "above"))
+        self.frame = "{}" if self.structured or self.short else rng.choice(phrases()["frame"][: 5 if some else None])
         if self.range == "{a} ; {b}":
             self.frame = rng.choice(("[{}]", "({})"))
-        if structured:
-            self.range, self.below, self.above = rng.choice(_RANGES[:4]), rng.choice(_BELOW[:4]), rng.choice(_ABOVE[:4])
-        if reader == "prose":
-            self.case, self.range, self.frame = rng.choice((str, str.lower)), rng.choice(_RANGES[:4]), rng.choice(_FRAMES[:5])
         self.tight = rng.random() < 0.3  # bounds without the zeros that end them
         self.zero = rng.random() < 0.12  # "0 - 5" for "< 5"
         self.unit_too = rng.random() < 0.1  # the unit within the interval
-        self.both_sexes = not structured and rng.random() < 0.12
+        self.both_sexes = not self.structured and rng.random() < 0.12
         self.sign = rng.choice(("{}", "{} ", "{} ", "words"))
         self.small, self.spelled = rng.random() < 0.25, {}
         self.converts, self.doubles = rng.random() < 0.35, rng.random() < 0.1
-        self.marks = rng.choice(_MARKS) if rng.random() < 0.35 else {}
+        self.marks = dict(zip(("bas", "élevé"), rng.choice(phrases()["mark"]).split(), strict=True)) if rng.random() < 0.35 else {}
         self.mark_at = rng.choice(
             ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
         )
-        self.shares = rng.choice(("", "", "before", "after"))
+        self.shares = rng.choice(("", "", "after") if some or self.short else ("", "", "before", "after"))
         self.notes = rng.choice((0, 0, 0, 0.15, 0.6)) if reader == "eye" else 0
         self.unitless = self.short and rng.random() < 0.2  # some units are left out
         self.history = rng.choices((0, 1, 2), (72, 20, 8))[0]
@@ -248,10 +216,10 @@ class Style:
         """The value of `m` with its sign, as "<" or in words."""
         text = self.number(m.text.removeprefix(m.sign))
         if not m.sign:
-            return f"+{text}" if m.analyte in ("be",) and m.value > 0 and self.small else text
+            return f"+{text}" if m.analyte == "be" and m.value > 0 and self.small else text
         if self.sign == "words" and not self.structured:
-            word = {"<": "inf. à" if self.small else "inférieur à", ">": "sup. à" if self.small else "supérieur à"}[m.sign]
-            return f"{word} {text}"
+            word = {"<": "inférieur", ">": "supérieur"}[m.sign]
+            return f"{word[:3] + '.' if self.small else word} à {text}"
         return self.sign.replace("words", "{}").format(m.sign) + text
 
     def unit(self, unit: str) -> str:
@@ -266,7 +234,12 @@ class Style:
         """The bounds of `m`, or another `pair`, each as printed; "" where there is none."""
         low, high = pair or (m.low, m.high)
         own = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else len(m.text.partition(",")[2])
-        decimals = decimals_needed(low, high) if self.tight else max(own, decimals_needed(low, high))
+        needed = (
+            max(len(f"{x:.6f}".rstrip("0").partition(".")[2]) for x in (low, high) if x is not None)
+            if (low, high) != (None, None)
+            else 0
+        )
+        decimals = needed if self.tight else max(own, needed)
         return tuple("" if x is None else self.number(format_number(x, decimals)) for x in (low, high))
 
     def _both(self, m: Measurement, pair: tuple[float | None, ...] | None = None) -> str:
@@ -279,13 +252,11 @@ class Style:
     def interval(self, m: Measurement, sex: str | None) -> str:
         """The interval of `m` in the way of this report; for each sex where it prints both; "" where it prints none."""
         printed = (m.low, m.high) != (None, None)
-        if m.analyte and m.specimen == "sang" and not m.interval_unit and depends_on_sex(m.analyte):
-            if self.both_sexes and sex and printed or self.tight and not (sex or self.structured) and not printed:
-                pairs = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | (
-                    {sex: (m.low, m.high)} if sex else {}
-                )
-                each = {who: self._both(m, pair) for who, pair in pairs.items()}
-                return f"H : {each['H']}{'   ' if self.small else ' ; '}F : {each['F']}"
+        both = self.both_sexes if sex and printed else self.tight and not (sex or printed or self.structured)
+        if both and m.analyte and m.specimen == "sang" and not m.interval_unit and depends_on_sex(m.analyte):
+            pairs = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | ({sex: (m.low, m.high)} if sex else {})
+            each = {who: self._both(m, pair) for who, pair in pairs.items()}
+            return f"H : {each['H']}{'   ' if self.small else ' ; '}F : {each['F']}"
         return self.frame.format(self._both(m)) if printed else ""
 
     def name(self, analyte: str) -> str:
@@ -327,7 +298,7 @@ class Style:
         """The lines on the patient, and what they tell. In one of twelve, neither sex nor age is told."""
         rng, sex, age = self.rng, report.sex, report.age
         if not report.pregnant and self.chance(0.08):
-            return Told("", None, None, False)
+            return Told("", None, None, False, report.comments)
         young, parts, who = age is not None and age < 18, [], self.phrase("who")
         if sex and not young and self.chance(0.6):
             title = rng.choice({"F": ("Mme", "Madame", "Mme"), "H": ("M.", "Monsieur", "M.")}[sex])
@@ -335,15 +306,12 @@ class Style:
         else:
             parts.append(self.phrase(f"sex:{sex or ''}{' enfant' if young and sex else ''}"))
         if report.pregnant:
-            parts.append(
-                rng.choice(("enceinte de {} SA", "grossesse en cours ({} SA)", "enceinte, {} SA")).format(rng.randint(8, 39))
-            )
-        told = Told("", sex, age, report.pregnant)
+            parts.append(rng.choice(phrases()["pregnant"]).format(rng.randint(8, 39)))
+        told = Told("", sex, age, report.pregnant, report.comments)
         if age is not None and age >= 2 and self.chance(0.35):
             born = self.today - timedelta(rng.randrange(350))
             born = date(born.year - int(age), born.month, min(born.day, 28))
-            word = rng.choice(("Né{e} le", "né{e} le", "DDN :", "Date de naissance :", "Né(e) le"))
-            parts += [word.format(e="e" if sex == "F" else "") + f" {self.written(born)}", self.phrase("sampled")]
+            parts += [f"{self.phrase('born', e='e' if sex == 'F' else '')} {self.written(born)}", self.phrase("sampled")]
         elif age is not None:
             parts.append(rng.choice(("{}", "{}", "Âge : {}", "âgé(e) de {}")).format(told.years()))
         text = rng.choice(("   ", ", ", " - ", "\n", "\t", "        ")).join(parts)
@@ -353,16 +321,26 @@ class Style:
 def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:
     """The bounds of the tables in the unit that `m` is printed in, rounded as a report prints it."""
     french = analytes()[m.analyte].unit
-    digits = decimals_in(m.analyte, m.unit or french)
+    unit = m.unit or french
     return tuple(
-        None if x is None else round(convert(m.analyte, x, french, m.unit or french), digits) for x in (bounds.low, bounds.high)
+        None if x is None else round(convert(m.analyte, x, french, unit), decimals_in(m.analyte, unit))
+        for x in (bounds.low, bounds.high)
     )
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital at its head, but for words like pH."""
+    return text if text[1:2].isupper() else text[0].upper() + text[1:]
 
 
 def noun(line: Line) -> str:
     """The name with its article, as a sentence holds it: `la natrémie`, `l'hémoglobine`; without where its gender is unknown."""
-    known, word = find_analyte(line.name), line.name
-    gender = "f" if word.lower().endswith("émie") else analytes()[known.id].gender if known and word == known.name else ""
+    word, first = line.name, re.split(r"[ (/]", line.name)[0].lower()
+    known = find_analyte(word)
+    gender = analytes()[known.id].gender[-1] if known and word == known.name else ""
+    gender = gender or (
+        "f" if _FEMININE.match(first) else "m" if _MASCULINE.match(first) else "p" if re.match(r"\w{5,}s$", first) else ""
+    )
     if word[1:3].islower() and len(word) > 3:
         word = word[0].lower() + word[1:]
     if gender in ("m", "f") and without_accents(word)[0] in "aeiouhAEIO":

@@ -8,24 +8,16 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.printing import TAG, Line, Style, Told
+from medanalyzr.dataset.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
-_KEYS = (  # name, value, unit, interval, lower and upper bound, specimen
-    ("analyse", "resultat", "unite", "reference", "min", "max", "prelevement"),
-    ("examen", "valeur", "unite", "normale", "borne_inf", "borne_sup", "milieu"),
-    ("nom", "valeur", "unité", "intervalle", "bas", "haut", "specimen"),
-    ("parametre", "mesure", "u", "norme", "vmin", "vmax", "echantillon"),
-    ("libelle", "value", "unit", "ref_range", "low", "high", "specimen"),
-)
 _TAGGED = re.compile(rf'"({TAG.pattern}-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
 _NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
 
 
 def _bounds(line: Line, style: Style) -> tuple[str, str]:
     """The lower and the upper bound, each as printed; "" where there is none."""
-    m = line.m
-    return style.bounds(m) if m else ("", "")
+    return style.bounds(line.m) if line.m else ("", "")
 
 
 def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -51,14 +43,12 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
 
 def _patient(style: Style, told: Told) -> dict[str, str]:
     """What is told of the patient by key; empty where nothing is."""
+    said = {"commentaire": " ; ".join(told.comments)} if told.comments else {}
     if not told.text:
-        return {}
-    found = {
-        "sexe": told.sex or "",
-        "age": told.years() if told.age is not None else "",
-        "grossesse": "oui" if told.pregnant else "",
-    }
-    return {"dossier": style.phrase("who"), **{key: value for key, value in found.items() if value}, "date": style.words["d"]}
+        return said
+    age = told.years() if told.age is not None else ""
+    found = {"sexe": told.sex, "age": age, "grossesse": "oui" if told.pregnant else "", "date": style.words["d"]}
+    return {"dossier": style.phrase("who"), **{key: value for key, value in found.items() if value}} | said
 
 
 def _dumped(content: object, style: Style) -> str:
@@ -69,7 +59,7 @@ def _dumped(content: object, style: Style) -> str:
 
 def json_text(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A flat list of results, the patient before it."""
-    keys, patient = style.rng.choice(_KEYS), _patient(style, told)
+    keys, patient = style.rng.choice(phrases()["keys"]).split(), _patient(style, told)
     head = {"patient": patient} if style.chance(0.5) else patient
     return _dumped(head | {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}, style)
 
@@ -87,13 +77,19 @@ def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
         if any(bounds.values()):
             result[ends[0]] = {end: {"v": bound} for end, bound in bounds.items() if bound} | unit
         sections.setdefault(title, []).append(result)
-    subject = {"sujet": _patient(style, told)} if told.text else {}
-    return _dumped({"compteRendu": subject | {"chapitres": [{"titre": t, "contenu": rs} for t, rs in sections.items()]}}, style)
+    subject = _patient(style, told)
+    return _dumped(
+        {
+            "compteRendu": ({"sujet": subject} if subject else {})
+            | {"chapitres": [{"titre": t, "contenu": rs} for t, rs in sections.items()]}
+        },
+        style,
+    )
 
 
 def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
     """One element for each result, its fields as attributes or as elements."""
-    keys, attributes = style.rng.choice(_KEYS), style.chance(0.5)
+    keys, attributes = style.rng.choice(phrases()["keys"]).split(), style.chance(0.5)
     root, tag = style.rng.choice((("bilan", "resultat"), ("compte_rendu", "analyse"), ("labo", "ligne"), ("results", "result")))
     body = ['<?xml version="1.0" encoding="UTF-8"?>'] * style.chance(0.5) + [f"<{root}>"]
     if patient := _patient(style, told):
@@ -106,18 +102,27 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
     return "\n".join([*body, f"</{root}>"])
 
 
+def _scalar(text: str) -> str:
+    """A text of YAML, quoted where it would be read as something else."""
+    bare = TAG.sub("", text)
+    return text if re.match(r"[\w+-]", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
+
+
 def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A list of records, each field on a line of its own."""
-    keys, body = style.rng.choice(_KEYS), [f"{key}: {value}" for key, value in _patient(style, told).items()]
+    keys, body = (
+        style.rng.choice(phrases()["keys"]).split(),
+        [f"{key}: {_scalar(value)}" for key, value in _patient(style, told).items()],
+    )
     body.append(style.rng.choice(("resultats:", "analyses:", "bilan:")))
     for record in _records(lines, style, keys):
-        body += [f"{'    ' if i else '  - '}{key}: {value}".rstrip() for i, (key, value) in enumerate(record.items())]
+        body += [f"{'    ' if i else '  - '}{key}: {_scalar(value)}" for i, (key, value) in enumerate(record.items())]
     return "\n".join(body)
 
 
 def key_value(lines: Sequence[Line], style: Style, told: Told) -> str:
     """One record on each line, its fields with their names."""
-    keys, between = style.rng.choice(_KEYS), style.rng.choice(("; ", " | ", "\t", ", ", " ; "))
+    keys, between = style.rng.choice(phrases()["keys"]).split(), style.rng.choice(("; ", " | ", "\t", ", ", " ; "))
     equals = style.rng.choice(("=", "=", ": ", " = ", ":"))
     if style.point == "," and between == ", ":
         between = "; "
@@ -131,6 +136,7 @@ def hprim(lines: Sequence[Line], style: Style, told: Told) -> str:
     body = [style.phrase("head")[:20], who, style.phrase("first"), "1 RUE DE L'EXEMPLE", "", "00000 VILLE-FICTIVE", "", "", "",
             style.words["d"], "LAB       LABORATOIRE FICTIF", "DR        DOCTEUR EXEMPLE", "", "****LAB****"]  # fmt: skip
     body += [f"TEX|{told.text}".replace("\n", " ").replace("\t", " ")] * bool(told.text)
+    body += [f"TEX|{comment}" for comment in told.comments]
     section = ""
     for line in lines:
         if line.section != section:
