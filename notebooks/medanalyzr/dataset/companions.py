@@ -121,7 +121,10 @@ def _drawn(name: str, specimen: str, unit: str, low: float | None, high: float |
     top = high if high is not None else 2.2 * low
     bottom = low if low is not None else 0.1 * top
     span = top - bottom if low is not None and high is not None else top
-    over, under = rng.uniform(top, top + 1.5 * span), max(rng.uniform(bottom - 0.5 * span, bottom), 0.3 * bottom)
+    over, under = (
+        rng.uniform(top, top + (0.6 if low is not None else 2) * span),
+        max(rng.uniform(bottom - 0.5 * span, bottom), 0.3 * bottom),
+    )
     value = rng.choices((rng.uniform(bottom, top), under, over), (58, 14, 28))[0]
     sign = "<" if rng.random() < 0.05 and low is None else ""
     text = format_number(0.1 * top if sign else value, decimals)

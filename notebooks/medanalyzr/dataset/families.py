@@ -246,7 +246,7 @@ def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
             text += f" {_sentence(item, style, 'letter')}"
         elif item:
             group.append(_sentence(item, style, "letter"))
-    text += "".join(f" {comment}." for comment in told.comments)
+    text += "".join(f" {comment.replace(' ', _KEPT)}." for comment in told.comments)
     return _wrapped(f"{text}\n{style.phrase('letter_close')}", style)
 
 

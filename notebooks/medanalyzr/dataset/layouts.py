@@ -5,6 +5,7 @@ of one laboratory (`printing.Style`) and a family, which arranges them. All is d
 `HELD_OUT` families are never trained on.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -53,7 +54,7 @@ def _line(place: int, placed: Placed, style: Style, sex: str | None, counted: Me
         m = style.another_unit(m) or m
     second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
     if style.no_interval or style.chance(0.02):
-        m = replace(m, low=None, high=None, interval_unit="")
+        m, second = replace(m, low=None, high=None, interval_unit=""), None
     elif style.zero and m.low is None and m.high and m.value >= 0 and m.specimen == "sang":
         m = replace(m, low=0.0)
     known = m.analyte and m.specimen == "sang"
@@ -113,7 +114,8 @@ def compose(report: Report, rng: Random, family: str | None = None, most: int = 
     """`report` printed in one of very many layouts with at most `most` results, and the report as it must be answered.
 
     The text may print other units, leave out the patient, and add results; the returned report holds exactly what it prints, in its
-    order, names as printed, units in the spelling of our tables. Without a `family`, one of `TRAINED` is drawn.
+    order, names as printed, units in the spelling of our tables, and the line of every result that has one to itself.
+    Without a `family`, one of `TRAINED` is drawn.
     """
     family = family or rng.choices(list(TRAINED), list(TRAINED.values()))[0]
     style = Style(rng, _READERS.get(family, "eye"))
@@ -124,7 +126,9 @@ def compose(report: Report, rng: Random, family: str | None = None, most: int = 
     text = _MAKERS[family](lines, style, told)
     text = without_accents(text) if style.plain else text
     by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}
-    printed = [replace(by_tag[tag[0]], line=text.count("\n", 0, tag.start()) + 1) for tag in TAG.finditer(text)]
+    places = [(by_tag[tag[0]], text.count("\n", 0, tag.start()) + 1) for tag in TAG.finditer(text)]
+    alone = Counter(place for _, place in places)  # a line with several results would lend each the earlier values of all
+    printed = [replace(m, line=place if alone[place] == 1 else None) for m, place in places]
     text = TAG.sub("", text)
     printed = [m if m.name in text else replace(m, name=m.name[0].swapcase() + m.name[1:]) for m in printed]  # first in a sentence
     return text, Report(told.sex, told.age, tuple(printed), pregnant=report.pregnant, text=text)

@@ -265,7 +265,7 @@ class Style:
         name = names[0] if self.chance(0.3) else self.rng.choice(names)
         if self.short:
             name = min((name, *self.rng.choices(names, k=3)), key=len)
-        printed = self.cased(names[0] if name[0] in _GREEK and self.case is str.upper else name)
+        printed = self.cased(names[0] if set(name) & set(_GREEK) and self.case is str.upper else name)
         return printed if (known := find_analyte(printed)) and known.id == analyte else name
 
     def cased(self, name: str) -> str:
