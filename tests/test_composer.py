@@ -2,20 +2,24 @@
 
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from random import Random
 from xml.etree import ElementTree
 
 import pytest
+from conftest import NOTEBOOKS
 from medanalyzr.dataset import layouts
 from medanalyzr.dataset.layouts import FAMILIES, HELD_OUT, TRAINED, _earlier, compose, sample
 from medanalyzr.dataset.printing import Style
 from medanalyzr.dataset.simulate import simulated
 from medanalyzr.lab.references import analytes, find_analyte, reference_interval
-from medanalyzr.lab.report import Measurement, Report, format_number, number, write_report
-from medanalyzr.lab.rules import interpret
+from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, parse_answer, write_report
+from medanalyzr.lab.rules import flag, interpret
 from medanalyzr.lab.units import spellings
 
 SEEDS = 200
@@ -231,3 +235,37 @@ def test_an_earlier_value_is_never_the_value_of_today():
     seen = [_earlier(potassium, Style(Random(seed))) for seed in range(500)]
     assert {len(values) for values in seen} == {0, 1, 2}
     assert not {"4,1", "4.1"} & {value for values in seen for value in values}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_answer_reads_back_line_by_line(family):
+    for _, _, report in composed(family, 40):
+        answered = parse_answer(interpret(report))
+        due = [m for m in report.measurements if m.specimen == "sang" or flag(m) != UNDETERMINED]
+        assert len(answered) == len(due)
+        for line, m in zip(answered.values(), sorted(due, key=lambda m: m.specimen != "sang"), strict=True):
+            assert (line.text, line.unit, line.flag) == (m.text, m.unit, flag(m))
+
+
+def test_hashes_of_strings_do_not_matter():
+    script = (
+        "from random import Random; from medanalyzr.lab.report import parse_report\n"
+        "from medanalyzr.dataset.layouts import FAMILIES, compose\n"
+        "report = parse_report('Patient : femme, 50 ans\\nHémoglobine : 101 g/L (120 - 160)\\nCréatinine : 80 µmol/L (45 - 84)')\n"
+        "for f in FAMILIES: print(*(compose(report, Random(f'{f} {i}'), f)[0] for i in range(10)))"
+    )
+    texts = {
+        subprocess.run([sys.executable, "-c", script], cwd=NOTEBOOKS, env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
+                       capture_output=True, check=True).stdout
+        for seed in "12"
+    }  # fmt: skip
+    assert len(texts) == 1 and len(texts.pop()) > 10_000
+
+
+def test_the_held_out_json_has_keys_of_its_own():
+    def keys(content):
+        inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+        return {*(content if isinstance(content, dict) else ()), *(key for part in inside for key in keys(part))}
+
+    trained, held_out = (set().union(*(keys(json.loads(text)) for _, text, _ in composed(f, 60))) for f in ("json", "json_nested"))
+    assert len(trained) > 20 and len(held_out) > 15 and not trained & held_out

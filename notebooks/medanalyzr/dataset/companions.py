@@ -114,7 +114,8 @@ def _table() -> dict[str, tuple[dict[str, str], ...]]:
 
 def _drawn(name: str, specimen: str, unit: str, low: float | None, high: float | None, decimals: int, rng: Random) -> Measurement:
     """Another analyte with a value in or out of an interval that is its own laboratory's: wider or narrower than the table's."""
-    scale = rng.choice((1.0, rng.uniform(0.75, 1.3)))
+    narrow = low is not None and high is not None and high < 1.3 * low
+    scale = 1.0 if narrow else rng.choice((1.0, rng.uniform(0.75, 1.3)))
     low, high = (None if b is None else round(b * scale, decimals) for b in (low, high))
     if low is not None and low == high:
         low = None

@@ -1,33 +1,31 @@
-"""Families of layouts for people: tables, lines, sentences, letters and notes. Each takes the lines of a report, the habits of
+"""Families of layouts that people look through: tables and lines. Each takes the lines of a report, the habits of
 its laboratory and what is told of the patient, and returns the text.
 """
 
 import csv
 import io
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from medanalyzr.dataset.printing import TAG, Line, Style, Told, noun, pad, phrases, sentence
+from medanalyzr.dataset.printing import TAG, Line, Style, Told, pad, phrases
 
-_KEPT = "\uf8fe"  # a space at which no line is broken
 Items = list[str | Line]  # headings and results
 
 
-def _items(lines: Sequence[Line], style: Style) -> Items:
+def items(lines: Sequence[Line], style: Style) -> Items:
     """The lines with their headings: of every section in some reports, of every other specimen than blood in all."""
-    items, section, specimen, headed = [], "", "sang", style.chance(0.6)
+    found, section, specimen, headed = [], "", "sang", style.chance(0.6)
     for line in lines:
         if line.specimen != specimen or (headed and line.section != section):
             kind = f"section:{'sang' if line.specimen == 'sang' != specimen else line.section}"
-            items.append(style.phrase(kind) if kind in phrases() else line.section.upper())
+            found.append(style.phrase(kind) if kind in phrases() else line.section.upper())
         section, specimen = line.section, line.specimen
-        items.append(line)
-    return items
+        found.append(line)
+    return found
 
 
-def _value(line: Line, style: Style, unit: bool) -> str:
+def shown(line: Line, style: Style, unit: bool) -> str:
     """Value, share and mark, with the unit where `unit`."""
     mark, at = line.mark, style.mark_at if line.mark else ""
     text = f"{mark} {line.value}" if at == "before" else line.value
@@ -58,7 +56,7 @@ def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
         if field == "e":
             cells += line.earlier or [""] * style.history
         else:
-            cells.append({"n": _name(line, style), "v": _value(line, style, False), "u": _unit(line, style), "vu": _value(line, style, True),
+            cells.append({"n": _name(line, style), "v": shown(line, style, False), "u": _unit(line, style), "vu": shown(line, style, True),
                           "i": line.interval, "s": line.share, "m": line.mark}[field])  # fmt: skip
     if style.doubles and not style.tight:
         cells += line.second
@@ -93,14 +91,14 @@ def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | 
     """Rows of cells, each with the remark below it; headings as plain text; a head of labels where the order needs one. And the columns."""
     order = _order(lines, style)
     needs = order.index("i") < 2 or {"e", "s"} & set(order)
-    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in _items(lines, style)]
+    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in items(lines, style)]
     if needs or style.chance(0.6):
         rows.insert(0, (_labels(order, style), ""))
     return rows, max(len(row) for row, _ in rows if isinstance(row, list))
 
 
-def _page(style: Style, told: Told, body: Iterable[str]) -> str:
-    """A page: letter head, patient, results, comments and what stands at the foot."""
+def page(style: Style, told: Told, body: Iterable[str], between: bool = True) -> str:
+    """A page: letter head, patient, results, comments (among the results only if `between`) and what stands at the foot."""
     rng = style.rng
     head = [style.phrase("lab")] * style.chance(0.6) + style.several("head", (0, 0, 1, 2, 4))
     title = [style.phrase("title")] * style.chance(0.3)
@@ -109,7 +107,7 @@ def _page(style: Style, told: Told, body: Iterable[str]) -> str:
     parts = [*head, *title, *who, *sampled] if style.chance(0.7) else [*who, *sampled, *head, *title]
     body = [*([""] if parts else []), *body, *told.comments]
     for comment in style.several("comment", (0, 0, 0, 1, 2)):
-        body.insert(len(body) if style.chance(0.6) else rng.randint(1, len(body)), comment)
+        body.insert(len(body) if not between or style.chance(0.6) else rng.randint(1, len(body)), comment)
     foot = style.several("foot", (0, 0, 1, 2))
     return "\n".join([*parts, *body, *([""] if foot else []), *foot])
 
@@ -129,7 +127,7 @@ def columns(lines: Sequence[Line], style: Style, told: Told) -> str:
         if dots:
             filled[0] = f"{row[0]} {'.' * (len(filled[0]) - len(row[0]))} "
         body += [(indent + "".join(filled)).rstrip()] + [f"{indent}   {below}"] * bool(below)
-    return _page(style, told, body)
+    return page(style, told, body)
 
 
 def separated(separator: str, ends: str = "") -> Callable[[Sequence[Line], Style, Told], str]:
@@ -146,7 +144,7 @@ def separated(separator: str, ends: str = "") -> Callable[[Sequence[Line], Style
             body.append(f"{mark} {separator.join(cells)} {mark}".strip(" "))
         if mark and style.chance(0.4):
             body.insert(1, "|" + "---|" * count)
-        return _page(style, told, body)
+        return page(style, told, body)
 
     return family
 
@@ -170,7 +168,7 @@ def _phrased(line: Line, style: Style, separator: str) -> str:
     name = _name(line, style) + (f" ({line.unit})" if in_name else "")
     if separator.isspace() and name[-1:].isdigit():
         separator = " : "
-    value = _value(line, style, not in_name)
+    value = shown(line, style, not in_name)
     past = [f"soit {' '.join(line.second)}"] * bool(line.second[0]) + [style.phrase("earlier", v=v) for v in line.earlier[:1] if v]
     parts = [interval, value] if style.interval_first and interval[:1] in "([" else [value, interval]
     return f"{name}{separator}{' '.join(filter(None, (*parts, *past)))}{_end(line, style)}"
@@ -179,115 +177,48 @@ def _phrased(line: Line, style: Style, separator: str) -> str:
 def colon(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A result on each line, after a colon, an equals sign or a space."""
     bullet, separator = style.rng.choice(("", "", "", "- ", "* ", "• ")), style.rng.choice((" : ", " : ", ": ", " = ", " ", "\t: "))
-    return _page(style, told, [x if isinstance(x, str) else bullet + _phrased(x, style, separator) for x in _items(lines, style)])
+    return page(style, told, [x if isinstance(x, str) else bullet + _phrased(x, style, separator) for x in items(lines, style)])
 
 
 def inline(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Several results on a line, one after the other."""
     between, separator = style.rng.choice((" ; ", " ; ", ", ", " | ")), style.rng.choice((" ", " : ", " = "))
     body: list[str] = []
-    for item in _items(lines, style):
+    for item in items(lines, style):
         if isinstance(item, str):
             body.append(f"{item} :")
         elif body and (len(body[-1]) < 90 or style.chance(0.3)):
             body[-1] += (" " if body[-1].endswith(" :") else between) + _phrased(item, style, separator)
         else:
             body.append(_phrased(item, style, separator))
-    return _page(style, told, body)
-
-
-def _wrapped(text: str, style: Style) -> str:
-    """Paragraphs of a letter in lines of 80 to 120 characters, or unbroken; neither names nor values are split."""
-    width = style.rng.choice((80, 100, 120, 100_000))
-    paragraphs = (textwrap.fill(p, width, break_long_words=False, break_on_hyphens=False) for p in text.split("\n"))
-    return "\n".join(paragraphs).replace(_KEPT, " ")
-
-
-def _sentence(line: Line, style: Style, kind: str) -> str:
-    """A sentence (of `kind` in the table of phrases) that tells the result of `line`."""
-    name = noun(line).replace(" ", _KEPT) + line.note
-    if line.m is None:
-        return f"{sentence(name)} : {line.value}."
-    value = f"{line.value} {line.unit}".strip()
-    interval = ""
-    if line.interval:
-        inner = line.interval.strip("()[]")
-        interval = f" (N : {inner})" if inner[0].isdigit() or inner[0] in "<>≤≥" else f" ({inner})"
-        if style.tight and inner[0].isdigit():
-            interval = f", pour des valeurs usuelles de {inner}"
-    if line.earlier and line.earlier[0]:
-        interval += f", contre {line.earlier[0]} le {style.dates[0]}"
-    bound = interval.replace(" - ", f"{_KEPT}-{_KEPT}")
-    return style.phrase(kind, le=name, Le=sentence(name), v=value.replace(" ", _KEPT), i=bound)
-
-
-def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
-    """The laboratory's own sentences, one for each result."""
-    sentences = [style.phrase("prose_open")] if style.chance(0.5) else []
-    for item in _items(lines, style):
-        sentences.append(f"\n{item} :" if isinstance(item, str) else _sentence(item, style, "prose"))
-        if style.chance(0.06):
-            sentences.append(style.phrase("prose_filler"))
-    return _page(style, told, _wrapped(" ".join(sentences), style).split("\n"))
-
-
-def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
-    """A doctor's letter: several results in a sentence, among doses, weights and dates."""
-    text, group = style.phrase("letter_open", **told.words(style)) + "\n", []
-    for item in [*_items(lines, style), None]:
-        if group and (not isinstance(item, Line) or item.m is None or len(group) == 3 or style.chance(0.4)):
-            joined = ", ".join(group[:-1]) + (" et " if len(group) > 1 else "") + group[-1]
-            text += f"{'' if text[-1].isspace() else ' '}{sentence(joined)}."
-            text += f" {style.phrase('letter_fact')}" * style.chance(0.12)
-            group = []
-        if isinstance(item, str):
-            text += f"\n{item.capitalize() if item.isupper() else item} :"
-        elif item and item.m is None:
-            text += f" {_sentence(item, style, 'letter')}"
-        elif item:
-            group.append(_sentence(item, style, "letter"))
-    text += "".join(f" {comment.replace(' ', _KEPT)}." for comment in told.comments)
-    return _wrapped(f"{text}\n{style.phrase('letter_close')}", style)
-
-
-def telegraphic(lines: Sequence[Line], style: Style, told: Told) -> str:
-    """A note of a ward: short, without headings, few intervals."""
-    between = style.rng.choice((" / ", ", ", ", ", " - ", ". ", " "))
-    parts = [told.short(style)] * bool(told.text) + [style.phrase("tele_open")] * style.chance(0.5)
-    for line in lines:
-        interval = f" (N {line.interval.strip('()[]')})" if line.interval else ""
-        start = {"urine": "U : ", "lcr": "LCR : ", "autre": f"{line.section} : "}.get(line.specimen, "")
-        past = f" ({line.earlier[0]} le {style.dates[0][:5]})" if line.earlier and line.earlier[0] else ""
-        parts.append(f"{start}{line.name} {_value(line, style, True)}{interval}{past}")
-    parts += [*told.comments, *[style.phrase("tele_close")] * style.chance(0.4)]
-    return _wrapped(between.join(part.replace(" ", _KEPT) for part in parts), style)
+    return page(style, told, body)
 
 
 def following_lines(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Value and interval on the lines after the name, as a copied PDF has them."""
     how, body = style.rng.choice(("v u|i", "v u i", "v u|i", "v|u|i", "i|v u", "v u|i|e")), []
-    for item in _items(lines, style):
+    for item in items(lines, style):
         if isinstance(item, str):
             body += ["", item]
             continue
-        cells = {"v": _value(item, style, False), "u": _unit(item, style), "i": item.interval, "e": next(iter(item.earlier), "")}
+        cells = {"v": shown(item, style, False), "u": _unit(item, style), "i": item.interval, "e": next(iter(item.earlier), "")}
         body.append(_name(item, style))
         body += [item.below] * bool(item.below)
         for row in how.split("|"):
             text = " ".join(cells[field] for field in row.split()).strip()
             body += [style.phrase("earlier", v=text) if row == "e" else text] * bool(text)
         body += [""] * style.tight
-    return _page(style, told, body)
+    return page(style, told, body, between=False)
 
 
 def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Two results side by side."""
-    items = _items(lines, style)
-    texts = {id(x): f"{_name(x, style)}  {_value(x, style, True)}  {x.interval}" for x in items if isinstance(x, Line)}
-    cells = [x if isinstance(x, str) else texts[id(x)].rstrip() + _end(x, style) for x in items]
+    every = items(lines, style)
+    texts = {id(x): f"{_name(x, style)}  {shown(x, style, True)}  {x.interval}" for x in every if isinstance(x, Line)}
+    cells = [x if isinstance(x, str) else texts[id(x)].rstrip() + _end(x, style) for x in every]
     width = max(map(len, cells)) + style.rng.randint(3, 8)
     bar, body, left = style.rng.choice(("", "", "| ")), [], ""
-    for item, cell in zip([*items, ""], [*cells, ""], strict=True):
+    for item, cell in zip([*every, ""], [*cells, ""], strict=True):
         if isinstance(item, str):
             body += [left.rstrip()] * bool(left) + [cell]
             left = ""
@@ -296,7 +227,7 @@ def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
             left = ""
         else:
             left = pad(cell, width)
-    return _page(style, told, body)
+    return page(style, told, body)
 
 
 def noisy(line: Line, style: Style) -> Line:
@@ -316,7 +247,7 @@ def noisy(line: Line, style: Style) -> Line:
 
     value = digits(line.value)
     if style.chance(0.1):
-        value = re.sub(r"(?<=\d)([.,])(?=\d)", style.rng.choice((r" \1", r"\1 ")), value)
+        value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice((r" \1", r"\1 ")), value)
     if line.m is None:
         return line
     name = letters(line.name)

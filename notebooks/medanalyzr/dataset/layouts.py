@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from medanalyzr.dataset import families, structured
+from medanalyzr.dataset import families, sentences, structured
 from medanalyzr.dataset.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.lab.references import fold
@@ -28,9 +28,9 @@ _READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "hprim", "json_nes
     "prose": "prose", "letter": "prose", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
     "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t"), "pipes": families.separated(" | ", "|"),
-    "csv": families.csv_text, "inline": families.inline, "prose": families.prose, "json": structured.json_text, "xml": structured.xml,
+    "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": structured.json_text, "xml": structured.xml,
     "yaml": structured.yaml, "key_value": structured.key_value, "following_lines": families.following_lines,
-    "two_columns": families.two_columns, "letter": families.letter, "telegraphic": families.telegraphic, "ocr": families.ocr,
+    "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
     "hprim": structured.hprim, "json_nested": structured.json_nested,
 }  # fmt: skip
 _MOST = {"letter": 12, "telegraphic": 14, "prose": 16}  # results that such a text holds
@@ -47,7 +47,7 @@ def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _line(place: int, placed: Placed, style: Style, sex: str | None, counted: Measurement | None) -> Line:
+def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measurement | None) -> Line:
     """The printed line of a measurement, its value tagged with its place."""
     m, rng = placed.m, style.rng
     if style.converts and style.chance(0.6):
@@ -69,10 +69,10 @@ def _line(place: int, placed: Placed, style: Style, sex: str | None, counted: Me
     below = style.phrase(f"method{kind}") if style.notes and m.specimen == "sang" and style.chance(0.2) else ""
     twice = ("", "", "")
     if second and second.unit != m.unit and second.text != m.text:
-        twice = style.value(second), style.unit(second.unit), style.interval(second, sex)
+        twice = style.value(second), style.unit(second.unit), style.interval(second, told)
         below = f"soit {' '.join(twice)}".rstrip() if style.tight else below
     return Line(
-        m, m.name, chr(FIRST_TAG + place) + style.value(m), style.unit(m.unit) if m.unit else "", style.interval(m, sex), placed.section,
+        m, m.name, chr(FIRST_TAG + place) + style.value(m), style.unit(m.unit) if m.unit else "", style.interval(m, told), placed.section,
         m.specimen, style.mark(m), share, twice, earlier, f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
     counted = next((p.m for p in placed if p.m.analyte == "leucocytes" and p.m.unit == "G/L" and p.m.value > 0), None)
     result: list[Line] = []
     for place, one in enumerate(placed):
-        line = _line(place, one, style, told.sex, counted)
+        line = _line(place, one, style, told, counted)
         if one.own or (fold(line.name), line.specimen) not in {(fold(other.name), other.specimen) for other in result}:
             result.append(line)
     given = {line.m.analyte for line in result}
@@ -103,7 +103,7 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
             name, _, value = style.phrase("word").partition(" = ")
             missing = Line(None, style.cased(name), value, section=result[at].section)
         else:
-            interval = style.interval(usual(analyte, None, told.sex), told.sex) if style.chance(0.5) else ""
+            interval = style.interval(usual(analyte, None, told.sex), told) if style.chance(0.5) else ""
             missing = Line(None, style.name(analyte), style.phrase("nogive"), interval=interval, section=result[at].section)
         given.add(analyte)
         result.insert(at, missing)

@@ -31,11 +31,6 @@ from medanalyzr.lab.units import spellings, usual_unit
 FIRST_TAG = 0xE000
 TAG = re.compile("[\ue000-\uf000]")
 _GREEK = "αβγκλ"
-_ARTICLES = {"m": "le ", "f": "la ", "p": "les "}
-_FEMININE = re.compile(r"\w+(?:ine|ase|émie|ité|tion|ose|ée|une|gonadotrophine|parathormone)$")
-_MASCULINE = re.compile(
-    r"\w+(?:ate|ol|um|gène|teur|acide|rapport|fer|sodium|lactate|phosphore|temps|taux|volume|débit|cortisol)$|\w*cholestérol$"
-)
 
 
 @cache
@@ -169,7 +164,7 @@ class Style:
         self.tight = rng.random() < 0.3  # bounds without the zeros that end them
         self.zero = rng.random() < 0.12  # "0 - 5" for "< 5"
         self.unit_too = rng.random() < 0.1  # the unit within the interval
-        self.both_sexes = not self.structured and rng.random() < 0.12
+        self.both_sexes, self.by_age = rng.random() < 0.12, reader == "eye" and rng.random() < 0.05
         self.sign = rng.choice(("{}", "{} ", "{} ", "words"))
         self.small, self.spelled = rng.random() < 0.25, {}
         self.converts, self.doubles = rng.random() < 0.35, rng.random() < 0.1
@@ -249,15 +244,27 @@ class Style:
         unit = m.interval_unit or (m.unit if self.unit_too else "")
         return kind.format(a=a, b=b) + (f" {self.unit(unit)}" if unit else "")
 
-    def interval(self, m: Measurement, sex: str | None) -> str:
-        """The interval of `m` in the way of this report; for each sex where it prints both; "" where it prints none."""
-        printed = (m.low, m.high) != (None, None)
-        both = self.both_sexes if sex and printed else self.tight and not (sex or printed or self.structured)
-        if both and m.analyte and m.specimen == "sang" and not m.interval_unit and depends_on_sex(m.analyte):
-            pairs = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | ({sex: (m.low, m.high)} if sex else {})
-            each = {who: self._both(m, pair) for who, pair in pairs.items()}
-            return f"H : {each['H']}{'   ' if self.small else ' ; '}F : {each['F']}"
-        return self.frame.format(self._both(m)) if printed else ""
+    def interval(self, m: Measurement, told: Told) -> str:
+        """The interval of `m` in the way of this report, for both sexes or two ages where it prints these; "" where it prints none."""
+        groups = self._groups(m, told)
+        if not groups:
+            return self.frame.format(self._both(m)) if (m.low, m.high) != (None, None) else ""
+        return ("   " if self.small else " ; ").join(f"{group} : {self._both(m, pair)}" for group, pair in groups.items())
+
+    def _groups(self, m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
+        """The bounds for each group of patients; the patient's own are those of `m`. Where the sex is not told, `m` has none."""
+        printed, own = (m.low, m.high) != (None, None), (m.low, m.high)
+        if self.structured or m.interval_unit or m.specimen != "sang":
+            return {}
+        by_sex = self.both_sexes if told.sex and printed else self.tight and not (told.sex or printed)
+        if by_sex and m.analyte and depends_on_sex(m.analyte):
+            return {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | ({told.sex: own} if told.sex else {})
+        if not (self.by_age and printed and told.age and told.age >= 18 and self.chance(0.4)):
+            return {}
+        limit, decimals = self.rng.choice((40, 50, 60, 65, 70)), len(m.text.partition(",")[2])
+        other = tuple(None if x is None else round(1.15 * x, decimals) for x in own)
+        young, old = (own, other) if told.age < limit else (other, own)
+        return {f"18-{limit - 1} ans": young, f"{limit} ans et +": old}
 
     def name(self, analyte: str) -> str:
         """A name of a known analyte as this report prints it."""
@@ -326,23 +333,3 @@ def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:
         None if x is None else round(convert(m.analyte, x, french, unit), decimals_in(m.analyte, unit))
         for x in (bounds.low, bounds.high)
     )
-
-
-def sentence(text: str) -> str:
-    """`text` with a capital at its head, but for words like pH."""
-    return text if text[1:2].isupper() else text[0].upper() + text[1:]
-
-
-def noun(line: Line) -> str:
-    """The name with its article, as a sentence holds it: `la natrémie`, `l'hémoglobine`; without where its gender is unknown."""
-    word, first = line.name, re.split(r"[ (/]", line.name)[0].lower()
-    known = find_analyte(word)
-    gender = analytes()[known.id].gender[-1] if known and word == known.name else ""
-    gender = gender or (
-        "f" if _FEMININE.match(first) else "m" if _MASCULINE.match(first) else "p" if re.match(r"\w{5,}s$", first) else ""
-    )
-    if word[1:3].islower() and len(word) > 3:
-        word = word[0].lower() + word[1:]
-    if gender in ("m", "f") and without_accents(word)[0] in "aeiouhAEIO":
-        return f"l'{word}"
-    return _ARTICLES.get(gender, "") + word

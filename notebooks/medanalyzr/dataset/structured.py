@@ -77,7 +77,15 @@ def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
         if any(bounds.values()):
             result[ends[0]] = {end: {"v": bound} for end, bound in bounds.items() if bound} | unit
         sections.setdefault(title, []).append(result)
-    subject = _patient(style, told)
+    names = {
+        "dossier": "ipp",
+        "sexe": "genre",
+        "age": "agePatient",
+        "date": "jour",
+        "commentaire": "remarque",
+        "grossesse": "enceinte",
+    }
+    subject = {names[key]: value for key, value in _patient(style, told).items()}
     return _dumped(
         {
             "compteRendu": ({"sujet": subject} if subject else {})
