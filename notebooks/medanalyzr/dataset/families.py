@@ -1,0 +1,260 @@
+"""Families of layouts that people look through: tables and lines. Each takes the lines of a report, the habits of
+its laboratory and what is told of the patient, and returns the text.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from medanalyzr.dataset.printing import TAG, Line, Style, Told, pad, phrases
+
+Items = list[str | Line]  # headings and results
+
+
+def items(lines: Sequence[Line], style: Style) -> Items:
+    """The lines with their headings: of every section in some reports, of every other specimen than blood in all."""
+    found, section, specimen, headed = [], "", "sang", style.chance(0.6)
+    for line in lines:
+        if line.specimen != specimen or (headed and line.section != section):
+            kind = f"section:{'sang' if line.specimen == 'sang' != specimen else line.section}"
+            found.append(style.phrase(kind) if kind in phrases() else line.section.upper())
+        section, specimen = line.section, line.specimen
+        found.append(line)
+    return found
+
+
+def shown(line: Line, style: Style, unit: bool) -> str:
+    """Value, share and mark, with the unit where `unit`."""
+    mark, at = line.mark, style.mark_at if line.mark else ""
+    text = f"{mark} {line.value}" if at == "before" else line.value
+    if at in ("value", "value "):
+        text += f"{'' if at == 'value' and len(mark) < 3 else ' '}{mark}"
+    if line.share and style.shares == "before":
+        text = f"{line.share} %  {'soit ' if style.small else ' '}{text}"
+    return f"{text} {_unit(line, style)}".rstrip() if unit else text
+
+
+def _unit(line: Line, style: Style) -> str:
+    text = f"{line.unit} ({line.share} %)" if line.share and style.shares == "after" else line.unit
+    return f"{text} {line.mark}".strip() if line.mark and style.mark_at == "unit" else text
+
+
+def _name(line: Line, style: Style) -> str:
+    return (f"{line.mark} " if line.mark and style.mark_at == "front" else "") + line.name + line.note
+
+
+def _end(line: Line, style: Style) -> str:
+    return f" {line.mark}" if line.mark and style.mark_at == "end" else ""
+
+
+def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
+    """One cell for each field of `order`; as many for earlier results as there are."""
+    cells: list[str] = []
+    for field in order:
+        if field == "e":
+            cells += line.earlier or [""] * style.history
+        else:
+            cells.append({"n": _name(line, style), "v": shown(line, style, False), "u": _unit(line, style), "vu": shown(line, style, True),
+                          "i": line.interval, "s": line.share, "m": line.mark}[field])  # fmt: skip
+    if style.doubles and not style.tight:
+        cells += line.second
+    cells[-1] += _end(line, style)
+    return cells
+
+
+def _labels(order: Sequence[str], style: Style) -> list[str]:
+    """The heads of the columns."""
+    dates = style.dates[: style.history]
+    cells: list[str] = []
+    for field in order:
+        if field == "e":
+            cells += dates if style.small else [f"{style.phrase('label:e')} {day}" for day in dates]
+        else:
+            cells.append(style.words["d"] if field[0] == "v" and dates and style.small else style.phrase(f"label:{field[0]}"))
+    return cells + ([""] * 3 if style.doubles and not style.tight else [])
+
+
+def _order(lines: Sequence[Line], style: Style) -> list[str]:
+    """The fields in the order of this report; marks and shares in a column of their own stand nowhere else."""
+    order = style.rng.choice(phrases()["order"]).split()
+    if "m" in order:
+        style.mark_at = "column"
+    if "s" in order:
+        style.shares = "column"
+    empty = {"e": not style.history, "m": not any(line.mark for line in lines), "s": not any(line.share for line in lines)}
+    return [field for field in order if not empty.get(field)]
+
+
+def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | str, str]], int]:
+    """Rows of cells, each with the remark below it; headings as plain text; a head of labels where the order needs one. And the columns."""
+    order = _order(lines, style)
+    needs = order.index("i") < 2 or {"e", "s"} & set(order)
+    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in items(lines, style)]
+    if needs or style.chance(0.6):
+        rows.insert(0, (_labels(order, style), ""))
+    return rows, max(len(row) for row, _ in rows if isinstance(row, list))
+
+
+def page(style: Style, told: Told, body: Iterable[str], between: bool = True) -> str:
+    """A page: letter head, patient, results, comments (among the results only if `between`) and what stands at the foot."""
+    rng = style.rng
+    head = [style.phrase("lab")] * style.chance(0.6) + style.several("head", (0, 0, 1, 2, 4))
+    title = [style.phrase("title")] * style.chance(0.3)
+    sampled = [style.phrase("sampled")] * (style.words["d"] not in told.text and style.chance(0.35))
+    who = [told.text] * bool(told.text)
+    parts = [*head, *title, *who, *sampled] if style.chance(0.7) else [*who, *sampled, *head, *title]
+    body = [*([""] if parts else []), *body, *told.comments]
+    for comment in style.several("comment", (0, 0, 0, 1, 2)):
+        body.insert(len(body) if not between or style.chance(0.6) else rng.randint(1, len(body)), comment)
+    foot = style.several("foot", (0, 0, 1, 2))
+    return "\n".join([*parts, *body, *([""] if foot else []), *foot])
+
+
+def columns(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A table in columns of spaces, or of dots after the names."""
+    rows, count = _table(lines, style)
+    gap, indent, dots = style.rng.randint(2, 6), " " * style.rng.choice((0, 0, 2)), style.chance(0.25)
+    cells = [row for row, _ in rows if isinstance(row, list)]
+    widths = [max(len(TAG.sub("", row[i])) for row in cells if i < len(row)) + gap for i in range(count)]
+    body: list[str] = []
+    for row, below in rows:
+        if isinstance(row, str):
+            body += [""] * style.chance(0.7) + [row]
+            continue
+        filled = [pad(cell, width) for cell, width in zip(row, widths, strict=False)]
+        if dots:
+            filled[0] = f"{row[0]} {'.' * (len(filled[0]) - len(row[0]))} "
+        body += [(indent + "".join(filled)).rstrip()] + [f"{indent}   {below}"] * bool(below)
+    return page(style, told, body)
+
+
+def separated(separator: str, ends: str = "") -> Callable[[Sequence[Line], Style, Told], str]:
+    """A table with a separator between its cells, as text copied from a program holds it."""
+
+    def family(lines: Sequence[Line], style: Style, told: Told) -> str:
+        rows, count = _table(lines, style)
+        mark = style.rng.choice((ends, ends, ""))
+        body = []
+        for row, _ in rows:
+            cells = [row] if isinstance(row, str) else row
+            if isinstance(row, list) or mark:
+                cells = [*cells, *[""] * (count - len(cells))]
+            body.append(f"{mark} {separator.join(cells)} {mark}".strip(" "))
+        if mark and style.chance(0.4):
+            body.insert(1, "|" + "---|" * count)
+        return page(style, told, body)
+
+    return family
+
+
+def csv_text(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Rows of a CSV file, patient and headings among them, quoted where need be or throughout."""
+    rows, count = _table(lines, style)
+    out, separator = io.StringIO(), style.rng.choice(";;;,,")
+    quoting = csv.QUOTE_ALL if style.chance(0.25) else csv.QUOTE_MINIMAL
+    writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator="\n")
+    writer.writerows([part.strip()] for part in re.split(r"[\n\t]", told.text) if told.text)
+    writer.writerows([row, *[""] * (count - 1)] if isinstance(row, str) else row for row, _ in rows)
+    writer.writerows([comment] for comment in told.comments)
+    return out.getvalue().rstrip("\n")
+
+
+def _phrased(line: Line, style: Style, separator: str) -> str:
+    """A result on one line: name, separator, value and unit, interval, earlier results."""
+    interval = line.interval if not line.interval or not line.interval[0].isdigit() or style.tight else f"({line.interval})"
+    in_name = style.unit_too and line.unit
+    name = _name(line, style) + (f" ({line.unit})" if in_name else "")
+    if separator.isspace() and name[-1:].isdigit():
+        separator = " : "
+    value = shown(line, style, not in_name)
+    past = [f"soit {' '.join(line.second)}"] * bool(line.second[0]) + [style.phrase("earlier", v=v) for v in line.earlier[:1] if v]
+    parts = [interval, value] if style.interval_first and interval[:1] in "([" else [value, interval]
+    return f"{name}{separator}{' '.join(filter(None, (*parts, *past)))}{_end(line, style)}"
+
+
+def colon(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A result on each line, after a colon, an equals sign or a space."""
+    bullet, separator = style.rng.choice(("", "", "", "- ", "* ", "• ")), style.rng.choice((" : ", " : ", ": ", " = ", " ", "\t: "))
+    return page(style, told, [x if isinstance(x, str) else bullet + _phrased(x, style, separator) for x in items(lines, style)])
+
+
+def inline(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Several results on a line, one after the other."""
+    between, separator = style.rng.choice((" ; ", " ; ", ", ", " | ")), style.rng.choice((" ", " : ", " = "))
+    body: list[str] = []
+    for item in items(lines, style):
+        if isinstance(item, str):
+            body.append(f"{item} :")
+        elif body and (len(body[-1]) < 90 or style.chance(0.3)):
+            body[-1] += (" " if body[-1].endswith(" :") else between) + _phrased(item, style, separator)
+        else:
+            body.append(_phrased(item, style, separator))
+    return page(style, told, body)
+
+
+def following_lines(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Value and interval on the lines after the name, as a copied PDF has them."""
+    how, body = style.rng.choice(("v u|i", "v u i", "v u|i", "v|u|i", "i|v u", "v u|i|e")), []
+    for item in items(lines, style):
+        if isinstance(item, str):
+            body += ["", item]
+            continue
+        cells = {"v": shown(item, style, False), "u": _unit(item, style), "i": item.interval, "e": next(iter(item.earlier), "")}
+        body.append(_name(item, style))
+        body += [item.below] * bool(item.below)
+        for row in how.split("|"):
+            text = " ".join(cells[field] for field in row.split()).strip()
+            body += [style.phrase("earlier", v=text) if row == "e" else text] * bool(text)
+        body += [""] * style.tight
+    return page(style, told, body, between=False)
+
+
+def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Two results side by side."""
+    every = items(lines, style)
+    texts = {id(x): f"{_name(x, style)}  {shown(x, style, True)}  {x.interval}" for x in every if isinstance(x, Line)}
+    cells = [x if isinstance(x, str) else texts[id(x)].rstrip() + _end(x, style) for x in every]
+    width = max(map(len, cells)) + style.rng.randint(3, 8)
+    bar, body, left = style.rng.choice(("", "", "| ")), [], ""
+    for item, cell in zip([*every, ""], [*cells, ""], strict=True):
+        if isinstance(item, str):
+            body += [left.rstrip()] * bool(left) + [cell]
+            left = ""
+        elif left:
+            body.append(left + bar + cell)
+            left = ""
+        else:
+            left = pad(cell, width)
+    return page(style, told, body)
+
+
+def noisy(line: Line, style: Style) -> Line:
+    """A line as bad recognition leaves it: letters for digits, letters changed; a value keeps one reading."""
+
+    def digits(text: str) -> str:
+        found = [c if not style.chance(0.3) else {"0": "O", "1": style.rng.choice("lI")}.get(c, c) for c in text]
+        return "".join(found) if re.search(r"[2-9]", text) or sum(map(str.isdigit, found)) else text
+
+    def letters(text: str) -> str:
+        places = [i for i, c in enumerate(text) if c in "ileéoam" and i]
+        if len(text) < 5 or not places or not style.chance(0.4):
+            return text
+        i = style.rng.choice(places)
+        new = {"i": "l", "l": "1", "e": "c", "é": "e", "o": "0", "a": "a ", "m": "rn"}[text[i]]
+        return text[:i] + new + text[i + 1 :]
+
+    value = digits(line.value)
+    if style.chance(0.1):
+        value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice((r" \1", r"\1 ")), value)
+    if line.m is None:
+        return line
+    name = letters(line.name)
+    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=digits(line.interval),
+                   unit=line.unit.replace("l", "I") if style.chance(0.3) else line.unit)  # fmt: skip
+
+
+def ocr(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A table that was photographed: `noisy` lines in one of the layouts for eyes."""
+    return style.rng.choice((columns, colon, columns))(lines, style, told)

@@ -1,0 +1,154 @@
+"""The composer: known results printed as French laboratories, doctors and programs print them, in one of very many layouts.
+
+A small grammar: the lines of a report (own results, their panels, other analytes and specimens, results not given), the habits
+of one laboratory (`printing.Style`) and a family, which arranges them. All is drawn from the random generator that is given.
+`HELD_OUT` families are never trained on.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from medanalyzr.dataset import families, sentences, structured
+from medanalyzr.dataset.companions import Placed, fluid, others, panels, usual
+from medanalyzr.dataset.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
+from medanalyzr.lab.references import fold
+from medanalyzr.lab.report import Measurement, Report, format_number, parse_report
+from medanalyzr.lab.rules import interpret
+
+LONGEST = 40  # results of one report
+_SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
+TRAINED = {  # the families that examples are made of, with their shares
+    "columns": 28, "colon": 14, "tabs": 8, "pipes": 8, "csv": 8, "inline": 9, "prose": 8, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
+}  # fmt: skip
+HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
+FAMILIES = (*TRAINED, *HELD_OUT)
+_READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "hprim", "json_nested"), "program") | {
+    "prose": "prose", "letter": "prose", "telegraphic": "note"}  # fmt: skip
+_MAKERS = {
+    "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t"), "pipes": families.separated(" | ", "|"),
+    "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": structured.json_text, "xml": structured.xml,
+    "yaml": structured.yaml, "key_value": structured.key_value, "following_lines": families.following_lines,
+    "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
+    "hprim": structured.hprim, "json_nested": structured.json_nested,
+}  # fmt: skip
+_MOST = {"letter": 12, "telegraphic": 14, "prose": 16}  # results that such a text holds
+
+
+def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
+    """Values of earlier reports, none of them today's; "" where the analyte was not asked for then."""
+    decimals = len(m.text.partition(",")[2])
+    spread = 0.3 * (m.high - m.low) if m.low and m.high else 0.1 * m.value
+    found: list[str] = []
+    for _ in range(style.history):
+        text = format_number(max(m.value + style.rng.uniform(-spread, spread), 0), decimals)
+        found.append("" if text == m.text.strip("<>") or style.chance(0.15) else style.number(text))
+    return tuple(found)
+
+
+def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measurement | None) -> Line:
+    """The printed line of a measurement, its value tagged with its place."""
+    m, rng = placed.m, style.rng
+    if style.converts and style.chance(0.6):
+        m = style.another_unit(m) or m
+    second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
+    if style.no_interval or style.chance(0.02):
+        m, second = replace(m, low=None, high=None, interval_unit=""), None
+    elif style.zero and m.low is None and m.high and m.value >= 0 and m.specimen == "sang":
+        m = replace(m, low=0.0)
+    known = m.analyte and m.specimen == "sang"
+    m = replace(m, name=style.name(m.analyte) if known else style.cased(m.name))
+    if style.unitless and known and style.chance(0.4):
+        m = replace(m, unit="", interval_unit="")
+    share = ""
+    if counted and style.shares and m.analyte in _SHARED and placed.m.value <= counted.value:
+        share = style.number(format_number(100 * placed.m.value / counted.value, rng.choice((0, 1))))
+    kind = ":hématologie" if placed.section == "hématologie" else ""
+    note = style.phrase(f"bracket{kind}") if m.specimen == "sang" and m.name[-1] not in ")]" and style.chance(style.notes) else ""
+    below = style.phrase(f"method{kind}") if style.notes and m.specimen == "sang" and style.chance(0.2) else ""
+    twice = ("", "", "")
+    if second and second.unit != m.unit and second.text != m.text:
+        twice = style.value(second), style.unit(second.unit), style.interval(second, told)
+        below = f"soit {' '.join(twice)}".rstrip() if style.tight else below
+    return Line(
+        m, m.name, chr(FIRST_TAG + place) + style.value(m), style.unit(m.unit) if m.unit else "", style.interval(m, told), placed.section,
+        m.specimen, style.mark(m), share, twice, earlier, f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
+    )  # fmt: skip
+
+
+def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
+    """All results of the report to be, in order, those that are not given among them."""
+    rng, own = style.rng, len(report.measurements)
+    wish = min(most, rng.choice((own, own, rng.randint(1, 6), rng.randint(4, 14), rng.randint(8, 26), rng.randint(20, LONGEST))))
+    unknown = min(rng.choice((0, 0, 0, 1, 2, rng.randint(1, 6), rng.randint(3, 15))), max(most - own, 0))
+    placed = panels(replace(report, sex=told.sex), rng, wish - unknown)
+    if style.chance(0.3):
+        rng.shuffle(placed)
+        placed.sort(key=lambda p: p.section)
+    placed = [*placed, *others(rng, unknown)]
+    if most - len(placed) >= 6 and style.chance(0.15):
+        placed = [*fluid(rng), *placed] if style.chance(0.3) else [*placed, *fluid(rng)]
+    counted = next((p.m for p in placed if p.m.analyte == "leucocytes" and p.m.unit == "G/L" and p.m.value > 0), None)
+    result: list[Line] = []
+    for place, one in enumerate(placed):
+        line = _line(place, one, style, told, counted)
+        if one.own or (fold(line.name), line.specimen) not in {(fold(other.name), other.specimen) for other in result}:
+            result.append(line)
+    given = {line.m.analyte for line in result}
+    blood = [i for i, line in enumerate(result) if line.specimen == "sang"]
+    for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2)) if blood else 0):
+        analyte, at = rng.choice(phrases()["missing"]), rng.choice(blood)
+        if analyte in given or style.chance(0.4):
+            name, _, value = style.phrase("word").partition(" = ")
+            missing = Line(None, style.cased(name), value, section=result[at].section)
+        else:
+            interval = style.interval(usual(analyte, None, told.sex), told) if style.chance(0.5) else ""
+            missing = Line(None, style.name(analyte), style.phrase("nogive"), interval=interval, section=result[at].section)
+        given.add(analyte)
+        result.insert(at, missing)
+    return result
+
+
+def compose(report: Report, rng: Random, family: str | None = None, most: int = LONGEST) -> tuple[str, Report]:
+    """`report` printed in one of very many layouts with at most `most` results, and the report as it must be answered.
+
+    The text may print other units, leave out the patient, and add results; the returned report holds exactly what it prints, in its
+    order, names as printed, units in the spelling of our tables, and the line of every result that has one to itself.
+    Without a `family`, one of `TRAINED` is drawn.
+    """
+    family = family or rng.choices(list(TRAINED), list(TRAINED.values()))[0]
+    style = Style(rng, _READERS.get(family, "eye"))
+    told = style.patient(report)
+    lines = _lines(report, style, told, min(most, _MOST.get(family, most)))
+    if family == "ocr":
+        lines = [families.noisy(line, style) for line in lines]
+    text = _MAKERS[family](lines, style, told)
+    text = without_accents(text) if style.plain else text
+    by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}
+    places = [(by_tag[tag[0]], text.count("\n", 0, tag.start()) + 1) for tag in TAG.finditer(text)]
+    alone = Counter(place for _, place in places)  # a line with several results would lend each the earlier values of all
+    printed = [replace(m, line=place if alone[place] == 1 else None) for m, place in places]
+    text = TAG.sub("", text)
+    printed = [m if m.name in text else replace(m, name=m.name[0].swapcase() + m.name[1:]) for m in printed]  # first in a sentence
+    return text, Report(told.sex, told.age, tuple(printed), pregnant=report.pregnant, text=text)
+
+
+def sample(
+    rows: Sequence[dict[str, str]], count: int, seed: int, families: Sequence[str] | None = None, most: int = LONGEST
+) -> list[dict[str, str]]:
+    """`count` examples from the reports among `rows`, in turn, each composed in a layout of `families` (default: the trained ones).
+
+    A row keeps all its columns; `input` is the composed report, `output` what the rules answer to it, `layout` its family. Rows
+    without a report in our layout are passed over. The same arguments give the same examples on every machine; another `seed`
+    gives the same values in other layouts.
+    """
+    reports = [(row, report) for row in rows if row["input"] and (report := parse_report(row["input"])).measurements]
+    made = []
+    for i in range(count if reports else 0):
+        row, report = reports[i % len(reports)]
+        rng = Random(f"{seed} {i}")
+        family = rng.choice(list(families)) if families else rng.choices(list(TRAINED), list(TRAINED.values()))[0]
+        text, printed = compose(report, rng, family, most)
+        made.append(row | {"input": text, "output": interpret(printed), "layout": family})
+    return made

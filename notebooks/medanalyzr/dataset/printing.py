@@ -1,0 +1,335 @@
+"""How one laboratory prints: numbers, units, intervals, names, marks, patients and dates, drawn once for a whole report.
+
+What is printed comes from tables: `phrases` (headings, comments, sentences, with {placeholders}), `names` and the units of the
+laboratory room. A result is tagged with a character of the private area before its value, so that its place in the finished
+text is known whatever becomes of the text around it.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import cache
+from random import Random
+
+from medanalyzr.lab.references import (
+    Bounds,
+    analytes,
+    conversions,
+    convert,
+    decimals_in,
+    depends_on_sex,
+    find_analyte,
+    read_table,
+    reference_interval,
+)
+from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_number, in_unit
+from medanalyzr.lab.rules import flag
+from medanalyzr.lab.units import spellings, usual_unit
+
+FIRST_TAG = 0xE000
+TAG = re.compile("[\ue000-\uf000]")
+_GREEK = "αβγκλ"
+
+
+@cache
+def phrases() -> dict[str, tuple[str, ...]]:
+    """The texts of tables/phrases.csv by their kind."""
+    found: dict[str, list[str]] = {}
+    for row in read_table("phrases"):
+        found.setdefault(row["kind"], []).append(row["text"])
+    return {kind: tuple(texts) for kind, texts in found.items()}
+
+
+@cache
+def _names() -> dict[str, tuple[str, ...]]:
+    """The names of each analyte as laboratories print them; those that would be read as another one are left out."""
+    found = {a.id: [a.name] for a in analytes().values()}
+    capitals, symbols = (text.split() for text in phrases()["short_names"])
+    written = {word: word.upper() for word in capitals} | {word.lower(): word for word in symbols}
+    for row in read_table("names"):
+        name = row["alias"]
+        if name == name.lower():
+            name = re.sub(r"[\w+]+", lambda word: written.get(word[0], word[0]), name)
+        known = find_analyte(name)
+        if known and known.id == row["analyte"] and name not in found[known.id]:
+            found[known.id].append(name)
+    return {analyte: tuple(names) for analyte, names in found.items()}
+
+
+@cache
+def _spelled(unit: str) -> tuple[str, ...]:
+    """The spellings that a person reads as `unit`."""
+    odd = re.compile(r"[\[\]{}*]|mc|m[gG]/m[lL]$|^mm$|ui/|iu/|[mµuμ]u/")
+    return tuple(sorted(text for text, usual in spellings().items() if usual == unit and not odd.search(text)))
+
+
+def without_accents(text: str) -> str:
+    """`text` without accents; units and signs stay as they are."""
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+
+
+def pad(text: str, width: int) -> str:
+    """`text` filled with spaces up to `width`; tags count for nothing."""
+    return text + " " * (width - len(TAG.sub("", text)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One result as it is printed. `m` is what the answer must say of it, None where there is nothing to say (a result not given).
+
+    `share` is the percentage beside a count, `second` the same result in another system (value, unit, interval), `earlier` the
+    values of earlier reports, `note` a method, footnote or bracket after the name, `below` a remark on a line of its own.
+    """
+
+    m: Measurement | None
+    name: str
+    value: str
+    unit: str = ""
+    interval: str = ""
+    section: str = ""
+    specimen: str = "sang"
+    mark: str = ""
+    share: str = ""
+    second: tuple[str, str, str] = ("", "", "")
+    earlier: tuple[str, ...] = ()
+    note: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a report tells of the patient, the lines that tell it, and what else was said of the sample (haemolysis, treatments)."""
+
+    text: str
+    sex: str | None
+    age: float | None
+    pregnant: bool
+    comments: tuple[str, ...] = ()
+
+    def words(self, style: "Style") -> dict[str, str]:
+        """The patient within a sentence: {patient}, {Patient}, and {e}, the ending of what agrees."""
+        young = self.age is not None and self.age < 18
+        title = {"F": "la jeune" if young else "Mme", "H": "le jeune" if young else "M."}.get(self.sex, "le patient")
+        who = f"{title} {style.phrase('who').capitalize()[:1]}." + (f", {self.years()}" if self.age is not None else "")
+        who += ", enceinte de 24 SA" if self.pregnant else ""
+        return {"patient": who, "Patient": who[0].upper() + who[1:], "e": "e" if self.sex == "F" else ""}
+
+    def short(self, style: "Style") -> str:
+        """The patient at the head of a note: `F 73a`."""
+        age = self.years() if self.age is not None else ""
+        age = age.replace(" ans", "a") if style.small else age
+        return f"{self.sex or ''} {age}".strip() + (", enceinte 24 SA" if self.pregnant else "")
+
+    def years(self) -> str:
+        """`8 mois`, `34 ans`."""
+        return f"{round(self.age * 12)} mois" if self.age < 2 else f"{int(self.age)} ans"
+
+
+class _Words(dict):
+    """What the placeholders of a phrase stand for; {n3} is a number of three digits, {who} another phrase."""
+
+    def __init__(self, style: "Style", more: dict[str, str]):
+        super().__init__(more)
+        self.style = style
+
+    def __missing__(self, key: str) -> str:
+        if re.fullmatch(r"n\d", key):
+            return str(self.style.rng.randint(10 ** (int(key[1]) - 1) + 1, 10 ** int(key[1]) - 1))
+        return self.style.phrase(key)
+
+
+class Style:
+    """The habits of one report for `reader`: "eye", "program" (plain numbers, bounds without a frame), "prose" or "note" (short names)."""
+
+    def __init__(self, rng: Random, reader: str = "eye"):
+        self.rng = rng
+        self.structured, self.short = reader == "program", reader == "note"
+        some = 4 if self.structured or reader == "prose" else None
+        self.point = rng.choice(",..") if self.structured else rng.choices(",.", (80, 20))[0]
+        self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (40, 30, 10, 10, 10))[0]
+        if self.thousands == self.point:
+            self.thousands = ""
+        self.plain = rng.random() < 0.12
+        self.case = (
+            rng.choice((str, str.lower))
+            if reader == "prose"
+            else rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
+        )
+        self.range, self.below, self.above = (rng.choice(phrases()[kind][:some]) for kind in ("range", "below", "above"))
+        self.frame = "{}" if self.structured or self.short else rng.choice(phrases()["frame"][: 5 if some else None])
+        if self.range == "{a} ; {b}":
+            self.frame = rng.choice(("[{}]", "({})"))
+        self.tight = rng.random() < 0.3  # bounds without the zeros that end them
+        self.zero = rng.random() < 0.12  # "0 - 5" for "< 5"
+        self.unit_too = rng.random() < 0.1  # the unit within the interval
+        self.both_sexes, self.by_age = rng.random() < 0.12, reader == "eye" and rng.random() < 0.05
+        self.sign = rng.choice(("{}", "{} ", "{} ", "words"))
+        self.small, self.spelled = rng.random() < 0.25, {}
+        self.converts, self.doubles = rng.random() < 0.35, rng.random() < 0.1
+        self.marks = dict(zip(("bas", "élevé"), rng.choice(phrases()["mark"]).split(), strict=True)) if rng.random() < 0.35 else {}
+        self.mark_at = rng.choice(
+            ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
+        )
+        self.shares = rng.choice(("", "", "after") if some or self.short else ("", "", "before", "after"))
+        self.notes = rng.choice((0, 0, 0, 0.15, 0.6)) if reader == "eye" else 0
+        self.unitless = self.short and rng.random() < 0.2  # some units are left out
+        self.history = rng.choices((0, 1, 2), (72, 20, 8))[0]
+        self.interval_first = rng.random() < 0.12
+        self.no_interval = rng.random() < (0.35 if self.short else 0.05)
+        today = date(2039, 1, 1) + timedelta(rng.randrange(2900))
+        back = sorted(rng.sample(range(3, 800), 2))
+        self.today, self.dates = today, [self.written(today - timedelta(days)) for days in back]
+        self.words = {"d": self.written(today), "d0": self.dates[0], "kg": str(rng.randint(46, 98)), "fc": str(rng.randint(56, 118)),
+                      "t": f"{rng.randint(6, 19):02}{rng.choice('h:')}{rng.randrange(60):02}"}  # fmt: skip
+
+    def chance(self, share: float) -> bool:
+        """True in `share` of the draws."""
+        return self.rng.random() < share
+
+    def several(self, kind: str, counts: Sequence[int]) -> list[str]:
+        """As many different phrases of `kind` as one of `counts` says."""
+        chosen = self.rng.sample(phrases()[kind], self.rng.choice(counts))
+        return [text.format_map(_Words(self, self.words)) for text in chosen]
+
+    def phrase(self, kind: str, **more: str) -> str:
+        """A phrase of `kind`, its placeholders filled."""
+        return self.rng.choice(phrases()[kind]).format_map(_Words(self, self.words | more))
+
+    def written(self, day: date) -> str:
+        """A date as this report writes it."""
+        return day.strftime("%d/%m/%Y")
+
+    def number(self, text: str) -> str:
+        """A number with a decimal comma as this report prints it."""
+        whole, comma, decimals = text.partition(",")
+        grouped = re.sub(r"(?<=\d)(?=(?:\d{3})+$)", self.thousands, whole)
+        return grouped + (self.point + decimals if comma else "")
+
+    def value(self, m: Measurement) -> str:
+        """The value of `m` with its sign, as "<" or in words."""
+        text = self.number(m.text.removeprefix(m.sign))
+        if not m.sign:
+            return f"+{text}" if m.analyte == "be" and m.value > 0 and self.small else text
+        if self.sign == "words" and not self.structured:
+            word = {"<": "inférieur", ">": "supérieur"}[m.sign]
+            return f"{word[:3] + '.' if self.small else word} à {text}"
+        return self.sign.replace("words", "{}").format(m.sign) + text
+
+    def unit(self, unit: str) -> str:
+        """The spelling of `unit` that this report keeps to."""
+        if unit not in self.spelled:
+            text = self.rng.choice(_spelled(unit) or (unit,)) if self.chance(0.4) else unit
+            small = text.replace("L", "l")
+            self.spelled[unit] = small if self.small and usual_unit(small) == unit else text
+        return self.spelled[unit]
+
+    def bounds(self, m: Measurement, pair: tuple[float | None, ...] | None = None) -> tuple[str, str]:
+        """The bounds of `m`, or another `pair`, each as printed; "" where there is none."""
+        low, high = pair or (m.low, m.high)
+        own = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else len(m.text.partition(",")[2])
+        needed = (
+            max(len(f"{x:.6f}".rstrip("0").partition(".")[2]) for x in (low, high) if x is not None)
+            if (low, high) != (None, None)
+            else 0
+        )
+        decimals = needed if self.tight else max(own, needed)
+        return tuple("" if x is None else self.number(format_number(x, decimals)) for x in (low, high))
+
+    def _both(self, m: Measurement, pair: tuple[float | None, ...] | None = None) -> str:
+        """The bounds as one text: a range, or a bound with its sign or in words; with their unit where it is another."""
+        a, b = self.bounds(m, pair)
+        kind = "{a} à {b}" if a.startswith("-") and b else self.below if not a else self.above if not b else self.range
+        unit = m.interval_unit or (m.unit if self.unit_too else "")
+        return kind.format(a=a, b=b) + (f" {self.unit(unit)}" if unit else "")
+
+    def interval(self, m: Measurement, told: Told) -> str:
+        """The interval of `m` in the way of this report, for both sexes or two ages where it prints these; "" where it prints none."""
+        groups = self._groups(m, told)
+        if not groups:
+            return self.frame.format(self._both(m)) if (m.low, m.high) != (None, None) else ""
+        return ("   " if self.small else " ; ").join(f"{group} : {self._both(m, pair)}" for group, pair in groups.items())
+
+    def _groups(self, m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
+        """The bounds for each group of patients; the patient's own are those of `m`. Where the sex is not told, `m` has none."""
+        printed, own = (m.low, m.high) != (None, None), (m.low, m.high)
+        if self.structured or m.interval_unit or m.specimen != "sang":
+            return {}
+        by_sex = self.both_sexes if told.sex and printed else self.tight and not (told.sex or printed)
+        if by_sex and m.analyte and depends_on_sex(m.analyte):
+            return {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | ({told.sex: own} if told.sex else {})
+        if not (self.by_age and printed and told.age and told.age >= 18 and self.chance(0.4)):
+            return {}
+        limit, decimals = self.rng.choice((40, 50, 60, 65, 70)), len(m.text.partition(",")[2])
+        other = tuple(None if x is None else round(1.15 * x, decimals) for x in own)
+        young, old = (own, other) if told.age < limit else (other, own)
+        return {f"18-{limit - 1} ans": young, f"{limit} ans et +": old}
+
+    def name(self, analyte: str) -> str:
+        """A name of a known analyte as this report prints it."""
+        names = _names()[analyte]
+        name = names[0] if self.chance(0.3) else self.rng.choice(names)
+        if self.short:
+            name = min((name, *self.rng.choices(names, k=3)), key=len)
+        printed = self.cased(names[0] if set(name) & set(_GREEK) and self.case is str.upper else name)
+        return printed if (known := find_analyte(printed)) and known.id == analyte else name
+
+    def cased(self, name: str) -> str:
+        """`name` in the case of this report; abbreviations keep their capitals."""
+        keeps = any(c.isupper() for c in name[1:]) or len(name) < 4
+        name = name if keeps and self.case is not str.upper else self.case(name)
+        if self.case is str:
+            name = name if name[1:2].isupper() or name[0] in _GREEK else name[0].upper() + name[1:]
+        return without_accents(name) if self.plain else name
+
+    def another_unit(self, m: Measurement) -> Measurement | None:
+        """`m` in another unit in use, value and interval alike; None where there is none, or where too many digits would go."""
+        if not m.analyte or m.interval_unit or m.unit != analytes()[m.analyte].unit or m.specimen != "sang":
+            return None
+        moved = []
+        for analyte, unit in sorted(conversions()):
+            if analyte == m.analyte:
+                new = in_unit(m, unit, interval_too=True)
+                step = 10.0 ** -decimals_in(analyte, unit)
+                if all(x is None or x == 0 or abs(x) > 15 * step for x in (new.value, new.low, new.high)):
+                    moved.append(replace(new, text=m.sign + new.text))
+        usual = [other for other in moved if other.unit == FRENCH_HABITS.get(m.analyte)]
+        return self.rng.choice(usual if usual and self.chance(0.6) else moved) if moved else None
+
+    def mark(self, m: Measurement) -> str:
+        """The mark of a value out of its interval, where this report prints marks."""
+        return self.marks.get(flag(m), "")
+
+    def patient(self, report: Report) -> Told:
+        """The lines on the patient, and what they tell. In one of twelve, neither sex nor age is told."""
+        rng, sex, age = self.rng, report.sex, report.age
+        if not report.pregnant and self.chance(0.08):
+            return Told("", None, None, False, report.comments)
+        young, parts, who = age is not None and age < 18, [], self.phrase("who")
+        if sex and not young and self.chance(0.6):
+            title = rng.choice({"F": ("Mme", "Madame", "Mme"), "H": ("M.", "Monsieur", "M.")}[sex])
+            parts.append(f"{title} {who} {self.phrase('first') if self.chance(0.6) else ''}".strip())
+        else:
+            parts.append(self.phrase(f"sex:{sex or ''}{' enfant' if young and sex else ''}"))
+        if report.pregnant:
+            parts.append(rng.choice(phrases()["pregnant"]).format(rng.randint(8, 39)))
+        told = Told("", sex, age, report.pregnant, report.comments)
+        if age is not None and age >= 2 and self.chance(0.35):
+            born = self.today - timedelta(rng.randrange(350))
+            born = date(born.year - int(age), born.month, min(born.day, 28))
+            parts += [f"{self.phrase('born', e='e' if sex == 'F' else '')} {self.written(born)}", self.phrase("sampled")]
+        elif age is not None:
+            parts.append(rng.choice(("{}", "{}", "Âge : {}", "âgé(e) de {}")).format(told.years()))
+        text = rng.choice(("   ", ", ", " - ", "\n", "\t", "        ")).join(parts)
+        return replace(told, text=rng.choice(("", "", "Patient : ", "PATIENT : ")) + text)
+
+
+def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:
+    """The bounds of the tables in the unit that `m` is printed in, rounded as a report prints it."""
+    french = analytes()[m.analyte].unit
+    unit = m.unit or french
+    return tuple(
+        None if x is None else round(convert(m.analyte, x, french, unit), decimals_in(m.analyte, unit))
+        for x in (bounds.low, bounds.high)
+    )

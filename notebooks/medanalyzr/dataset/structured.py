@@ -1,0 +1,157 @@
+"""Families of layouts that programs write: JSON, XML, YAML, key=value, HPRIM lines.
+
+Numbers have no thousands; bounds stand in one field or in two. JSON with other keys and HPRIM lines are held out from training.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from xml.sax.saxutils import quoteattr
+
+from medanalyzr.dataset.printing import TAG, Line, Style, Told, phrases
+from medanalyzr.lab.rules import flag
+
+_TAGGED = re.compile(rf'"({TAG.pattern}-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
+_NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
+
+
+def _bounds(line: Line, style: Style) -> tuple[str, str]:
+    """The lower and the upper bound, each as printed; "" where there is none."""
+    return style.bounds(line.m) if line.m else ("", "")
+
+
+def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
+    """A record for each result. Bounds are apart in half of the reports, where value and interval share their unit."""
+    apart, everywhere = style.chance(0.5), style.chance(0.5)
+    named = any(line.specimen != "sang" for line in lines)
+    records = []
+    for line in lines:
+        record = {keys[0]: line.name, keys[1]: line.value, keys[2]: line.unit}
+        if apart and not (line.m and line.m.interval_unit):
+            record |= zip(keys[4:6], _bounds(line, style), strict=True)
+        else:
+            record[keys[3]] = line.interval
+        if named and (everywhere or line.specimen != "sang"):
+            record[keys[6]] = line.section if line.specimen == "autre" else line.specimen
+        if style.marks and everywhere:
+            record["alerte"] = line.mark
+        if line.earlier:
+            record["anterieur"] = line.earlier[0]
+        records.append(record if style.tight else {key: value for key, value in record.items() if value})
+    return records
+
+
+def _patient(style: Style, told: Told) -> dict[str, str]:
+    """What is told of the patient by key; empty where nothing is."""
+    said = {"commentaire": " ; ".join(told.comments)} if told.comments else {}
+    if not told.text:
+        return said
+    age = told.years() if told.age is not None else ""
+    found = {"sexe": told.sex, "age": age, "grossesse": "oui" if told.pregnant else "", "date": style.words["d"]}
+    return {"dossier": style.phrase("who"), **{key: value for key, value in found.items() if value}} | said
+
+
+def _dumped(content: object, style: Style) -> str:
+    """JSON; in most texts whose decimal sign is a point, numbers stand bare."""
+    text = json.dumps(content, ensure_ascii=False, indent=style.rng.choice((None, 1, 2, 4)))
+    return _NUMBER.sub(r"\1", _TAGGED.sub(r"\1", text)) if style.point == "." and not style.plain else text
+
+
+def json_text(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A flat list of results, the patient before it."""
+    keys, patient = style.rng.choice(phrases()["keys"]).split(), _patient(style, told)
+    head = {"patient": patient} if style.chance(0.5) else patient
+    return _dumped(head | {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}, style)
+
+
+def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Results within sections, their value and bounds as objects; keys that no other family has."""
+    codes, ends = style.rng.choice(((("dosage", "quantite", "n", "mes"), ("seuils", "inf", "sup")),
+                                    (("code", "valueQuantity", "value", "unit"), ("referenceRange", "low", "high"))))  # fmt: skip
+    sections: dict[str, list] = {}
+    for line in lines:
+        title = line.section if line.specimen == "sang" else f"{line.section} ({line.specimen})"
+        result = {codes[0]: {"texte": line.name}, codes[1]: {codes[2]: line.value, codes[3]: line.unit}}
+        bounds = dict(zip(ends[1:], _bounds(line, style), strict=True))
+        unit = {"unit": style.unit(line.m.interval_unit)} if line.m and line.m.interval_unit else {}
+        if any(bounds.values()):
+            result[ends[0]] = {end: {"v": bound} for end, bound in bounds.items() if bound} | unit
+        sections.setdefault(title, []).append(result)
+    names = {
+        "dossier": "ipp",
+        "sexe": "genre",
+        "age": "agePatient",
+        "date": "jour",
+        "commentaire": "remarque",
+        "grossesse": "enceinte",
+    }
+    subject = {names[key]: value for key, value in _patient(style, told).items()}
+    return _dumped(
+        {
+            "compteRendu": ({"sujet": subject} if subject else {})
+            | {"chapitres": [{"titre": t, "contenu": rs} for t, rs in sections.items()]}
+        },
+        style,
+    )
+
+
+def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """One element for each result, its fields as attributes or as elements."""
+    keys, attributes = style.rng.choice(phrases()["keys"]).split(), style.chance(0.5)
+    root, tag = style.rng.choice((("bilan", "resultat"), ("compte_rendu", "analyse"), ("labo", "ligne"), ("results", "result")))
+    body = ['<?xml version="1.0" encoding="UTF-8"?>'] * style.chance(0.5) + [f"<{root}>"]
+    if patient := _patient(style, told):
+        body.append(f"  <patient {' '.join(f'{key}={quoteattr(value)}' for key, value in patient.items())}/>")
+    for record in _records(lines, style, keys):
+        if attributes:
+            body.append(f"  <{tag} {' '.join(f'{key}={quoteattr(value)}' for key, value in record.items())}/>")
+        else:
+            body.append(f"  <{tag}>{''.join(f'<{key}>{quoteattr(value)[1:-1]}</{key}>' for key, value in record.items())}</{tag}>")
+    return "\n".join([*body, f"</{root}>"])
+
+
+def _scalar(text: str) -> str:
+    """A text of YAML, quoted where it would be read as something else."""
+    bare = TAG.sub("", text)
+    return text if re.match(r"[\w+-]", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
+
+
+def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A list of records, each field on a line of its own."""
+    keys, body = (
+        style.rng.choice(phrases()["keys"]).split(),
+        [f"{key}: {_scalar(value)}" for key, value in _patient(style, told).items()],
+    )
+    body.append(style.rng.choice(("resultats:", "analyses:", "bilan:")))
+    for record in _records(lines, style, keys):
+        body += [f"{'    ' if i else '  - '}{key}: {_scalar(value)}" for i, (key, value) in enumerate(record.items())]
+    return "\n".join(body)
+
+
+def key_value(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """One record on each line, its fields with their names."""
+    keys, between = style.rng.choice(phrases()["keys"]).split(), style.rng.choice(("; ", " | ", "\t", ", ", " ; "))
+    equals = style.rng.choice(("=", "=", ": ", " = ", ":"))
+    if style.point == "," and between == ", ":
+        between = "; "
+    records = [_patient(style, told), *_records(lines, style, keys)]
+    return "\n".join(between.join(f"{key}{equals}{value}" for key, value in record.items()) for record in records if record)
+
+
+def hprim(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """The lines `RES|label|code|type|value|unit|low|high|…` of HPRIM Médecin, after its twelve head lines."""
+    who = style.phrase("who")
+    body = [style.phrase("head")[:20], who, style.phrase("first"), "1 RUE DE L'EXEMPLE", "", "00000 VILLE-FICTIVE", "", "", "",
+            style.words["d"], "LAB       LABORATOIRE FICTIF", "DR        DOCTEUR EXEMPLE", "", "****LAB****"]  # fmt: skip
+    body += [f"TEX|{told.text}".replace("\n", " ").replace("\t", " ")] * bool(told.text)
+    body += [f"TEX|{comment}" for comment in told.comments]
+    section = ""
+    for line in lines:
+        if line.section != section:
+            body.append(f"TEX|{line.section if line.specimen != 'lcr' else 'liquide céphalo-rachidien'}".upper())
+        section = line.section
+        low, high = (line.interval, "") if line.m and line.m.interval_unit else _bounds(line, style)
+        code = re.sub(r"[^A-Z0-9]", "", line.name.upper())[:4]
+        mark = {"bas": "L", "élevé": "H"}.get(flag(line.m), "N") if line.m else ""
+        body.append(f"RES|{line.name}|{code}|{'N' if line.m else 'A'}|{line.value}|{line.unit}|{low}|{high}|{mark}|F||||")
+    return "\n".join([*body, "****FIN****", "****FINFICHIER****"])
