@@ -5,8 +5,8 @@ import re
 import pytest
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.split import split_rows
-from medanalyzr.lab import patterns
-from medanalyzr.lab.facts import Facts, flag, short_name
+from medanalyzr.lab.engine import patterns
+from medanalyzr.lab.engine.facts import Facts, flag, short_name
 from medanalyzr.lab.references import reference_interval
 from medanalyzr.lab.report import parse_answer, parse_report
 from medanalyzr.lab.rules import answer_key

@@ -2,9 +2,10 @@
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.lab import conditions, patterns, references
-from medanalyzr.lab.conditions import expression, fill
-from medanalyzr.lab.facts import Facts
+from medanalyzr.lab import references
+from medanalyzr.lab.engine import conditions, patterns
+from medanalyzr.lab.engine.conditions import expression, fill
+from medanalyzr.lab.engine.facts import Facts
 from medanalyzr.lab.report import parse_report
 from medanalyzr.lab.rules import interpret
 

@@ -8,7 +8,8 @@ import types
 from pathlib import Path
 
 import pytest
-from medanalyzr.lab import conditions, facts, patterns, references, rules
+from medanalyzr.lab import references, rules
+from medanalyzr.lab.engine import conditions, facts, patterns
 from rule_cases import check, check_definitions, check_row, check_tables, expected_numbers, expected_patterns, numbers_of_tables
 
 SWAPPED = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import damaged, known, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for, read_patient
-from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reading.tokens import items, tidy
 from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
 from medanalyzr.lab.report import format_interval
-from medanalyzr.lab.reading.tokens import items, tidy
 from medanalyzr.lab.units import known_unit, usual_unit
 from reader_cases import CASES
 

@@ -1,5 +1,6 @@
 import pytest
-from medanalyzr.lab import facts, references, rules
+from medanalyzr.lab import references, rules
+from medanalyzr.lab.engine import facts
 from medanalyzr.lab.report import parse_line, parse_report, write_measurement
 from medanalyzr.lab.rules import comparison, interpret
 from rule_cases import check, check_definitions, check_tables

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from medanalyzr.lab.facts import Facts
+from medanalyzr.lab.engine.facts import Facts
 from medanalyzr.lab.report import Measurement, Report, format_number, number
 from medanalyzr.lab.rules import answer_line
 

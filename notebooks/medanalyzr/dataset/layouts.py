@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from medanalyzr.dataset import families, sentences, structured
-from medanalyzr.dataset.companions import Placed, fluid, others, panels, usual
-from medanalyzr.dataset.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
+from medanalyzr.dataset.composer import families, sentences, structured
+from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
+from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, format_number, parse_report
 from medanalyzr.lab.rules import interpret

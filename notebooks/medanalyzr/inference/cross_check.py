@@ -3,7 +3,7 @@
 import html
 from dataclasses import dataclass, replace
 
-from medanalyzr.lab.facts import Facts
+from medanalyzr.lab.engine.facts import Facts
 from medanalyzr.lab.references import analytes, convert, decimals_in
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, format_interval, parse_answer, parse_report
 from medanalyzr.lab.rules import answer_key, flag, is_critical

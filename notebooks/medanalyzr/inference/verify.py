@@ -11,10 +11,10 @@ from functools import cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given, read_line
 from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, close
-from medanalyzr.lab.conditions import span
-from medanalyzr.lab.facts import BLOOD, Facts, in_french_unit, in_interval_unit, reached
-from medanalyzr.lab.reading.names import key
+from medanalyzr.lab.engine.conditions import span
+from medanalyzr.lab.engine.facts import BLOOD, Facts, in_french_unit, in_interval_unit, reached
 from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, critical_limits
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report
 from medanalyzr.lab.rules import flag, interpret

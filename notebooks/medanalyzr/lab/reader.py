@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from medanalyzr.lab.reading.names import damaged, key, specimen_of
 from medanalyzr.lab.reading.patient import read_patient
-from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 from medanalyzr.lab.reading.results import SHARES, decide, same
 from medanalyzr.lab.reading.rows import rows_of
 from medanalyzr.lab.reading.sentences import paragraphs, sentences
 from medanalyzr.lab.reading.tokens import Refused, Row, clean, tidy
+from medanalyzr.lab.references import fold
+from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 
 __all__ = ["clean", "in_our_layout", "read_report"]
 

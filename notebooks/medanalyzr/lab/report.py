@@ -99,7 +99,7 @@ def format_number(value: float, decimals: int) -> str:
 
 def decimals_needed(*bounds: float | None) -> int:
     """The decimals it takes to print every one of `bounds` (None does not count)."""
-    return max((len(f"{bound:.6g}".partition(".")[2]) for bound in bounds if bound is not None), default=0)
+    return max((len(f"{bound:.6f}".rstrip("0").partition(".")[2]) for bound in bounds if bound is not None), default=0)
 
 
 def format_interval(low: float | None, high: float | None, decimals: int) -> str:

@@ -8,10 +8,10 @@ score a data set; they are not a medical device.
 import re
 from collections.abc import Iterator, Sequence
 
-from medanalyzr.lab import patterns
-from medanalyzr.lab.conditions import HIGH, LOW, NORMAL
-from medanalyzr.lab.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, short_name
-from medanalyzr.lab.patterns import Finding
+from medanalyzr.lab.engine import patterns
+from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL
+from medanalyzr.lab.engine.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, short_name
+from medanalyzr.lab.engine.patterns import Finding
 from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte, fold
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from medanalyzr.lab.reading.names import harmless
-from medanalyzr.lab.references import aliases, find_analyte, read_table
 from medanalyzr.lab.reading.tokens import NARROW
+from medanalyzr.lab.references import aliases, find_analyte, read_table
 
 _CODES = (*range(0x41, 0x5B), *range(0xC0, 0x180), *range(0x391, 0x3CA))
 _BASE = {c: unicodedata.normalize("NFKD", chr(c))[0].lower() for c in _CODES} | str.maketrans("ØøÆæŒœ³²μ", "ooaaoo32µ")

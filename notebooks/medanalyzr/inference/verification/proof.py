@@ -13,10 +13,10 @@ from medanalyzr.inference.verification.printed import Printed, Record, amount, a
 from medanalyzr.inference.verification.record_values import Value, intervals, values
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
+from medanalyzr.lab.reading.tokens import UNIT, tidy
 from medanalyzr.lab.references import convert
 from medanalyzr.lab.report import Measurement, Report, write_report
 from medanalyzr.lab.rules import flag
-from medanalyzr.lab.reading.tokens import UNIT, tidy
 from medanalyzr.lab.units import known_unit, plain
 
 _ALIKE = (frozenset(("bicarbonates", "hco3_art", "hco3_v")), frozenset(("tca", "tca_s")), frozenset(("ph", "ph_v")),

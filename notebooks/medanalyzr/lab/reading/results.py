@@ -5,9 +5,9 @@ import re
 from medanalyzr.lab.reading.names import harmless, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
 from medanalyzr.lab.reading.placing import assign
+from medanalyzr.lab.reading.tokens import Item, Refused, Row, digits, number
 from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
 from medanalyzr.lab.report import Measurement
-from medanalyzr.lab.reading.tokens import Item, Refused, Row, digits, number
 from medanalyzr.lab.units import known_unit, plain
 
 SHARES = {"pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles"}  # printed in % of the leucocytes and as counts

@@ -6,10 +6,10 @@ A line is a head of columns, goes on with the row before it, begins one or sever
 import re
 from dataclasses import dataclass, field
 
-from medanalyzr.lab import columns
+from medanalyzr.lab.reading import columns
 from medanalyzr.lab.reading.names import harmless, known, specimen_of
-from medanalyzr.lab.references import fold
 from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
+from medanalyzr.lab.references import fold
 
 _BLOOD = re.compile(
     r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"

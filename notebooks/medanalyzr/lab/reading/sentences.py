@@ -7,10 +7,10 @@ import re
 
 from medanalyzr.lab.reading.names import known, specimen_of
 from medanalyzr.lab.reading.patient import Patient
-from medanalyzr.lab.references import analytes, fold
-from medanalyzr.lab.report import Measurement, Unread
 from medanalyzr.lab.reading.results import meant, result
 from medanalyzr.lab.reading.tokens import Refused, Row, items
+from medanalyzr.lab.references import analytes, fold
+from medanalyzr.lab.report import Measurement, Unread
 from medanalyzr.lab.units import known_unit
 
 _LINK = re.compile(

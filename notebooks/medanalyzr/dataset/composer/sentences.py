@@ -4,8 +4,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from medanalyzr.dataset.families import items, page, shown
-from medanalyzr.dataset.printing import Line, Style, Told, without_accents
+from medanalyzr.dataset.composer.families import items, page, shown
+from medanalyzr.dataset.composer.printing import Line, Style, Told, without_accents
 from medanalyzr.lab.references import analytes, find_analyte
 
 _KEPT = "\uf8fe"  # a space at which no line is broken

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from functools import cache
 from random import Random
 
+from medanalyzr.dataset.composer.unit_spellings import spellings
 from medanalyzr.lab.references import (
     Bounds,
     analytes,
@@ -26,7 +27,7 @@ from medanalyzr.lab.references import (
 )
 from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_number, in_unit
 from medanalyzr.lab.rules import flag
-from medanalyzr.lab.units import spellings, usual_unit
+from medanalyzr.lab.units import usual_unit
 
 FIRST_TAG = 0xE000
 TAG = re.compile("[\ue000-\uf000]")

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache, cached_property
 from typing import Any
 
-from medanalyzr.lab.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
+from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
 from medanalyzr.lab.references import analytes, convert, critical_limits, decimals_in, fold, read_table, reference_interval
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, write_report
 

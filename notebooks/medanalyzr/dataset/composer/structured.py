@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.printing import TAG, Line, Style, Told, phrases
+from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
 _TAGGED = re.compile(rf'"({TAG.pattern}-?(?:0|[1-9]\d*)(?:\.\d+)?)"')

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.conditions import HIGH, LOW, Expression, expression, fill
-from medanalyzr.lab.facts import Facts
+from medanalyzr.lab.engine.conditions import HIGH, LOW, Expression, expression, fill
+from medanalyzr.lab.engine.facts import Facts
 from medanalyzr.lab.references import TABLES, analytes, find_analyte, read_table
 
 # Critical limits that stay in force under 18 years and in pregnancy (GEN-02).

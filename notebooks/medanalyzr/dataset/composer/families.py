@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from medanalyzr.dataset.printing import TAG, Line, Style, Told, pad, phrases
+from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
 
 Items = list[str | Line]  # headings and results
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from medanalyzr.dataset.printing import phrases
+from medanalyzr.dataset.composer.printing import phrases
 from medanalyzr.dataset.simulate import draw
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table, reference_interval
 from medanalyzr.lab.report import Measurement, Report, format_number, number
