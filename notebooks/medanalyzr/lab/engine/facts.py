@@ -9,7 +9,16 @@ from functools import cache, cached_property
 from typing import Any
 
 from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
-from medanalyzr.lab.references import analytes, convert, critical_limits, decimals_in, fold, read_table, reference_interval
+from medanalyzr.lab.references import (
+    analytes,
+    convert,
+    critical_limits,
+    decimals_in,
+    find_analyte,
+    fold,
+    read_table,
+    reference_interval,
+)
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, write_report
 
 BLOOD = "sang"
@@ -100,6 +109,18 @@ def _date(match: re.Match) -> date:
     return date(year, month, min(day, monthrange(year, month)[1]))
 
 
+def with_venous_gases(report: Report) -> Report:
+    """`report` with its gases of venous blood, which the reader keeps apart from arterial ones, under their own analytes."""
+    said = _VENOUS.search(fold(report.text or write_report(report)))
+
+    def named(m: Measurement) -> Measurement:
+        known = find_analyte(m.name) if m.specimen == "autre" and m.analyte is None else None
+        analyte = known and (_OF_VEINS.get(known.id, known.id) if said else known.id)
+        return replace(m, analyte=analyte, specimen=BLOOD) if analyte in _OF_VEINS.values() else m
+
+    return replace(report, measurements=tuple(map(named, report.measurements)))
+
+
 class Facts:
     """A report as conditions ask for it. Of an analyte printed twice the first value in blood counts.
 
@@ -107,6 +128,7 @@ class Facts:
     """
 
     def __init__(self, report: Report):
+        report = with_venous_gases(report)
         self.report = report
         self.blood = [m for m in report.measurements if m.specimen == BLOOD]
         self.others = [m for m in report.measurements if m.specimen != BLOOD]

@@ -53,6 +53,7 @@ _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\
 _NOT_PREGNANT = re.compile(
     r"(?:test|hors|sans|pas|non|valeurs|normes|seuils?|femme) (?:de |de la |d')?(?:grossesse|enceinte|femme enceinte)"
 )
+_PATIENT = re.compile(r"\W*patiente?\b")
 _WEEKS = re.compile(r"\b(\d{1,2})\s*(?:sa\b|semaines d.amenorrhee)")
 _TERM = re.compile(r"\b([123])(?:er|eme|e|ere|nd)? ?trim")
 
@@ -109,8 +110,7 @@ def read_patient(text: str) -> Patient:
     for line in plain:
         sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
         titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}
-    whole = "\n".join(lines)
-    waiting = _NOT_PREGNANT.sub(" ", whole)
+    waiting = "\n".join(line if _PATIENT.match(line) else _NOT_PREGNANT.sub(" ", line) for line in lines)
     pregnant = bool(_PREGNANT.search(waiting))
     sex = _agreed(sure or titles)
     weeks, term = _WEEKS.search(waiting), _TERM.search(next((line for line in lines if _PREGNANT.search(line)), ""))
