@@ -207,7 +207,7 @@ inférieur à 14
 Cholestérol total
 5,9 mmol/L
 Valeur souhaitable : < 5,2
-""", "potassium|6,6|mmol/L|3.5|5", "troponine_t|<3|ng/L||14", "?cholesterol|5,9|mmol/L||", "?cholesterol|5,9|mmol/L||5.2"),
+""", "potassium|6,6|mmol/L|3.5|5", "troponine|<3|ng/L||14", "?cholesterol|5,9|mmol/L||", "?cholesterol|5,9|mmol/L||5.2"),
     ("noms en bloc, valeurs en bloc", "F", 63.0, """
 Mme N. 63 ans
 Sodium
@@ -419,7 +419,7 @@ Créatinine                  198  ↑     µmol/L     [64 - 104]         170
 Troponine I hs              1 250 ↑    ng/L       [< 34]             86
 NT-proBNP                   8 400 ↑    ng/L       [< 300]            6 200
 CRP                         12         mg/L       [< 5]
-""", "sodium|129|mmol/L|136|145", "potassium|5,9|mmol/L|3.5|5.1", "creatinine|198|µmol/L|64|104", "?troponine_i|1250|ng/L||34",
+""", "sodium|129|mmol/L|136|145", "potassium|5,9|mmol/L|3.5|5.1", "creatinine|198|µmol/L|64|104", "?troponine|1250|ng/L||34",
      "nt_probnp|8400|ng/L||300", "crp|12|mg/L||5"),
     ("texte simple", "F",None,"""
 Patiente. Bilan du jour :

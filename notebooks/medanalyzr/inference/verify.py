@@ -12,7 +12,7 @@ from functools import cached_property
 from medanalyzr.inference.verification.answer_lines import Given, read_line
 from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, close
 from medanalyzr.lab.engine.conditions import span
-from medanalyzr.lab.engine.facts import BLOOD, Facts, in_french_unit, in_interval_unit, reached
+from medanalyzr.lab.engine.facts import BLOOD, Facts, in_french_unit, in_interval_unit, own_troponin, reached
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, critical_limits
@@ -116,12 +116,13 @@ def _sides(report: Report) -> list[str | None]:
         return [None] * len(report.measurements)
     facts = Facts(report)
     blood = iter(facts.blood)
-    return [facts.critical_side(next(blood)) if m.specimen == BLOOD else None for m in report.measurements]
+    return [facts.critical_side(next(blood)) if m.specimen == BLOOD else None for m in facts.report.measurements]
 
 
 def verify(report: Report | str, answer: str) -> Verified:
     """Check every line of `answer` against `report` (its text, or what the strict reader read of it)."""
     report = read_report(report) if isinstance(report, str) else report
+    report = replace(report, measurements=tuple(map(own_troponin, report.measurements)))
     lines = [(line, read_line(line)) for line in answer.splitlines() if line.strip() and not _NO_RESULT.match(line)]
     proofs = Proofs(report, [g.m.name for _, g in lines if g])
     found: list[Measurement | str] = []  # what the report prints, or why nothing is proved

@@ -62,7 +62,9 @@ def read_report(text: str) -> Report:
         read, unread = read + told, unread + refused
     kept, more = _once(read)
     unread += more
-    return Report(who.sex, who.age, tuple(kept), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole))
+    return Report(
+        who.sex, who.age, tuple(map(_whole, kept)), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole)
+    )
 
 
 def _samples(row: Row) -> list[Row]:
@@ -90,6 +92,11 @@ def _place(row: Row, gas: bool) -> None:
         row.analyte = "bicarbonates"
     if row.analyte in VENOUS or (row.analyte in GASES and row.venous):
         row.specimen = "autre" if row.specimen == "sang" else row.specimen
+
+
+def _whole(m: Measurement) -> Measurement:
+    """A troponin of either kind as one analyte: its limits go by the reagent, which the rules tell by the printed name."""
+    return replace(m, analyte="troponine") if (m.analyte or "").startswith("troponine") else m
 
 
 def _elsewhere(m: Measurement) -> Measurement:

@@ -109,14 +109,22 @@ def _date(match: re.Match) -> date:
     return date(year, month, min(day, monthrange(year, month)[1]))
 
 
-def with_venous_gases(report: Report) -> Report:
-    """`report` with its gases of venous blood, which the reader keeps apart from arterial ones, under their own analytes."""
+def own_troponin(m: Measurement) -> Measurement:
+    """A troponin, whose kinds the reader does not tell apart, as T or I where its printed name says which."""
+    kind = re.search(r"tropon\w*\W+([ti])\b|\b(?:hs-?c?)?tn([ti])\b", fold(m.name)) if m.analyte == "troponine" else None
+    return replace(m, analyte=f"troponine_{kind[1] or kind[2]}") if kind else m
+
+
+def with_own_analytes(report: Report) -> Report:
+    """`report` with the gases of venous blood, which the reader keeps apart from arterial ones, and with troponins T and I, which it
+    does not tell apart, under their own analytes.
+    """
     said = _VENOUS.search(fold(report.text or write_report(report)))
 
     def named(m: Measurement) -> Measurement:
         known = find_analyte(m.name) if m.specimen == "autre" and m.analyte is None else None
         analyte = known and (_OF_VEINS.get(known.id, known.id) if said else known.id)
-        return replace(m, analyte=analyte, specimen=BLOOD) if analyte in _OF_VEINS.values() else m
+        return replace(m, analyte=analyte, specimen=BLOOD) if analyte in _OF_VEINS.values() else own_troponin(m)
 
     return replace(report, measurements=tuple(map(named, report.measurements)))
 
@@ -128,7 +136,7 @@ class Facts:
     """
 
     def __init__(self, report: Report):
-        report = with_venous_gases(report)
+        report = with_own_analytes(report)
         self.report = report
         self.blood = [m for m in report.measurements if m.specimen == BLOOD]
         self.others = [m for m in report.measurements if m.specimen != BLOOD]
