@@ -27,9 +27,9 @@ DIGITS = str.maketrans("OlI", "011")
 
 
 def known_reports():
-    for _, _, sex, age, values in simulated():
-        measurements = []
-        for analyte, value in values.items():
+    for _, made in simulated():
+        sex, age, measurements = made.sex, made.age, []
+        for analyte, value in made.values.items():
             known, bounds = analytes()[analyte], reference_interval(analyte, sex)
             text = format_number(value, known.decimals)
             measurements.append(Measurement(analyte, known.name, text, number(text), "", known.unit, bounds.low, bounds.high))

@@ -177,6 +177,14 @@ def test_override_changes_what_was_asked_alone():
     assert override(PROFILES["recipe"], untouched | {"subset": "measured", "base_model": "x/y"}).base_model == "x/y"
     assert override(PROFILES["cpu"], untouched | {"max_steps": 3}).max_steps == 3
     assert override(PROFILES["cpu"], untouched | {"num_train_epochs": 2.0}).max_steps == -1
+    more = override(PROFILES["cpu"], untouched | {"layouts": "auto", "composed_examples": 50})
+    assert PROFILES["cpu"].composed == 0 and (more.layouts, more.composed) == ("composed", 50)
+    assert override(PROFILES["cpu"], untouched | {"layouts": "composed"}).composed == PROFILES["cpu"].composed_examples > 0
+    assert (
+        override(PROFILES["80gb"], untouched | {"layouts": "own", "composed_examples": 50}).composed
+        == 0
+        < PROFILES["80gb"].composed
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ FILES = {  # beside the notebook's output, where papermill is started: datasets 
         ("02_data", {"dataset": "lines.json"}, "give the file the ending .jsonl"),
         ("02_data", {"privacy": "maybe"}, "privacy='maybe' must be 'auto', 'off', 'warn' or 'stop'"),
         ("03_train", {"subset": "some"}, "subset='some' must be"),
+        ("03_train", {"layouts": "many"}, "layouts='many' must be"),
+        ("03_train", {"composed_examples": -2}, "composed_examples=-2 must be at least 0"),
         ("03_train", {"max_steps": "abc"}, "max_steps='abc' must be of type int"),
         ("03_train", {"base_model": "/nowhere"}, "neither a folder"),
         ("04_inference", {}, "is missing: run 03_train"),

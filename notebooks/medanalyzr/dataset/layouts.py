@@ -14,7 +14,7 @@ from medanalyzr.dataset.composer import families, sentences, structured
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import Measurement, Report, format_number, parse_report
+from medanalyzr.lab.report import Measurement, Report, format_number, parse_answer, parse_report
 from medanalyzr.lab.rules import interpret
 
 LONGEST = 40  # results of one report
@@ -152,3 +152,14 @@ def sample(
         text, printed = compose(report, rng, family, most)
         made.append(row | {"input": text, "output": interpret(printed), "layout": family})
     return made
+
+
+def with_layouts(rows: Sequence[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
+    """`rows` and `count` examples composed from the values of some of them, shuffled together; with a `count` of 0 `rows` as they are.
+
+    Only rows whose answer has our lines are composed from: a dataset that answers in another form keeps it.
+    """
+    rng = Random(seed)
+    ours = [row for row in rows if parse_answer(row["output"])]
+    together = [*rows, *sample(rng.sample(ours, len(ours)), count, seed)]
+    return rng.sample(together, len(together)) if count else together

@@ -36,6 +36,8 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validation_examples": (lambda v: v >= 0, "at least 0"),
     "train_on": (lambda v: v in ("auto", "answer", "all"), "'auto', 'answer' or 'all'"),
     "subset": (lambda v: v in ("auto", "all", "measured", "quick"), "'auto', 'all', 'measured' or 'quick'"),
+    "layouts": (lambda v: v in ("auto", "own", "composed"), "'auto', 'own' or 'composed'"),
+    "composed_examples": (lambda v: v >= -1, "at least 0 (or -1: what the profile says)"),
     "privacy": (lambda v: v in ("auto", "off", "warn", "stop"), "'auto', 'off', 'warn' or 'stop'"),
     "limit": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "base_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),

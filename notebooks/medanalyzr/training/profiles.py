@@ -20,7 +20,8 @@ class Profile:
     base model in 8-bit floats, see `medanalyzr.acceleration.float8`); `optimizer` is a name that transformers knows.
 
     `subset` is "all", "measured" or "quick" (see `data.subset_of`): a CPU has minutes and learns from the complete reports
-    of measured values in four categories. `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
+    of measured values in four categories. `layouts` is "own" (the rows as they are) or "composed" (beside them `composed_examples` reports
+    made of their values in other layouts, see `medanalyzr.dataset.layouts`). `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
     "answer" (loss on the answer) or "all" (whole text).
     """
 
@@ -43,11 +44,18 @@ class Profile:
     optimizer: str = "adamw_8bit"
     load_in_4bit: str = "on"
     float8: str = "off"
+    layouts: str = "own"
+    composed_examples: int = 2000
 
     @property
     def fractions(self) -> tuple[float, float]:
         """The shares of the rows for validation and test."""
         return self.validation_fraction, self.test_fraction
+
+    @property
+    def composed(self) -> int:
+        """The examples to be composed beside the rows."""
+        return self.composed_examples if self.layouts == "composed" else 0
 
     @property
     def gradient_checkpointing(self) -> str | bool:
@@ -62,7 +70,7 @@ PROFILES = {
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on"),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on", layouts="composed", composed_examples=4000),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
@@ -141,6 +149,8 @@ def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
     asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
     if "num_train_epochs" in asked and "max_steps" not in asked:
         asked["max_steps"] = -1
+    if "composed_examples" in asked and "layouts" not in asked:
+        asked["layouts"] = "composed"
     settings = replace(profile, **asked)
     batch_size, accumulation = shared(settings.batch_size, settings.gradient_accumulation_steps)
     return replace(settings, batch_size=batch_size, gradient_accumulation_steps=accumulation)

@@ -1,0 +1,53 @@
+"""Examples in composed layouts beside the rows: how many, of which rows, the same every time; the test rows stay out."""
+
+from collections import Counter
+
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.layouts import TRAINED, with_layouts
+from medanalyzr.dataset.split import split_rows
+from medanalyzr.lab.report import parse_answer
+
+PARTS = split_rows(load_bundled(), 0.05, 0.1, 3407)
+TRAIN = PARTS["train"][::8]
+
+
+def composed(rows):
+    return [row for row in rows if "layout" in row]
+
+
+def test_composed_examples_stand_beside_the_rows_shuffled():
+    together = with_layouts(TRAIN, 60, 3407)
+    made = composed(together)
+    assert len(together) == len(TRAIN) + 60 and len(made) == 60
+    assert {row["layout"] for row in made} <= set(TRAINED) and len({row["layout"] for row in made}) > 5
+    assert Counter(row["input"] for row in together if "layout" not in row) == Counter(row["input"] for row in TRAIN)
+    places = [i for i, row in enumerate(together) if "layout" in row]
+    assert places[0] < 30 and places[-1] > len(together) - 30
+    assert len({row["patient"] for row in made}) > 50  # of rows drawn from all, not of the first patient's
+
+
+def test_the_same_seed_gives_the_same_examples_and_another_seed_others():
+    first, again, other = (with_layouts(TRAIN, 20, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert not {row["input"] for row in composed(first)} & {row["input"] for row in composed(other)}
+
+
+def test_without_a_count_the_rows_stay_as_they_are():
+    assert with_layouts(TRAIN, 0, 3407) == TRAIN
+
+
+def test_composed_examples_are_made_of_the_rows_that_are_given():
+    asked = {row["patient"] for row in TRAIN}
+    made = composed(with_layouts(TRAIN, 40, 5))
+    assert {row["patient"] for row in made} <= asked and not {row["patient"] for row in made} & {
+        r["patient"] for r in PARTS["test"]
+    }
+    assert not {row["input"] for row in made} & {row["input"] for part in PARTS.values() for row in part}
+    assert all(parse_answer(row["output"]) for row in made)
+
+
+def test_a_dataset_that_answers_in_free_text_is_not_composed_from():
+    free = [row | {"output": "Le bilan est rassurant."} for row in TRAIN[:20]]
+    assert composed(with_layouts(free, 10, 1)) == []
+    mixed = with_layouts([*free, *TRAIN[20:40]], 10, 1)
+    assert len(composed(mixed)) == 10 and {row["patient"] for row in composed(mixed)} <= {row["patient"] for row in TRAIN[20:40]}
