@@ -7,22 +7,21 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import PREAMBLE
 from medanalyzr.evaluation.baselines import constant_answer, few_shot_prompt, most_frequent_flag, rules_answer, shots
-from medanalyzr.evaluation.perturbations import KINDS, Probe, consistency, make_probes
-from medanalyzr.evaluation.scoring import (
+from medanalyzr.evaluation.metrics import (
     abstention_scores,
-    conclusion,
     coverage_scores,
     critical_scores,
     difference,
     flag_scores,
     line_confidence,
     pattern_scores,
-    release,
     risk_coverage,
-    score,
     scores,
     wilson,
 )
+from medanalyzr.evaluation.perturbations import KINDS, Probe, consistency, make_probes
+from medanalyzr.evaluation.release import release
+from medanalyzr.evaluation.scoring import conclusion, score
 from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
 from medanalyzr.inference.answer_cache import AnswerBook
 from medanalyzr.inference.generation import Answer, _line_confidence

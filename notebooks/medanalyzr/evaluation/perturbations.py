@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from medanalyzr.evaluation.scoring import wilson
+from medanalyzr.evaluation.metrics import wilson
 from medanalyzr.lab.references import analytes, depends_on_sex
 from medanalyzr.lab.report import (
     FLAGS,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from IPython.display import display
 
-from medanalyzr.evaluation.scoring import ABSENT, Scored, line_confidence
+from medanalyzr.evaluation.metrics import line_confidence
+from medanalyzr.evaluation.scoring import ABSENT, Scored
 from medanalyzr.inference.generation import Answer
 
 
