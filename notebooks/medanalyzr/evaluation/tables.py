@@ -80,7 +80,7 @@ def pattern_table(result: Mapping, most: int = 12) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["conclusion", "found", "of"]).set_index("conclusion")
 
 
-def probe_table(steady: Mapping[str, Mapping], abstention: Mapping[str, Mapping]) -> pd.DataFrame:
+def perturbation_table(steady: Mapping[str, Mapping], abstention: Mapping[str, Mapping]) -> pd.DataFrame:
     """Counterfactual pairs, invariances and abstention."""
     names = {
         ("limit", "flipped"): "value moved across its limit: right before and after",
