@@ -22,6 +22,7 @@ from medanalyzr.evaluation.metrics import (
 from medanalyzr.evaluation.perturbations import KINDS, Perturbation, consistency, make_perturbations
 from medanalyzr.evaluation.release import release
 from medanalyzr.evaluation.scoring import conclusion, score
+from medanalyzr.evaluation.tables import perturbation_table
 from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
 from medanalyzr.inference.answer_cache import AnswerBook
 from medanalyzr.inference.generation import Answer, _line_confidence
@@ -309,3 +310,8 @@ def test_answers_are_asked_once_and_survive_a_cut(tmp_path):
     again.ask("other", ["a"], [5], generate)
     again.ask("m", ["a"], [6], generate)
     assert len(asked) == 5
+
+
+def test_the_table_of_perturbations_counts_invented_analytes():
+    table = perturbation_table({}, abstention_scores([score(REPORT, REFERENCE + "\nFerritine : 5 µg/L : bas", REFERENCE)]))
+    assert table.loc["analytes invented", "measured"] == "1" and table.loc["right refusals", "measured"] == "—"

@@ -91,7 +91,8 @@ def perturbation_table(steady: Mapping[str, Mapping], abstention: Mapping[str, M
         ("unit", "consistent"): "another unit: same flags",
     }
     rows = {text: share(steady[kind][key]) for (kind, key), text in names.items() if kind in steady}
-    return _rows(rows | {name.replace("_", " "): share(value) for name, value in abstention.items()})
+    refusals = {name.replace("_", " "): share(abstention[name]) for name in ("right_refusals", "made_up_flags", "wrong_refusals")}
+    return _rows(rows | refusals | {"analytes invented": str(abstention["invented"])})
 
 
 def text_table(scores: Mapping[str, Mapping]) -> pd.DataFrame:
