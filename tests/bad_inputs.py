@@ -13,7 +13,7 @@ from medanalyzr.core.device import Device
 from medanalyzr.core.hub import SMOLLM2
 from medanalyzr.core.run_folder import read_json, run_folder, write_json
 from medanalyzr.dataset.prepare import load_split, prepare, prepared
-from medanalyzr.evaluation.scoring import release
+from medanalyzr.evaluation.release import release
 from medanalyzr.inference.report_files import load_reports
 from medanalyzr.notebook.benchmark import configurations
 from medanalyzr.notebook.inputs import check_inputs

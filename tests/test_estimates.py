@@ -16,7 +16,7 @@ from medanalyzr.training.estimates import (
     expectation,
     expected_memory_gib,
     expected_seconds,
-    matmul_limit,
+    measure_matmul_flops,
     shape_of,
 )
 from medanalyzr.training.profiles import PROFILES
@@ -88,4 +88,4 @@ def test_what_cannot_fit_is_refused_before_it_is_loaded():
 
 
 def test_the_limit_is_a_speed():
-    assert 1e9 < matmul_limit(device(), "float32") < 1e15
+    assert 1e9 < measure_matmul_flops(device(), "float32") < 1e15

@@ -31,9 +31,9 @@ def test_a_row_keeps_its_largest_value_and_zeros_stay_zero():
 
 
 def test_parts_side_by_side_share_the_scale_of_their_row():
-    left, right = torch.tensor([[1.0, 2.0], [8.0, 0.0]]), torch.tensor([[-4.0], [0.5]])
-    values, scales = to_float8(left, right)
-    assert (scales * LARGEST).tolist() == [[4.0], [8.0]] and off(values.float() * scales, torch.cat([left, right], 1)) < 0.04
+    parts = torch.tensor([[1.0, 2.0], [8.0, 0.0]]), torch.tensor([[-4.0], [0.5]]), torch.tensor([[3.0], [-2.0]])
+    values, scales = to_float8(*parts)
+    assert (scales * LARGEST).tolist() == [[4.0], [8.0]] and off(values.float() * scales, torch.cat(parts, 1)) < 0.04
 
 
 def block(hidden=64, kv=32, wide=96):
@@ -92,17 +92,17 @@ def test_the_kernels_do_the_same_in_tritons_interpreter():
 
 KERNELS = """
 import torch
-from medanalyzr.acceleration.float8 import TILE, _grid, _most, _swiglu, _swiglu_backward, swiglu, swiglu_backward
+from medanalyzr.acceleration.float8 import TILE, _grid, _inner_size, _swiglu, _swiglu_backward, swiglu, swiglu_backward
 torch.manual_seed(0)
 for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
     rg, ru, rd = ranks
     both, dh = torch.randn(rows, 2 * width), torch.randn(rows, width)
     low, dlow, bg, bu, a = (torch.randn(size) for size in ((rows, rg + ru), (rows, rd), (width, rg), (width, ru), (rd, width)))
     right, h = swiglu(both, low, bg, bu), torch.empty_like(dh)
-    _swiglu[_grid(h)](both, low, bg, bu, h, rows, width, rg, ru, _most(rg, ru), **TILE)
+    _swiglu[_grid(h)](both, low, bg, bu, h, rows, width, rg, ru, _inner_size(rg, ru), **TILE)
     torch.testing.assert_close(h, right, atol=1e-4, rtol=1e-4)
     _, gradient = swiglu_backward(both, low, bg, bu, dh, dlow, a)
-    _swiglu_backward[_grid(dh)](both, low, bg, bu, dh, dlow, a, rows, width, *ranks, _most(*ranks), **TILE)
+    _swiglu_backward[_grid(dh)](both, low, bg, bu, dh, dlow, a, rows, width, *ranks, _inner_size(*ranks), **TILE)
     torch.testing.assert_close(dh, right, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(both, gradient, atol=1e-4, rtol=1e-4)
 """

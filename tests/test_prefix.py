@@ -7,10 +7,10 @@ import pytest
 import torch
 from medanalyzr import MedAnalyzrError
 from medanalyzr.acceleration import shared_prefix
-from medanalyzr.acceleration.shared_prefix import SharedPrefix, attend
+from medanalyzr.acceleration.shared_prefix import SharedPrefix, attend, share_prefix
 from medanalyzr.dataset.prompts import IGNORED
 from medanalyzr.training.checks import check_isolation, check_trainer
-from test_guards import tiny_llama, trainer_of
+from test_checks import tiny_llama, trainer_of
 from torch.nn.functional import scaled_dot_product_attention
 
 PREFIX, LENGTHS = [7, 3, 9], (9, 14, 6)
@@ -96,16 +96,16 @@ def flash():
     library._destroy()
 
 
-def unsloths(query, key, value, layout):
+def unsloths(query, key, value, segments):
     from unsloth.utils.prefix_grouper_kernel import build_seg_info_multigroup, flex_shared_prefix_attention
 
-    theirs, _ = build_seg_info_multigroup([(layout.prefix, layout.rests)], torch.device("cpu"))
+    theirs, _ = build_seg_info_multigroup([(segments.prefix, segments.rests)], torch.device("cpu"))
     return flex_shared_prefix_attention(query, key, value, theirs, compiled=False)
 
 
 def test_attention_and_its_gradients_are_those_of_whole_examples(flash):
     given = examples()
-    layout = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)["prefix_seg_info"]
+    segments = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)["prefix_seg_info"]
     rng = torch.Generator().manual_seed(2)
     whole = [torch.randn(1, 64, heads, 8, generator=rng, dtype=torch.double, requires_grad=True) for heads in (4, 2, 2)]
     tokens = torch.randn(64, 4, 8, generator=rng, dtype=torch.double)
@@ -123,16 +123,16 @@ def test_attention_and_its_gradients_are_those_of_whole_examples(flash):
     def gradients(out):
         return torch.autograd.grad((out[:23] * tokens[:23]).sum(), whole)
 
-    found, right = attend(*whole, layout)[0], by_definition(*whole)
+    found, right = attend(*whole, segments)[0], by_definition(*whole)
     torch.testing.assert_close(found[:23], right[:23])
     with torch.no_grad():
-        torch.testing.assert_close(unsloths(*whole, layout)[0, :23], right[:23])
+        torch.testing.assert_close(unsloths(*whole, segments)[0, :23], right[:23])
     for one, other in zip(gradients(found), gradients(right), strict=True):
         torch.testing.assert_close(one, other)
 
 
 def attending(model, seen):
-    """`model` with the attention that the layout asks for, the prefix hidden from the rests unless `seen`."""
+    """`model` with the attention that the segments asks for, the prefix hidden from the rests unless `seen`."""
     forward = model.forward
 
     def shared(prefix_seg_info=None, **part):
@@ -148,7 +148,7 @@ def attending(model, seen):
     return model.eval()
 
 
-def test_the_guard_compares_with_whole_examples():
+def test_the_check_compares_with_whole_examples():
     given = examples()
     batch = SharedPrefix(given).batch(packed(given), pad=0, multiple=64)
     trainer = trainer_of(batch, model=attending(tiny_llama(), True))
@@ -172,8 +172,8 @@ def test_a_trainer_gets_it_where_there_is_a_prefix_and_flash_attention(monkeypat
     SharedPrefix(given).install(trainer)
     assert trainer.data_collator is packed and "16 bits" in capsys.readouterr().out
     trainer.args.bf16 = True
-    SharedPrefix(given, wanted=False).install(trainer)
+    share_prefix(trainer, given, wanted=False)
     assert trainer.data_collator is packed and attention_dispatch._flex_shared_prefix_attention is None
-    SharedPrefix(given).install(trainer)
+    share_prefix(trainer, given, wanted=True)
     assert attention_dispatch._flex_shared_prefix_attention is attend and trainer.data_collator.padding_free
     assert trainer.data_collator(given)["packed_seq_lengths"].tolist() == [3, 6, 11, 3]

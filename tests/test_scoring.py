@@ -6,23 +6,23 @@ import pytest
 from medanalyzr import MedAnalyzrError
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import PREAMBLE
-from medanalyzr.evaluation.baselines import constant_answer, few_shot_prompt, most_frequent_flag, rules_answer, shots
-from medanalyzr.evaluation.perturbations import KINDS, Probe, consistency, make_probes
-from medanalyzr.evaluation.scoring import (
+from medanalyzr.evaluation.baselines import constant_answer, few_shot_examples, few_shot_prompt, most_frequent_flag, rules_answer
+from medanalyzr.evaluation.metrics import (
     abstention_scores,
-    conclusion,
     coverage_scores,
     critical_scores,
     difference,
     flag_scores,
     line_confidence,
     pattern_scores,
-    release,
     risk_coverage,
-    score,
     scores,
     wilson,
 )
+from medanalyzr.evaluation.perturbations import KINDS, Perturbation, consistency, make_perturbations
+from medanalyzr.evaluation.release import release
+from medanalyzr.evaluation.scoring import conclusion, score
+from medanalyzr.evaluation.tables import perturbation_table
 from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
 from medanalyzr.inference.answer_cache import AnswerBook
 from medanalyzr.inference.generation import Answer, _line_confidence
@@ -205,44 +205,52 @@ def test_data_without_flags_gives_no_share():
 
 
 def test_probes_change_one_thing_and_the_rules_follow():
-    probes = make_probes(ROWS, KINDS, 15, seed=3)
-    assert {kind: sum(p.kind == kind for p in probes) for kind in KINDS} == dict.fromkeys(KINDS, 15)
-    for probe in probes:
+    perturbations = make_perturbations(ROWS, KINDS, 15, seed=3)
+    assert {kind: sum(p.kind == kind for p in perturbations) for kind in KINDS} == dict.fromkeys(KINDS, 15)
+    for perturbation in perturbations:
         before, after = (
-            {m.key: flag(m) for m in parse_report(row["input"]).measurements} for row in (probe.original, probe.changed)
+            {m.key: flag(m) for m in parse_report(row["input"]).measurements}
+            for row in (perturbation.original, perturbation.changed)
         )
-        assert probe.changed["output"] == interpret(parse_report(probe.changed["input"])) and before.keys() == after.keys()
+        assert (
+            perturbation.changed["output"] == interpret(parse_report(perturbation.changed["input"]))
+            and before.keys() == after.keys()
+        )
         different = {key for key in before if before[key] != after[key]}
-        if probe.kind == "limit":
-            assert different == {probe.key}
-        elif probe.kind.startswith("no "):
-            assert after[probe.key] == "indéterminé" and different <= {probe.key}
-        elif probe.kind in ("child", "pregnant"):
+        if perturbation.kind == "limit":
+            assert different == {perturbation.key}
+        elif perturbation.kind.startswith("no "):
+            assert after[perturbation.key] == "indéterminé" and different <= {perturbation.key}
+        elif perturbation.kind in ("child", "pregnant"):
             assert set(after.values()) == {"indéterminé"}
-            adapted = set(after) <= {"glucose", "hb", "hgpo_2h"} and probe.kind == "pregnant"  # these have an interval in pregnancy
-            assert adapted or "non applicables" in probe.changed["output"]
-        elif probe.kind == "urine":
-            assert probe.key not in parse_answer(probe.changed["output"]) and different <= {probe.key}
-            assert "résultats non sanguins" in probe.changed["output"]
+            adapted = (
+                set(after) <= {"glucose", "hb", "hgpo_2h"} and perturbation.kind == "pregnant"
+            )  # these have an interval in pregnancy
+            assert adapted or "non applicables" in perturbation.changed["output"]
+        elif perturbation.kind == "urine":
+            assert perturbation.key not in parse_answer(perturbation.changed["output"]) and different <= {perturbation.key}
+            assert "résultats non sanguins" in perturbation.changed["output"]
         else:
-            assert not different and probe.changed["input"] != probe.original["input"]
-    answers = [[row["output"] for row in part] for part in ([p.original for p in probes], [p.changed for p in probes])]
-    perfect = consistency(probes, *answers)
+            assert not different and perturbation.changed["input"] != perturbation.original["input"]
+    answers = [
+        [row["output"] for row in part] for part in ([p.original for p in perturbations], [p.changed for p in perturbations])
+    ]
+    perfect = consistency(perturbations, *answers)
     assert all(share["share"] == 1 for part in perfect.values() for share in part.values())
-    stubborn = consistency(probes, answers[0], answers[0])
+    stubborn = consistency(perturbations, answers[0], answers[0])
     assert stubborn["limit"]["flipped"]["share"] == stubborn["limit"]["consistent"]["share"] == 0
     assert stubborn["limit"]["others_kept"]["share"] == stubborn["order"]["consistent"]["share"] == 1
-    silent = consistency(probes, [""] * len(probes), [""] * len(probes))
+    silent = consistency(perturbations, [""] * len(perturbations), [""] * len(perturbations))
     assert all(part["consistent"]["share"] == 0 for part in silent.values())
 
 
 def test_a_probe_that_changes_another_flag_too_is_not_consistent():
     changed = REPORT.replace("Sodium : 140", "Sodium : 120")
-    probe = Probe("limit", "sodium", {"output": REFERENCE}, {"output": interpret(parse_report(changed))})
+    perturbation = Perturbation("limit", "sodium", {"output": REFERENCE}, {"output": interpret(parse_report(changed))})
     result = consistency(
-        [probe],
+        [perturbation],
         [REFERENCE],
-        [probe.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; appel sous 1,80) : bas", "")],
+        [perturbation.changed["output"].replace("Calcium : 2,10 mmol/L (2,10 < 2,20 ; appel sous 1,80) : bas", "")],
     )
     assert result["limit"]["flipped"]["share"] == 1 and result["limit"]["others_kept"]["share"] == 0
 
@@ -276,7 +284,7 @@ def test_the_release_gate():
 
 
 def test_baselines():
-    examples = shots(ROWS)
+    examples = few_shot_examples(ROWS)
     assert {m.flag for row in examples for m in parse_answer(row["output"]).values()} >= {"bas", "normal", "élevé"}
     prompt = few_shot_prompt(ROWS[0], examples)
     assert prompt.count(PREAMBLE) == 1 and prompt.count("### Response:") == len(examples) + 1
@@ -302,3 +310,8 @@ def test_answers_are_asked_once_and_survive_a_cut(tmp_path):
     again.ask("other", ["a"], [5], generate)
     again.ask("m", ["a"], [6], generate)
     assert len(asked) == 5
+
+
+def test_the_table_of_perturbations_counts_invented_analytes():
+    table = perturbation_table({}, abstention_scores([score(REPORT, REFERENCE + "\nFerritine : 5 µg/L : bas", REFERENCE)]))
+    assert table.loc["analytes invented", "measured"] == "1" and table.loc["right refusals", "measured"] == "—"

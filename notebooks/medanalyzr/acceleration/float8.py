@@ -43,24 +43,20 @@ else:
         x = _load_row(a, row, wa, na)
         top = tl.max(tl.abs(x), axis=0)
         if nb:
-            y = _load_row(b, row, wb, nb)
-            top = tl.maximum(top, tl.max(tl.abs(y), axis=0))
-        if nc:
-            z = _load_row(c, row, wc, nc)
-            top = tl.maximum(top, tl.max(tl.abs(z), axis=0))
+            y, z = _load_row(b, row, wb, nb), _load_row(c, row, wc, nc)
+            top = tl.maximum(top, tl.maximum(tl.max(tl.abs(y), axis=0), tl.max(tl.abs(z), axis=0)))
         scale = tl.maximum(top, 1e-12) / largest
         start = values + row * (wa + wb + wc)
         _store_row(start, x / scale, wa, na)
         if nb:
             _store_row(start + wa, y / scale, wb, nb)
-        if nc:
             _store_row(start + wa + wb, z / scale, wc, nc)
         tl.store(scales + row, scale)
 
     @triton.jit
-    def _adapted(base, low, right, m, n, rows, width, r, ends, low_stride, k_stride, n_stride, most: tl.constexpr):
+    def _adapted(base, low, right, m, n, rows, width, r, ends, low_stride, k_stride, n_stride, inner: tl.constexpr):
         """A tile of base + low @ right (base rows × width, each row `ends` apart; low rows × r, right r × width), in the dtype of base."""
-        k = tl.arange(0, most)
+        k = tl.arange(0, inner)
         x = tl.load(low + m[:, None] * low_stride + k[None, :], mask=(m[:, None] < rows) & (k[None, :] < r), other=0.0)
         y = tl.load(right + k[:, None] * k_stride + n[None, :] * n_stride, mask=(k[:, None] < r) & (n[None, :] < width), other=0.0)
         inside = (m[:, None] < rows) & (n[None, :] < width)
@@ -68,25 +64,25 @@ else:
         return (start.to(tl.float32) + tl.dot(x, y)).to(start.dtype)
 
     @triton.jit
-    def _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, most: tl.constexpr):
-        g = _adapted(both, low, bg, m, n, rows, width, rg, 2 * width, rg + ru, 1, rg, most)
-        u = _adapted(both + width, low + rg, bu, m, n, rows, width, ru, 2 * width, rg + ru, 1, ru, most)
+    def _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, inner: tl.constexpr):
+        g = _adapted(both, low, bg, m, n, rows, width, rg, 2 * width, rg + ru, 1, rg, inner)
+        u = _adapted(both + width, low + rg, bu, m, n, rows, width, ru, 2 * width, rg + ru, 1, ru, inner)
         return g.to(tl.float32), u
 
     @triton.jit
-    def _swiglu(both, low, bg, bu, h, rows, width, rg, ru, most: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr):
+    def _swiglu(both, low, bg, bu, h, rows, width, rg, ru, inner: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr):
         m, n = tl.program_id(0) * tall + tl.arange(0, tall), tl.program_id(1) * wide + tl.arange(0, wide)
-        g, u = _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, most)
+        g, u = _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, inner)
         inside = (m[:, None] < rows) & (n[None, :] < width)
         tl.store(h + m[:, None].to(tl.int64) * width + n[None, :], (g * tl.sigmoid(g)).to(u.dtype) * u, mask=inside)
 
     @triton.jit
     def _swiglu_backward(
-        both, low, bg, bu, dh, dlow, a, rows, width, rg, ru, rd, most: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr
+        both, low, bg, bu, dh, dlow, a, rows, width, rg, ru, rd, inner: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr
     ):
         m, n = tl.program_id(0) * tall + tl.arange(0, tall), tl.program_id(1) * wide + tl.arange(0, wide)
-        g, u = _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, most)
-        d = _adapted(dh, dlow, a, m, n, rows, width, rd, width, rd, width, 1, most)
+        g, u = _gate_and_up(both, low, bg, bu, m, n, rows, width, rg, ru, inner)
+        d = _adapted(dh, dlow, a, m, n, rows, width, rd, width, rd, width, 1, inner)
         s = tl.sigmoid(g)
         f = (g * s).to(u.dtype)
         inside = (m[:, None] < rows) & (n[None, :] < width)
@@ -97,8 +93,8 @@ else:
 
 
 def to_float8(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """One to three `parts` (rows × columns each) side by side as float8_e4m3fn values and the float32 scale of each row (rows × 1):
-    parts ≈ values · scale.
+    """One or three `parts` (query, key and value; rows × columns each) side by side as float8_e4m3fn values, and the float32 scale of
+    each row (rows × 1): parts ≈ values · scale.
 
     The largest value of a row becomes 448; a row of zeros stays zero.
     """
@@ -123,7 +119,7 @@ def _grid(h: torch.Tensor) -> tuple[int, int]:
     return -(-h.shape[0] // TILE["tall"]), -(-h.shape[1] // TILE["wide"])
 
 
-def _most(*ranks: int) -> int:
+def _inner_size(*ranks: int) -> int:
     """The inner size of a product in Triton for these ranks: a power of two of at least 16."""
     return max(16, triton.next_power_of_2(max(ranks)))
 
@@ -143,7 +139,7 @@ def swiglu(both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Te
         gate, up = _gate_and_up_exact(both, low, bg, bu)
         return torch.nn.functional.silu(gate) * up
     h, ranks = both.new_empty(len(both), len(bg)), (bg.shape[1], bu.shape[1])
-    _swiglu[_grid(h)](both, low, bg, bu, h, *h.shape, *ranks, _most(*ranks), **TILE)
+    _swiglu[_grid(h)](both, low, bg, bu, h, *h.shape, *ranks, _inner_size(*ranks), **TILE)
     return h
 
 
@@ -159,7 +155,7 @@ def swiglu_backward(
         s, dh = gate.sigmoid(), dh + dlow @ a
         return gate * s * up, torch.cat([dh * up * s * (1 + gate * (1 - s)), dh * gate * s], 1)
     ranks = bg.shape[1], bu.shape[1], len(a)
-    _swiglu_backward[_grid(dh)](both, low, bg, bu, dh, dlow, a, *dh.shape, *ranks, _most(*ranks), **TILE)
+    _swiglu_backward[_grid(dh)](both, low, bg, bu, dh, dlow, a, *dh.shape, *ranks, _inner_size(*ranks), **TILE)
     return dh, both
 
 
@@ -276,14 +272,14 @@ def _blocks(model) -> list[torch.nn.Module]:
     return [module for module in model.modules() if hasattr(module, "self_attn") and hasattr(module, "mlp")]
 
 
-def train_in_float8(model) -> None:
+def train_in_float8(model, wanted: bool = True) -> None:
     """Take the products with the base weights in 8-bit floats until `back_from_float8`; the weights themselves stay beside. Does
-    nothing where it is so already (the cell was run again after a training that was interrupted).
+    nothing unless `wanted`, nor where it is so already (the cell was run again after a training that was interrupted).
 
     Raises:
         MedAnalyzrError: the model is none whose layers Unsloth runs by itself (Llama, Mistral and their like).
     """
-    if in_float8(model) or not usable("8-bit float products"):
+    if not wanted or in_float8(model) or not usable("8-bit float products"):
         return
     for block in _blocks(model):
         attention, mlp = block.self_attn, block.mlp

@@ -27,14 +27,14 @@ def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
     return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
 
 
-class Places:
+class AttentionIndices:
     """Of a row of `prefix` tokens and then `rests`, what each part sees: the prefix itself, a rest the prefix and itself.
 
-    `seen` are the places of these tokens in the row, part after part; `own` are the places in `seen` where each token of the row stands
+    `seen` are the indices of these tokens in the row, part after part; `own` are the indices in `seen` where each token of the row stands
     for its own part, `copies` (rests × prefix) those where the prefix stands before a rest.
     """
 
-    def __init__(self, prefix: int, rests: Sequence[int], device: torch.device):
+    def __init__(self, prefix: int, rests: Sequence[int], target: torch.device):
         first, seen, own, copies, end = torch.arange(prefix), [torch.arange(prefix)], [torch.arange(prefix)], [], prefix
         for number, length in enumerate(rests, 1):
             rest = torch.arange(end, end + length)
@@ -42,7 +42,7 @@ class Places:
             copies.append(first + end + (number - 1) * prefix)
             own.append(rest + number * prefix)
             end += length
-        self.seen, self.own, self.copies = torch.cat(seen).to(device), torch.cat(own).to(device), torch.stack(copies).to(device)
+        self.seen, self.own, self.copies = torch.cat(seen).to(target), torch.cat(own).to(target), torch.stack(copies).to(target)
 
     def gathered(self, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient of the row for that of its tokens as `seen`."""
@@ -51,18 +51,18 @@ class Places:
         return found
 
 
-class Layout:
+class RowSegments:
     """A row of `prefix` tokens and then `rests` (the tokens of each); `spared` are the tokens that whole examples would have more."""
 
     def __init__(self, prefix: int, rests: Sequence[int]):
         self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
 
-    def on(self, device: torch.device) -> tuple[Places, list]:
-        """The `Places`, and where parts end: of queries, of keys, the longest of each. Made once for all layers."""
-        if self._device != device:
+    def on(self, target: torch.device) -> tuple[AttentionIndices, list]:
+        """The `AttentionIndices`, and where parts end: of queries, of keys, the longest of each. Made once for all layers."""
+        if self._device != target:
             queries, keys = [self.prefix, *self.rests], [self.prefix, *(self.prefix + length for length in self.rests)]
-            ends = [torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device) for lengths in (queries, keys)]
-            self._made, self._device = (Places(self.prefix, self.rests, device), [*ends, max(queries), max(keys)]), device
+            ends = [torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=target) for lengths in (queries, keys)]
+            self._made, self._device = (AttentionIndices(self.prefix, self.rests, target), [*ends, max(queries), max(keys)]), target
         return self._made
 
 
@@ -70,25 +70,27 @@ class _Attend(torch.autograd.Function):
     """Causal attention within parts of which queries are the last tokens (what torch.nn.attention.varlen calls from torch 2.12 on)."""
 
     @staticmethod
-    def forward(ctx, query, key, value, layout, scale):
-        places, parts = layout.on(query.device)
-        key, value = key[places.seen], value[places.seen]
+    def forward(ctx, query, key, value, segments, scale):
+        indices, parts = segments.on(query.device)
+        key, value = key[indices.seen], value[indices.seen]
         out, logs, state, *_ = torch.ops.aten._flash_attention_forward(query, key, value, *parts, 0.0, True, False, scale=scale)
-        ctx.layout, ctx.scale = layout, scale
+        ctx.segments, ctx.scale = segments, scale
         ctx.save_for_backward(query, key, value, out, logs, state)
         return out
 
     @staticmethod
     def backward(ctx, gradient):
         *given, state = ctx.saved_tensors
-        places, parts = ctx.layout.on(gradient.device)
+        indices, parts = ctx.segments.on(gradient.device)
         dq, *rest = torch.ops.aten._flash_attention_backward(gradient, *given, *parts, 0.0, True, state, state, scale=ctx.scale)
-        return dq, *map(places.gathered, rest), None, None
+        return dq, *map(indices.gathered, rest), None, None
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float | None = None) -> torch.Tensor:
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segments: RowSegments, scale: float | None = None
+) -> torch.Tensor:
     """Attention of a row with a shared prefix; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer heads."""
-    return _Attend.apply(query[0], key[0], value[0], layout, scale)[None]
+    return _Attend.apply(query[0], key[0], value[0], segments, scale)[None]
 
 
 class SharedPrefix:
@@ -122,7 +124,7 @@ class SharedPrefix:
         alone, padded to a `multiple` of tokens.
 
         `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info`, the name under which Unsloth carries it, is
-        the `Layout`.
+        the `RowSegments`.
         """
         lengths, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
         rests = [length - prefix for length in lengths]
@@ -137,5 +139,10 @@ class SharedPrefix:
             "labels": row(packed["labels"], IGNORED),
             "position_ids": row(packed["position_ids"], 0),
             "packed_seq_lengths": torch.tensor([prefix, *rests], dtype=torch.int32),
-            "prefix_seg_info": Layout(prefix, [*rests[:-1], rests[-1] + end]),
+            "prefix_seg_info": RowSegments(prefix, [*rests[:-1], rests[-1] + end]),
         }
+
+
+def share_prefix(trainer, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool) -> None:
+    """Let `trainer` compute what `examples` begin with once a step, where that is `wanted` and can be done (see `SharedPrefix.install`)."""
+    SharedPrefix(examples, wanted).install(trainer)

@@ -25,7 +25,7 @@ def most_frequent_flag(references: Sequence[str]) -> str:
     return max(FLAGS, key=flags.count) if flags else "normal"
 
 
-def shots(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+def few_shot_examples(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """The shortest row whose reference has each flag, without repetition: up to three examples for `few_shot_prompt`."""
     chosen: list[Mapping[str, str]] = []
     for flag in FLAGS:

@@ -119,7 +119,10 @@ def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int 
 
 
 def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> None:
-    """Counts of given flags (columns) for each expected flag (rows), shaded by the share of the row."""
+    """Counts of given flags (columns) for each expected flag (rows), shaded by the share of the row.
+
+    Not scikit-learn's `ConfusionMatrixDisplay`: it wants as many rows as columns, and shades by the numbers that it writes.
+    """
     expected = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion]
     given = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion or any(flag in row for row in confusion.values())]
     counts = [[confusion[row].get(column, 0) for column in given] for row in expected]
@@ -180,11 +183,11 @@ def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> No
 
 
 def speed_figure(table: Sequence[Mapping], path: Path) -> None:
-    """Tokens per second of each configuration of `benchmark.measured`, with its share of the device's limit."""
+    """Tokens per second of each configuration of `benchmark.measured`, with its MFU (model FLOPs utilization)."""
     figure, axis = plt.subplots(figsize=(7, 1 + 0.45 * len(table)))
     names, speeds = [row["configuration"] for row in table], [row["tokens_per_second"] for row in table]
     bars = axis.barh(names, speeds, color=BLUE)
-    axis.bar_label(bars, [f"{row['share_of_limit']:.0%} of the limit" for row in table], padding=4, fontsize=8)
+    axis.bar_label(bars, [f"MFU {row['mfu']:.0%}" for row in table], padding=4, fontsize=8)
     axis.set(xlabel="tokens per second", xlim=(0, 1.25 * max(speeds)))
     axis.invert_yaxis()
     _finish(figure, path)

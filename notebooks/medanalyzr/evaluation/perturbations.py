@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from medanalyzr.evaluation.scoring import wilson
+from medanalyzr.evaluation.metrics import wilson
 from medanalyzr.lab.references import analytes, depends_on_sex
 from medanalyzr.lab.report import (
     FLAGS,
@@ -25,7 +25,7 @@ MARGIN = 0.05  # of the limit: how far a moved value lies beyond it; half the in
 
 
 @dataclass(frozen=True)
-class Probe:
+class Perturbation:
     """A test row and its changed twin; `key` is the analyte that was changed ("" where the whole report was)."""
 
     kind: str
@@ -142,12 +142,12 @@ def _points(text: str) -> str:
     return re.sub(r"(?<=\d)(?<!/1),(?=\d)", ".", text)
 
 
-def make_probes(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int) -> list[Probe]:
-    """Up to `count` probes of each kind, from the rows whose report is written as the rules write it and has no duplicate analyte.
+def make_perturbations(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int) -> list[Perturbation]:
+    """Up to `count` perturbations of each kind, from the rows whose report is written as the rules write it and has no duplicate analyte.
 
     The reference of a changed report is what the rules say to it; a changed order or sign keeps the flags of the original.
     """
-    probes = []
+    perturbations = []
     for kind in kinds:
         rng, found = Random(f"{kind} {seed}"), 0
         for row in rng.sample(list(rows), len(rows)):
@@ -161,16 +161,17 @@ def make_probes(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int
                 key, twin = changed
                 text = write_report(twin)
                 answer = interpret(replace(twin, text=text))
-                probes.append(Probe(kind, key, row, row | {"input": _points(text) if kind == "point" else text, "output": answer}))
+                changed_row = row | {"input": _points(text) if kind == "point" else text, "output": answer}
+                perturbations.append(Perturbation(kind, key, row, changed_row))
                 found += 1
-    return probes
+    return perturbations
 
 
 def _flags(answer: str) -> dict[str, str]:
     return {key: m.flag for key, m in parse_answer(answer).items()}
 
 
-def consistency(probes: Sequence[Probe], before: Sequence[str], after: Sequence[str]) -> dict[str, dict]:
+def consistency(perturbations: Sequence[Perturbation], before: Sequence[str], after: Sequence[str]) -> dict[str, dict]:
     """For "limit" and the invariances, how many pairs of answers (to original and changed report) behave as they must.
 
     "limit": the changed analyte has the right flag in both answers (`flipped`), all others keep theirs (`others_kept`), and
@@ -179,14 +180,17 @@ def consistency(probes: Sequence[Probe], before: Sequence[str], after: Sequence[
     result = {}
     for kind in ("limit", *INVARIANT):
         flipped, kept, both = [], [], []
-        for probe, first, second in zip(probes, map(_flags, before), map(_flags, after), strict=True):
-            if probe.kind != kind:
+        for perturbation, first, second in zip(perturbations, map(_flags, before), map(_flags, after), strict=True):
+            if perturbation.kind != kind:
                 continue
-            expected = _flags(probe.original["output"]), _flags(probe.changed["output"])
-            others = [key for key in expected[0] if key != probe.key] if kind == "limit" else list(expected[0])
+            expected = _flags(perturbation.original["output"]), _flags(perturbation.changed["output"])
+            others = [key for key in expected[0] if key != perturbation.key] if kind == "limit" else list(expected[0])
             kept.append(all(key in first and first[key] == second.get(key) for key in others))
             flipped.append(
-                all(given.get(probe.key) == want.get(probe.key) for given, want in zip((first, second), expected, strict=True))
+                all(
+                    given.get(perturbation.key) == want.get(perturbation.key)
+                    for given, want in zip((first, second), expected, strict=True)
+                )
             )
             both.append(kept[-1] and (kind != "limit" or flipped[-1]))
         if both and kind == "limit":

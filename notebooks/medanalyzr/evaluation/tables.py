@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from IPython.display import display
 
-from medanalyzr.evaluation.scoring import ABSENT, Scored, line_confidence
+from medanalyzr.evaluation.metrics import line_confidence
+from medanalyzr.evaluation.scoring import ABSENT, Scored
 from medanalyzr.inference.generation import Answer
 
 
@@ -79,7 +80,7 @@ def pattern_table(result: Mapping, most: int = 12) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["conclusion", "found", "of"]).set_index("conclusion")
 
 
-def probe_table(steady: Mapping[str, Mapping], abstention: Mapping[str, Mapping]) -> pd.DataFrame:
+def perturbation_table(steady: Mapping[str, Mapping], abstention: Mapping[str, Mapping]) -> pd.DataFrame:
     """Counterfactual pairs, invariances and abstention."""
     names = {
         ("limit", "flipped"): "value moved across its limit: right before and after",
@@ -90,7 +91,8 @@ def probe_table(steady: Mapping[str, Mapping], abstention: Mapping[str, Mapping]
         ("unit", "consistent"): "another unit: same flags",
     }
     rows = {text: share(steady[kind][key]) for (kind, key), text in names.items() if kind in steady}
-    return _rows(rows | {name.replace("_", " "): share(value) for name, value in abstention.items()})
+    refusals = {name.replace("_", " "): share(abstention[name]) for name in ("right_refusals", "made_up_flags", "wrong_refusals")}
+    return _rows(rows | refusals | {"analytes invented": str(abstention["invented"])})
 
 
 def text_table(scores: Mapping[str, Mapping]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from medanalyzr.evaluation.scoring import wilson
+from medanalyzr.evaluation.metrics import wilson
 from medanalyzr.inference.generation import Answer
 from medanalyzr.lab.report import parse_line
 

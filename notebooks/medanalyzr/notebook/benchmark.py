@@ -25,10 +25,13 @@ def _steps_of_notebook(record: dict) -> list[dict]:
     return steps
 
 
-def measured(name: str, steps: Sequence[dict], wall: float, peak_gib: float, epoch_tokens: int, flops: float, limit: float) -> dict:
-    """One line of the table. `steps` have seconds and tokens, the first two are left out; `flops` are those of one token.
+def measured(
+    name: str, steps: Sequence[dict], wall: float, peak_gib: float, epoch_tokens: int, flops_per_token: float, matmul_flops: float
+) -> dict:
+    """One line of the table. `steps` have seconds and tokens, the first two are left out; `wall` is the whole run in seconds.
 
-    `share_of_limit` counts forward and backward pass once: what is computed again (gradient checkpointing) is no use.
+    `mfu` is the model FLOPs utilization (Chowdhery et al., arXiv:2204.02311), here of `matmul_flops`, the measured operations per second
+    of a large matrix product. It counts forward and backward pass once: what is computed again (gradient checkpointing) is no use.
     `start_up_s` is what the run took beside its steps at their median.
 
     Raises:
@@ -45,13 +48,13 @@ def measured(name: str, steps: Sequence[dict], wall: float, peak_gib: float, epo
         "tokens_per_step": statistics.mean(step["tokens"] for step in kept),
         "tokens_per_second": speed,
         "epoch_s": epoch_tokens / speed,
-        "share_of_limit": speed * flops / limit,
+        "mfu": speed * flops_per_token / matmul_flops,
         "peak_gib": peak_gib,
         "start_up_s": max(0.0, wall - per_step * len(steps)),
     }
 
 
-def middle(runs: Sequence[dict], name: str) -> dict:
+def median_run(runs: Sequence[dict], name: str) -> dict:
     """Of the lines of `measured` of one configuration the one of median speed (of an even number the slower of the two)."""
     lines = sorted((run for run in runs if run["configuration"] == name), key=lambda run: run["tokens_per_second"])
     return lines[(len(lines) - 1) // 2]

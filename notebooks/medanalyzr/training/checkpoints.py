@@ -37,7 +37,7 @@ def damage(checkpoint: Path) -> str:
     return ""
 
 
-class Seal(TrainerCallback):
+class SealCheckpoints(TrainerCallback):
     """Seals each checkpoint after the trainer has written it."""
 
     def on_save(self, args, state, control, **kwargs):

@@ -14,9 +14,9 @@ from medanalyzr.core.run_folder import read_json
 from medanalyzr.training.profiles import Profile
 
 GIB = 2**30
-SHARE = 0.52  # of the measured matrix products, what our trainings reach where arithmetic limits them (artifacts/benchmarks)
-SHARE_FLOAT8 = 0.9  # the same with 8-bit floats, of the products in bfloat16
-LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s a GPU step spends launching kernels, by layer and micro-batch (same)
+MFU = 0.52  # MFU that our trainings reach where they are compute-bound, of the measured matrix products (artifacts/benchmarks)
+MFU_FLOAT8 = 0.9  # the same with 8-bit floats, of the products in bfloat16
+LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s by layer and micro-batch of a kernel-launch-bound GPU step (same)
 RUNTIME_GIB = 0.9  # libraries, optimizer and buffers
 
 
@@ -71,7 +71,7 @@ def shape_of(base: str) -> Shape:
     )
 
 
-def matmul_limit(machine: Device, dtype: str) -> float:
+def measure_matmul_flops(machine: Device, dtype: str) -> float:
     """The floating-point operations per second of a large matrix product in `dtype` on this device, the median of five.
 
     On a GPU 8192 × 8192, on a CPU 2048 × 2048. A product of n × n matrices takes 2 n³ operations.
@@ -93,13 +93,13 @@ def matmul_limit(machine: Device, dtype: str) -> float:
 
 
 def expected_seconds(
-    settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, limit: float, longest: int
+    settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, matmul_flops: float, longest: int
 ) -> float:
     """Seconds of a training without its start-up.
 
-    The larger of two times: the arithmetic, at `SHARE` (with 8-bit floats `SHARE_FLOAT8`) of `limit` operations per second (a third
-    more with gradient checkpointing, which computes the forward pass twice), and on a GPU the launching of kernels, `LAYER_S` a layer
-    and micro-batch.
+    The larger of two times. Compute-bound: the operations at an MFU of `MFU` (with 8-bit floats `MFU_FLOAT8`) of `matmul_flops`
+    operations per second (a third more with gradient checkpointing, which computes the forward pass twice). Kernel-launch-bound, on a
+    GPU: `LAYER_S` a layer and micro-batch.
     `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
@@ -107,8 +107,8 @@ def expected_seconds(
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
     seen = micro_batches * settings.batch_size * tokens / rows
-    share = SHARE_FLOAT8 if settings.float8 == "on" else SHARE
-    arithmetic = seen * shape.flops_per_token * (1 if settings.checkpointing == "off" else 4 / 3) / (share * limit)
+    mfu = MFU_FLOAT8 if settings.float8 == "on" else MFU
+    arithmetic = seen * shape.flops_per_token * (1 if settings.checkpointing == "off" else 4 / 3) / (mfu * matmul_flops)
     launching = micro_batches * shape.layers * LAYER_S[settings.checkpointing] if machine.kind == "cuda" else 0.0
     return max(arithmetic, launching)
 
@@ -147,9 +147,9 @@ def check_memory(settings: Profile, shape: Shape, machine: Device, max_seq_lengt
 
 
 def expectation(
-    settings: Profile, shape: Shape, machine: Device, lengths: Sequence[int], max_seq_length: int, r: int, limit: float
+    settings: Profile, shape: Shape, machine: Device, lengths: Sequence[int], max_seq_length: int, r: int, matmul_flops: float
 ) -> dict[str, float]:
     """Minutes of the steps (start-up left out) and peak memory in GiB of a training on examples of `lengths` tokens."""
     row = max_seq_length if settings.packing != "off" else max(lengths)
-    seconds = expected_seconds(settings, shape, machine, len(lengths), sum(lengths), limit, max_seq_length)
+    seconds = expected_seconds(settings, shape, machine, len(lengths), sum(lengths), matmul_flops, max_seq_length)
     return {"minutes": seconds / 60, "memory_gib": expected_memory_gib(settings, shape, machine, settings.batch_size * row, r)}

@@ -76,13 +76,13 @@ PROFILES = {
 }  # fmt: skip
 
 
-def _fitted(profile: Profile, device: Device) -> Profile:
-    """`profile` without 8-bit floats where `device` does not multiply them (an A100)."""
-    return profile if device.float8 else replace(profile, float8="off")
+def _fitted(profile: Profile, machine: Device) -> Profile:
+    """`profile` without 8-bit floats where `machine` does not multiply them (an A100)."""
+    return profile if machine.float8 else replace(profile, float8="off")
 
 
-def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
-    """The profile for `requested` ("auto" or a name) on `device`, and the reason in words.
+def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
+    """The profile for `requested` ("auto" or a name) on `machine`, and the reason in words.
 
     Raises:
         MedAnalyzrError: the profile does not exist, or it needs a GPU and there is none.
@@ -90,47 +90,47 @@ def choose_profile(requested: str, device: Device) -> tuple[Profile, str]:
     if requested != "auto":
         if requested not in PROFILES:
             raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
-        if requested != "cpu" and device.kind != "cuda":
+        if requested != "cpu" and machine.kind != "cuda":
             raise MedAnalyzrError(
                 f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'."
             )
-        return _fitted(PROFILES[requested], device), "asked for by the parameter profile"
-    if device.kind != "cuda":
+        return _fitted(PROFILES[requested], machine), "asked for by the parameter profile"
+    if machine.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
-    if device.memory_gib < 20 or not device.bf16:
+    if machine.memory_gib < 20 or not machine.bf16:
         name = "t4"
     else:
-        name = "24gb" if device.memory_gib < 36 else "40gb" if device.memory_gib < 60 else "80gb"
-    bf16 = "with" if device.bf16 else "without"
-    return _fitted(PROFILES[name], device), f"{device.name} has {device.memory_gib:.0f} GiB, {bf16} bf16"
+        name = "24gb" if machine.memory_gib < 36 else "40gb" if machine.memory_gib < 60 else "80gb"
+    bf16 = "with" if machine.bf16 else "without"
+    return _fitted(PROFILES[name], machine), f"{machine.name} has {machine.memory_gib:.0f} GiB, {bf16} bf16"
 
 
-def check_settings(settings: Profile, device: Device) -> None:
-    """Whether `device` can do what `settings` ask for.
+def check_settings(settings: Profile, machine: Device) -> None:
+    """Whether `machine` can do what `settings` ask for.
 
     Raises:
         MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model or
             without packing.
     """
-    if settings.precision == "bf16" and not device.bf16:
-        raise MedAnalyzrError(f"precision='bf16' and this {device.name} has no native bfloat16: set precision='best'.")
-    if settings.precision == "fp16" and device.kind != "cuda":
+    if settings.precision == "bf16" and not machine.bf16:
+        raise MedAnalyzrError(f"precision='bf16' and this {machine.name} has no native bfloat16: set precision='best'.")
+    if settings.precision == "fp16" and machine.kind != "cuda":
         raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine shows none: set precision='best'.")
-    if settings.float8 == "on" and not device.float8:
+    if settings.float8 == "on" and not machine.float8:
         raise MedAnalyzrError(
-            f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {device.name}: set float8='off'."
+            f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {machine.name}: set float8='off'."
         )
     if settings.float8 == "on" and (settings.load_in_4bit == "on" or settings.precision != "bf16"):
         raise MedAnalyzrError("float8='on' goes with a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
     if settings.float8 == "on" and settings.packing == "off":
         raise MedAnalyzrError("float8='on' goes with packed rows: set packing='shared' or 'on', or float8='off'.")
-    if settings.packing != "off" and device.kind != "cuda":
+    if settings.packing != "off" and machine.kind != "cuda":
         raise MedAnalyzrError(f"packing={settings.packing!r} needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
 
 
-def dtype_of(settings: Profile, device: Device) -> str:
-    """The name of torch's number format that `settings.precision` means on `device`."""
-    return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}.get(settings.precision, device.dtype)
+def dtype_of(settings: Profile, machine: Device) -> str:
+    """The name of torch's number format that `settings.precision` means on `machine`."""
+    return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}.get(settings.precision, machine.dtype)
 
 
 def planned_steps(settings: Profile, examples: int) -> int:

@@ -1,4 +1,4 @@
-"""What 03_train needs beside the recipe in its cells: encoding, schedules, progress, history, the record of a run."""
+"""What 03_train needs beside the recipe in its cells: the arguments for logging and checkpoints, and a training that may go on."""
 
 import difflib
 import errno
@@ -11,12 +11,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
 
 from medanalyzr.acceleration.compat import require
+from medanalyzr.acceleration.float8 import back_from_float8
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.training.record import trainer_steps
 
 
-def watching(settings, validate: bool, evaluations: int = 4, keep_best: bool = False, early_stopping: int = 0) -> dict:
-    """The SFTConfig arguments that watch and save a training.
+def monitoring_arguments(settings, validate: bool, evaluations: int = 4, keep_best: bool = False, early_stopping: int = 0) -> dict:
+    """The SFTConfig arguments for logging, validation and checkpoints.
 
     Loss at every step; `evaluations` validations and checkpoints, evenly spread. With `keep_best` the adapter of the
     lowest validation loss is the one that is kept. Validation keeps no logits, so it needs no more memory than training.
@@ -96,6 +97,8 @@ def _finished(trainer, checkpoint: str) -> bool:
 def train(trainer, checkpoint: str | None):
     """`trainer.train`, from `checkpoint` where given; returns the seconds it took.
 
+    A model that trained in 8-bit floats multiplies with its own weights again afterwards.
+
     Raises:
         MedAnalyzrError: the GPU is out of memory, or the disk is full.
     """
@@ -103,11 +106,10 @@ def train(trainer, checkpoint: str | None):
 
     start = time.monotonic()
     try:
-        if checkpoint and _finished(trainer, checkpoint):
-            return time.monotonic() - start
-        if not checkpoint:
-            _begin(trainer)
-        trainer.train(resume_from_checkpoint=checkpoint)
+        if not (checkpoint and _finished(trainer, checkpoint)):
+            if not checkpoint:
+                _begin(trainer)
+            trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError:
         raise MedAnalyzrError(
             "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."
@@ -123,4 +125,5 @@ def train(trainer, checkpoint: str | None):
             f"The disk is full, so the checkpoint of step {trainer.state.global_step} could not be written; the one before it is "
             "kept: free space and run this notebook again."
         ) from None
+    back_from_float8(trainer.model)
     return time.monotonic() - start

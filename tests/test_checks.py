@@ -1,4 +1,4 @@
-"""Each guard passes what is right and stops what is wrong, with one sentence."""
+"""Each check passes what is right and stops what is wrong, with one sentence."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from medanalyzr.training.base_models import check_fits, check_weights, mistral_t
 from medanalyzr.training.callbacks import ShowProgress
 from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
 from medanalyzr.training.profiles import PROFILES, TARGET_MODULES
-from medanalyzr.training.trainer import stopping, train, watching
+from medanalyzr.training.trainer import monitoring_arguments, stopping, train
 
 ROWS = load_bundled()[::60]
 
@@ -86,7 +86,7 @@ def test_the_adapter_is_the_expected_one():
 
 
 def trainer_of(batch, columns=("input_ids", "labels"), model=None):
-    """What the guards ask of a trainer: its first batch, its columns, its model."""
+    """What the checks ask of a trainer: its first batch, its columns, its model."""
     return SimpleNamespace(
         get_train_dataloader=lambda: [batch],
         train_dataset=SimpleNamespace(column_names=list(columns)),
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_a_number_is_not_logged_as_zero(tmp_path):
 
     model = tiny_llama()
     model.lm_head.weight.data.fill_(math.nan)
-    arguments = TrainingArguments(tmp_path, max_steps=2, use_cpu=True, **watching(PROFILES["cpu"], False))
+    arguments = TrainingArguments(tmp_path, max_steps=2, use_cpu=True, **monitoring_arguments(PROFILES["cpu"], False))
     rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 2
     with pytest.raises(MedAnalyzrError, match="The loss is nan at step 1: lower learning_rate"):
         tokenizer = SimpleNamespace(pad_token_id=0)
@@ -202,19 +202,24 @@ def test_a_loss_that_does_not_fall_stops():
 
 def test_schedules():
     cpu = PROFILES["cpu"]
-    assert watching(cpu, True, 10, True)["load_best_model_at_end"] and watching(cpu, True, 10)["eval_steps"] == 0.1
-    once = watching(cpu, True, 1)["save_steps"]
+    assert (
+        monitoring_arguments(cpu, True, 10, True)["load_best_model_at_end"]
+        and monitoring_arguments(cpu, True, 10)["eval_steps"] == 0.1
+    )
+    once = monitoring_arguments(cpu, True, 1)["save_steps"]
     assert once < 1 and math.ceil(272 * once) == 272  # 1 would be a checkpoint at every step
-    assert watching(cpu, False)["eval_strategy"] == "no" and "metric_for_best_model" not in watching(cpu, True)
+    assert monitoring_arguments(cpu, False)["eval_strategy"] == "no" and "metric_for_best_model" not in monitoring_arguments(
+        cpu, True
+    )
     for wanted in ({"keep_best": True}, {"early_stopping": 2}):
-        assert watching(cpu, True, **wanted)["metric_for_best_model"] == "eval_loss"
+        assert monitoring_arguments(cpu, True, **wanted)["metric_for_best_model"] == "eval_loss"
         with pytest.raises(MedAnalyzrError, match="there is no validation row: set validation_examples"):
-            watching(cpu, False, **wanted)
+            monitoring_arguments(cpu, False, **wanted)
     assert stopping(0) == [] and stopping(3)[0].early_stopping_patience == 3
     from dataclasses import replace
 
     with pytest.raises(MedAnalyzrError, match="optimizer='adamw_9bit' does not exist: try adamw_8bit"):
-        watching(replace(cpu, optimizer="adamw_9bit"), True)
+        monitoring_arguments(replace(cpu, optimizer="adamw_9bit"), True)
 
 
 @pytest.mark.parametrize(
