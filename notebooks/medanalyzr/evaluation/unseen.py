@@ -10,7 +10,7 @@ from medanalyzr.evaluation.scoring import ABSENT, flag_scores, score, wilson
 from medanalyzr.evaluation.tables import share
 from medanalyzr.lab.report import parse_answer
 
-MOST = 15  # results of one report
+MOST = 12  # results of one report: prompts of up to 1,900 tokens
 
 
 def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> list[dict[str, str]]:
