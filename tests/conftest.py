@@ -94,7 +94,15 @@ def smoke_run(artifacts, tmp_path_factory):
     reports.write_text(
         "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
     )
-    few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "test_reports": 3, "base_reports": 1, "perturbations": 1}
+    few = {
+        "max_steps": 3,
+        "validation_examples": 2,
+        "max_new_tokens": 24,
+        "test_reports": 3,
+        "base_reports": 1,
+        "perturbations": 1,
+        "layout_reports": 1,
+    }
     given = {"run": "smoke", "reports": os.path.relpath(reports, root)} | few
     relative = {"MEDANALYZR_ARTIFACTS": os.path.relpath(artifacts, root)}
     process = papermill("notebooks/00_pipeline.ipynb", out, cwd=root, environment=relative, **given)

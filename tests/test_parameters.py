@@ -111,5 +111,5 @@ def test_the_defaults_that_comments_name_are_those_that_are_used(notebook):
 
 
 def test_minus_one_means_by_profile():
-    asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1}
-    assert usual(asked, "cpu") == [40, 7, 8, 2] and usual(asked, "t4") == [0, 7, 0, 40]
+    asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1, "layout_reports": -1}
+    assert usual(asked, "cpu") == [40, 7, 8, 2, 2] and usual(asked, "t4") == [0, 7, 0, 40, 40]

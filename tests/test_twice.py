@@ -51,7 +51,7 @@ def runs(tiny_mistral, artifacts, tmp_path_factory):
             few = {"02_data": {}, "03_train": {"base_model": tiny_mistral, "max_steps": 4, "evaluations": 1, "max_new_tokens": 8}}
             few |= {
                 "04_inference": {"max_new_tokens": 8},
-                "05_evaluation": {"test_reports": 2, "base_reports": 1, "perturbations": 1, "loss_reports": 1},
+                "05_evaluation": {"test_reports": 2, "base_reports": 1, "perturbations": 1, "loss_reports": 1, "layout_reports": 0},
             }
             few |= {"06_export": {"compared_reports": 1, "max_new_tokens": 8}}
             process = papermill(f"{notebook}.ipynb", folder / "out.ipynb", cwd=notebooks, run=name, **few[notebook])
@@ -90,7 +90,15 @@ def test_early_stopping_reaches_the_trainer(tiny_mistral, artifacts, tmp_path):
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
 def test_the_chain_ends_well_in_both_precisions(artifacts, tmp_path, precision, dtype):
     """One step of the real model: hardly trained, it must not stop the chain."""
-    few = {"max_steps": 1, "validation_examples": 1, "max_new_tokens": 16, "test_reports": 2, "base_reports": 1, "perturbations": 1}
+    few = {
+        "max_steps": 1,
+        "validation_examples": 1,
+        "max_new_tokens": 16,
+        "test_reports": 2,
+        "base_reports": 1,
+        "perturbations": 1,
+        "layout_reports": 0,
+    }
     process = papermill("00_pipeline.ipynb", tmp_path / "00.ipynb", run=precision, precision=precision, **few)
     if precision == "bf16" and not cpu_has_bfloat16():
         assert process.returncode != 0 and "has no native bfloat16: set precision='best'" in last_line(process)

@@ -1,5 +1,6 @@
 """Run folders: where artifacts lie, and how their JSON files are written and read."""
 
+import filecmp
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import is_first
 
 NOTEBOOKS = Path(__file__).resolve().parents[2]
+REFERENCE = "reference"  # the run that answers with the adapter that comes with the project
 
 
 class Record(dict):
@@ -57,8 +59,11 @@ def cache_folder() -> Path:
 def run_folder(run: str) -> Path:
     """The folder of `run` (a name under artifacts/runs/, or an absolute path), made when missing.
 
+    That of the run `REFERENCE` holds the adapter of artifacts/reference and the record of its training.
+
     Raises:
-        MedAnalyzrError: the name leaves artifacts/runs/ or holds control characters, or the folder cannot be written.
+        MedAnalyzrError: the name leaves artifacts/runs/ or holds control characters, the folder cannot be written, or there is no
+            reference adapter.
     """
     path = Path(run).expanduser()
     if not run.isprintable() or not path.is_absolute() and (not run.strip() or path.name != run or run in (".", "..")):
@@ -72,7 +77,28 @@ def run_folder(run: str) -> Path:
         raise MedAnalyzrError(
             f"The run folder {path} cannot be written ({error.strerror}): set MEDANALYZR_ARTIFACTS, or choose another run."
         ) from None
+    if run == REFERENCE:
+        _take_reference(path)
     return path
+
+
+def is_reference(folder: Path) -> bool:
+    """Whether `folder` is that of the run `REFERENCE`."""
+    return folder == artifacts_folder() / "runs" / REFERENCE
+
+
+def _take_reference(folder: Path) -> None:
+    """Bring the adapter and the training record of the project's artifacts/reference into `folder` where it has not the same ones."""
+    source, weights = NOTEBOOKS.parent / "artifacts" / REFERENCE, Path("adapter/adapter_model.safetensors")
+    if lacking := [name for name in (weights, Path("training.json")) if not (source / name).is_file()]:
+        raise MedAnalyzrError(
+            f"run={REFERENCE!r} needs artifacts/{REFERENCE}/{lacking[0].as_posix()}, which this copy of the project does not hold: "
+            "get the project with its artifacts, or train with 03_train and name that run."
+        )
+    if not (folder / weights).is_file() or not filecmp.cmp(source / weights, folder / weights, shallow=False):
+        with replacing(folder / "adapter") as target:
+            shutil.copytree(source / "adapter", target, dirs_exist_ok=True)
+    write_text(folder / "training.json", (source / "training.json").read_text(encoding="utf-8"))
 
 
 def show_path(path: Path) -> str:

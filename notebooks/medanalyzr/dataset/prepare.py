@@ -6,12 +6,13 @@ from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import first_process_first
-from medanalyzr.core.run_folder import read_json, read_jsonl, replacing, write_json, write_jsonl
+from medanalyzr.core.run_folder import is_reference, read_json, read_jsonl, replacing, write_json, write_jsonl
 from medanalyzr.dataset.bundled import ORIGINS
 from medanalyzr.dataset.loading import Row, check_rows, is_local, load_rows
 from medanalyzr.dataset.privacy import gate
 from medanalyzr.dataset.split import fingerprint, groups_of, overlap, split_rows
 
+FRACTIONS = (0.05, 0.1)  # shares of the rows for validation and test where nothing else is asked for
 QUICK = ("hémoglobine et rein", "hématologie", "glycémie", "lipides")  # what a small model learns in minutes (tries.json)
 
 
@@ -62,8 +63,13 @@ def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tup
     `fractions` of the rows for validation and test.
 
     Raises:
-        MedAnalyzrError: the run folder holds another dataset than the one asked for, or rows that are not those of its report.
+        MedAnalyzrError: the run folder holds another dataset than the one asked for, or rows that are not those of its report; or it
+            is that of the reference adapter, which nothing is to replace.
     """
+    if is_reference(folder):
+        raise MedAnalyzrError(
+            f"run={folder.name!r} answers with the adapter that comes with the project: choose another run to train in."
+        )
     with first_process_first():
         if not (folder / "data_report.json").is_file():
             return prepare(default if dataset == "auto" else dataset, folder, *fractions, seed)
@@ -93,6 +99,16 @@ def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
     return [row for row in rows if name == "all" or row.get("origin") not in ORIGINS or chosen(row)]
 
 
+def _prepare_reference(folder: Path) -> None:
+    """The split that the reference adapter was trained with; says so where the rows have changed since."""
+    origin = (training := read_json(folder / "training.json", "03_train"))["origin"]
+    report = prepare(training["dataset"], folder, *FRACTIONS, origin["split"]["seed"])
+    if report["fingerprint"] != origin["data"]:
+        print("The rows have changed since the reference adapter was trained: it may have seen some of these test rows.")
+
+
 def load_split(folder: Path, name: str) -> list[Row]:
-    """The rows of one split of a prepared run."""
+    """The rows of one split of a prepared run; for the reference adapter they are prepared where they are missing."""
+    if is_reference(folder) and not (folder / "data").is_dir():
+        _prepare_reference(folder)
     return read_jsonl(folder / "data" / f"{name}.jsonl", "02_data")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from medanalyzr.dataset.prompts import PROMPT, format_prompt
+from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import FLAGS, parse_answer, parse_report, write_measurement
 from medanalyzr.lab.rules import answer_name, interpret
 
@@ -11,6 +12,11 @@ from medanalyzr.lab.rules import answer_name, interpret
 def rules_answer(row: Mapping[str, str]) -> str:
     """What the rule engine answers to the report of `row`."""
     return interpret(parse_report(row["input"]))
+
+
+def strict_answer(row: Mapping[str, str]) -> str:
+    """What the rule engine answers to what the strict reader proves of the report of `row`; it leaves out what it refuses."""
+    return interpret(read_report(row["input"]))
 
 
 def constant_answer(row: Mapping[str, str], flag: str) -> str:

@@ -155,6 +155,21 @@ def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
     _finish(figure, path)
 
 
+def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
+    """Right flags in each layout (`families`: family -> source -> share), a point with its 95 % interval for each source of answers."""
+    figure, axis = plt.subplots(figsize=(7, 1.1 + 0.42 * len(families)))
+    sources = list(next(iter(families.values())))
+    for i, (source, colour) in enumerate(zip(sources, (GREY, BLUE, ORANGE, GREEN), strict=False)):
+        for y, shares in enumerate(families.values()):
+            shown, place = shares[source], y + 0.28 * (i - (len(sources) - 1) / 2)
+            axis.plot([shown["low"], shown["high"]], [place, place], color=colour, lw=2, alpha=0.5)
+            axis.plot(shown["share"], place, "o", color=colour, label=source if y == 0 else None)
+    axis.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
+    axis.set(xlabel="share of flags right", xlim=(-0.02, 1.02), ylim=(len(families) - 0.5, -0.5))
+    axis.legend(frameon=False, ncols=len(sources), loc="lower center", bbox_to_anchor=(0.5, 1))
+    _finish(figure, path)
+
+
 def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
     """Share of wrong flags among the most confident ones, against how many are kept."""
     figure, axis = plt.subplots(figsize=(5.5, 3))

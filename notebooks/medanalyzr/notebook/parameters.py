@@ -12,7 +12,7 @@ from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
 # What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
-USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40)}
+USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40), "layout_reports": (2, 40)}
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lora_r": (lambda v: v >= 1, "at least 1"),
     "lora_alpha": (lambda v: v >= 1, "at least 1"),
@@ -43,6 +43,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "base_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "loss_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "perturbations": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
+    "layout_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
     "evaluation_batch_size": (lambda v: v >= 1, "at least 1"),
     "steps": (lambda v: v >= 3, "at least 3 (the first two are left out)"),
     "repeats": (lambda v: v >= 1, "at least 1"),

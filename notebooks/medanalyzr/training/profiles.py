@@ -8,6 +8,7 @@ from medanalyzr.core.device import Device
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
 from medanalyzr.core.processes import processes, shared
+from medanalyzr.dataset.prepare import FRACTIONS
 
 TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -39,8 +40,8 @@ class Profile:
     packing: str
     checkpointing: str
     train_on: str
-    validation_fraction: float = 0.05
-    test_fraction: float = 0.1
+    validation_fraction: float = FRACTIONS[0]
+    test_fraction: float = FRACTIONS[1]
     optimizer: str = "adamw_8bit"
     load_in_4bit: str = "on"
     float8: str = "off"

@@ -1,0 +1,54 @@
+"""Layouts never seen in training: test values in each held-out family, and how many flags are right in it."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import pandas as pd
+
+from medanalyzr.dataset.layouts import HELD_OUT, sample
+from medanalyzr.evaluation.scoring import ABSENT, flag_scores, score, wilson
+from medanalyzr.evaluation.tables import share
+from medanalyzr.lab.report import parse_answer
+
+MOST = 12  # results of one report: prompts of up to 1,900 tokens
+
+
+def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> list[dict[str, str]]:
+    """`each` reports of every family in `HELD_OUT`, composed from the values of `rows` that have our answers; `layout` names the family."""
+    ours = [row for row in rows if parse_answer(row["output"])]
+    return [
+        row
+        for family in HELD_OUT
+        for row in sample(Random(f"{seed} {family}").sample(ours, len(ours)), each, seed, (family,), MOST)
+    ]
+
+
+def by_family(rows: Sequence[Mapping[str, str]], texts: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str, dict[str, dict]]:
+    """For each family among `rows` and each source of answers (`texts`): the share of right flags with its 95 % interval over reports.
+
+    `reports` counts them; `refused` is the share of analytes without a line in the answer, which are not right either.
+    """
+    found: dict[str, dict[str, dict]] = {}
+    for family in dict.fromkeys(row["layout"] for row in rows):
+        found[family] = {}
+        for source, answers in texts.items():
+            here = [(row, text) for row, text in zip(rows, answers, strict=True) if row["layout"] == family]
+            scored = [score(row["input"], text, row["output"]) for row, text in here]
+            lines = [line for one in scored for line in one.lines]
+            right = {
+                key: value for key, value in flag_scores(scored, seed).items() if key in ("count", "of", "share", "low", "high")
+            }
+            refused = wilson(sum(line.given == ABSENT for line in lines), len(lines))
+            found[family][source] = right | {"reports": len(here), "refused": refused}
+    return found
+
+
+def layout_table(families: Mapping[str, Mapping[str, Mapping]]) -> pd.DataFrame:
+    """A row for each family of `by_family`: reports, and right and left-out flags of each source."""
+    rows = []
+    for family, sources in families.items():
+        row = {"layout": family.replace("_", " "), "reports": next(iter(sources.values()))["reports"]}
+        for source, result in sources.items():
+            row |= {f"{source}: flags right": share(result), f"{source}: left out": f"{result['refused']['share']:.2f}"}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("layout") if rows else pd.DataFrame()

@@ -1,0 +1,79 @@
+"""`-p run reference`: the adapter that comes with the project, in a run folder of its own, with the rows of its training."""
+
+import json
+from pathlib import Path
+
+import pytest
+from medanalyzr import MedAnalyzrError
+from medanalyzr.core import run_folder as folders
+from medanalyzr.core.run_folder import is_reference, read_json, run_folder, write_json
+from medanalyzr.dataset.bundled import load_bundled
+from medanalyzr.dataset.prepare import load_split, prepared
+from medanalyzr.dataset.split import fingerprint, split_rows
+
+PARTS = split_rows(load_bundled(), 0.05, 0.1, 3407)
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """artifacts/reference of a project whose runs lie elsewhere."""
+    monkeypatch.setenv("MEDANALYZR_ARTIFACTS", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(folders, "NOTEBOOKS", tmp_path / "project" / "notebooks")
+    source = tmp_path / "project" / "artifacts" / "reference"
+    (source / "adapter").mkdir(parents=True)
+    (source / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (source / "adapter" / "adapter_config.json").write_text("{}")
+    origin = {"data": {name: fingerprint(part) for name, part in PARTS.items()}, "split": {"seed": 3407}}
+    write_json(source / "training.json", {"dataset": "bundled", "subset": "all", "origin": origin})
+    return source
+
+
+def files(folder: Path):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_adapter_and_its_record_are_brought_into_the_run(source, tmp_path):
+    before = files(source)
+    folder = run_folder("reference")
+    assert folder == tmp_path / "elsewhere" / "runs" / "reference" and is_reference(folder)
+    assert files(folder) == before == files(source)
+    assert not is_reference(run_folder("demo")) and not (run_folder("demo") / "adapter").exists()
+
+
+def test_a_newer_adapter_takes_the_place_of_the_one_brought_before(source):
+    folder = run_folder("reference")
+    config = folder / "adapter" / "adapter_config.json"
+    config.write_text('{"base_model_name_or_path": "here"}')  # as `adapter_of` does
+    assert run_folder("reference") == folder and "here" in config.read_text()
+    (source / "adapter" / "adapter_model.safetensors").write_bytes(b"WEIGHTS")
+    run_folder("reference")
+    assert (folder / "adapter" / "adapter_model.safetensors").read_bytes() == b"WEIGHTS" and config.read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["adapter/adapter_model.safetensors", "training.json"])
+def test_without_the_adapter_one_sentence_says_what_is_missing(source, name):
+    (source / name).unlink()
+    with pytest.raises(MedAnalyzrError, match=f"run='reference' needs artifacts/reference/{name}, which this copy"):
+        run_folder("reference")
+    assert run_folder("demo").is_dir()
+
+
+def test_the_rows_are_those_of_its_training(source, capsys):
+    folder = run_folder("reference")
+    assert load_split(folder, "test") == PARTS["test"] and load_split(folder, "train") == PARTS["train"]
+    assert read_json(folder / "data_report.json", "02_data")["dataset"] == "bundled" and not capsys.readouterr().out
+    with pytest.raises(MedAnalyzrError, match=r"data/test.jsonl is missing: run 02_data"):
+        load_split(run_folder("demo"), "test")
+
+
+def test_rows_that_have_changed_since_are_said(source, capsys):
+    record = json.loads((source / "training.json").read_text())
+    record["origin"]["data"]["test"] = "other"
+    write_json(source / "training.json", record)
+    load_split(run_folder("reference"), "test")
+    assert "The rows have changed since the reference adapter was trained" in capsys.readouterr().out
+
+
+def test_nothing_is_trained_in_its_run(source):
+    with pytest.raises(MedAnalyzrError, match="run='reference' answers with the adapter that comes with the project"):
+        prepared("auto", "bundled", run_folder("reference"), 3407, (0.05, 0.1))
