@@ -92,7 +92,8 @@ def smoke_run(artifacts, tmp_path_factory):
     out, root = tmp_path_factory.mktemp("out") / "00.ipynb", NOTEBOOKS.parent
     reports = out.with_name("reports.txt")
     reports.write_text(
-        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
+        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nVS : 12 mm\n---\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n",
+        encoding="utf-8",
     )
     few = {"max_steps": 3, "validation_examples": 2, "max_new_tokens": 24, "limit": 3, "base_reports": 1, "probes": 1}
     given = {"run": "smoke", "reports": os.path.relpath(reports, root)} | few
