@@ -60,7 +60,8 @@ def load_reports(name: str) -> list[ReceivedReport]:
     if not found:
         raise MedAnalyzrError(f"reports={name!r} holds no report.")
     if all(one.error for one in found):
-        first = f"{found[0].source}: {found[0].error}"
+        source, error = found[0].source, found[0].error.rstrip(".")
+        first = error if error.startswith(source) else f"{source}: {error}"
         raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} looked at; {first}).")
     return found
 
