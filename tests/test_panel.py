@@ -66,6 +66,11 @@ def test_the_view_holds_results_reasons_what_is_left_out_unread_and_the_rules():
     assert "Aucun résultat reconnu" in verified_html(verify("Bonjour.", ""))
 
 
+def test_an_empty_box_is_not_answered():
+    panel = pressed(lambda *_: iter(["Tout est normal."]), report=" \n")
+    assert "La case est vide" in panel.note.value and not panel.text and not panel.button.disabled
+
+
 def test_an_error_is_one_sentence_and_the_button_works_again():
     def fails(report, *rest):
         yield "début"

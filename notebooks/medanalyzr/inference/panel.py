@@ -106,6 +106,9 @@ class Panel:
         if len(self.box.value) > LARGEST:
             self._say("Plus de 1 Mio : ce n'est pas un compte rendu.")
             return
+        if not self.box.value.strip():
+            self._say("La case est vide : collez un compte rendu ou choisissez un fichier.")
+            return
         self._stop.clear()
         self.button.disabled, self.stop.disabled, self.text, self.check.value = True, False, "", ""
         self._thread = Thread(target=self._work, args=(self.box.value, self._report()))
