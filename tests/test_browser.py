@@ -107,8 +107,8 @@ def test_ask_read_and_upload_in_jupyterlab(lab, tmp_path):
         assert "Pas un dispositif médical" in panel.inner_text()
         table = ask(panel, REPORT, texts)
         assert len(set(filter(None, texts))) > 2, "the answer did not come piece by piece"
-        assert "contrôle" in table and "6,8 mmol/l" in table
-        assert "Valeur critique : Potassium 6,8 mmol/l" in panel.inner_text(), "hidden by what the model says"
+        assert "contrôle" in table and "6,8 mmol/L" in table
+        assert "Valeur critique : Potassium 6,8 mmol/L" in panel.inner_text(), "hidden by what the model says"
         assert not alerts and not panel.locator("img").count()
         file = tmp_path / "bilan.xml"
         file.write_bytes(document(result("Sodium", pq("118", "mmol/L"), interval("135", "145", "mmol/L"))))
