@@ -21,6 +21,7 @@ from medanalyzr.notebook.parameters import check_parameters, declared_parameters
 from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override
 
 CPU = Device("cpu", "CPU", 16, False, 0, 2)
+FORMATS = Path(__file__).parent / "formats"
 ROW = {"instruction": "Que montre ce bilan ?", "input": "Hb : 110 g/L", "output": "Anémie."}
 NIR = "2 69 05 49 588 157 80"  # made up, with a valid key
 
@@ -332,9 +333,14 @@ CASES = {
     "no row left to train on": (dataset("rows.json", rows(2), fractions=(0.5, 0.5)), "leaves no row to train on"),
     # reports
     "reports that are not there": (lambda folder: lambda: check_inputs({"reports": "missing.txt"}), "reports='missing.txt' is not"),
-    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "is not an existing folder"),
+    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "bilan.pdf is in none of the formats that are read"),
     "an empty file of reports": (reports("bilan.txt", "\n \n"), "holds no report"),
-    "a folder without reports": (no_reports, "holds no report"),
+    "a folder without reports": (no_reports, "holds no report that can be read .*notes.docx"),
+    "a message that was cut": (reports("bilan.hl7", "MSH|^~"), "bilan.hl7: The file holds no report"),
+    "a document with a PDF alone": (
+        reports("bilan.xml", (FORMATS / "cda" / "3_fault_level1_pdf.xml").read_bytes()), "holds a PDF and no results",
+    ),
+    "a FHIR file that was cut": (reports("bilan.json", '{"resourceType": "Bundle", '), "no valid JSON"),
     "reports in UTF-16": (reports("bilan.txt", "Potassium : 6,8".encode("utf-16")), "not UTF-8"),
     "binary reports": (reports("bilan.csv", bytes(range(256))), "not UTF-8"),
     "a CSV of reports with a name twice": (reports("bilan.csv", "report,report\na,b\n"), "'report' stands twice"),

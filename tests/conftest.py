@@ -92,7 +92,8 @@ def smoke_run(artifacts, tmp_path_factory):
     out, root = tmp_path_factory.mktemp("out") / "00.ipynb", NOTEBOOKS.parent
     reports = out.with_name("reports.txt")
     reports.write_text(
-        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n", encoding="utf-8"
+        "Patient : homme, 50 ans\nASAT : 40 UI/L (≤ 35)\n\nVS : 12 mm\n---\nGlycémie à jeun : 7,2 mmol/L (3,9 - 5,5)\n",
+        encoding="utf-8",
     )
     few = {
         "max_steps": 3,

@@ -39,7 +39,10 @@ def test_parameters_reach_the_notebooks(smoke_run):
 def test_a_file_of_reports_is_answered(smoke_run):
     lines = [json.loads(line) for line in (smoke_run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["report"].splitlines()[-1] for line in lines] == [
-        "ASAT : 40 UI/L (≤ 35)",
+        "VS : 12 mm",
         "Glycémie à jeun : 7,2 mmol/L (3,9 - 5,5)",
     ]
     assert all(line["answer"] and 0 < line["tokens"] <= 24 for line in lines)
+    for line, name in zip(lines, ("ASAT", "Glycémie à jeun"), strict=True):
+        assert {"results", "unread", "left_out", "critical", "conclusion", "next_steps", "ended", "repeats"} <= set(line)
+        assert name in {result["name"] for result in line["results"] + line["left_out"]}

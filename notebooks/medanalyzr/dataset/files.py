@@ -13,13 +13,12 @@ ENDINGS = (".json", ".jsonl", ".csv", ".parquet")
 _NO_SEPARATOR = "\x1f"  # a CSV file of one column is read with a sign that no text holds
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without byte order mark.
+def decode_text(content: bytes) -> str:
+    """The text in the bytes of a UTF-8 file, with or without byte order mark.
 
     Raises:
         ValueError: the file is empty or not UTF-8 (names the line).
     """
-    content = path.read_bytes()
     if not content.strip():
         raise ValueError("the file is empty")
     try:
@@ -27,6 +26,11 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"line {line} is not UTF-8 text; save the file as UTF-8") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file; raises as `decode_text`."""
+    return decode_text(path.read_bytes())
 
 
 def first_sentence(error: BaseException) -> str:
@@ -88,15 +92,14 @@ def _from_jsonl(text: str) -> list[dict]:
     return _objects(_parsed(line, f"line {i}") for i, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
-def read_csv(path: Path) -> list[dict]:
-    """The rows of a UTF-8 CSV file; its separator is the commonest of comma, semicolon and tab in the header line, outside of quotes.
+def csv_rows(text: str) -> list[dict]:
+    """The rows of a CSV text; its separator is the commonest of comma, semicolon and tab in the header line, outside of quotes.
 
     Without one in the header the file has a single column, and such signs in its rows are text.
 
     Raises:
-        ValueError: the file is empty, not UTF-8, names a column twice, or a row has more or fewer cells than the header.
+        ValueError: it names a column twice, or a row has more or fewer cells than the header.
     """
-    text = read_text(path)
     header = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
     if "\0" in text:
         raise ValueError("it holds null characters: this is no text table")
@@ -136,7 +139,7 @@ def rows_of(path: Path) -> list[dict]:
     """
     match path.suffix.lower():
         case ".csv":
-            return read_csv(path)
+            return csv_rows(read_text(path))
         case ".parquet":
             return _from_parquet(path)
         case ".jsonl":

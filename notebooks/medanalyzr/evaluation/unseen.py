@@ -6,7 +6,8 @@ from random import Random
 import pandas as pd
 
 from medanalyzr.dataset.layouts import HELD_OUT, sample
-from medanalyzr.evaluation.scoring import ABSENT, flag_scores, score, wilson
+from medanalyzr.evaluation.metrics import flag_scores, wilson
+from medanalyzr.evaluation.scoring import ABSENT, score
 from medanalyzr.evaluation.tables import share
 from medanalyzr.lab.report import parse_answer
 

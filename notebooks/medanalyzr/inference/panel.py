@@ -1,4 +1,4 @@
-"""The panel of 04_inference: paste or upload a report, read the answer as it is written, and the rules beside it."""
+"""The panel of 04_inference: paste or upload a report, read the answer as it is written, then what of it is verified."""
 
 import html
 import json
@@ -10,29 +10,12 @@ import ipywidgets as widgets
 from IPython.display import Javascript, display
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.inference.cross_check import NOT_A_DEVICE, check_html, cross_check
-from medanalyzr.inference.report_files import LARGEST
-from medanalyzr.lab.crbio import read_crbio
-from medanalyzr.lab.reader import in_our_layout
-from medanalyzr.lab.report import write_report
+from medanalyzr.inference.report_files import FORMATS, LARGEST, ReceivedReport, read_reports
+from medanalyzr.inference.verified_view import NOT_A_DEVICE, verified_html
+from medanalyzr.inference.verify import verify
+from medanalyzr.lab.report import Report
 
 Answer = Callable[[str, int, float, Callable[[], bool]], Iterator[str]]
-
-
-def read_upload(name: str, content: bytes) -> str:
-    """The report of an uploaded file: CR-BIO for .xml, else text in UTF-8.
-
-    Raises:
-        MedAnalyzrError: the file is neither, or too large.
-    """
-    if name.lower().endswith(".xml"):
-        return write_report(read_crbio(content))
-    if len(content) > LARGEST:
-        raise MedAnalyzrError(f"{name} has {len(content) / 2**20:.0f} MiB, more than a report can have (1 MiB).")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise MedAnalyzrError(f"{name} is not UTF-8 text: save it as UTF-8, or upload a CR-BIO .xml file.") from None
 
 
 def _text(text: str) -> str:
@@ -40,19 +23,20 @@ def _text(text: str) -> str:
 
 
 class Panel:
-    """Report box, examples, upload, length and temperature, answer, rules beside it.
+    """Report box, examples, upload, length and temperature, answer, and the checks of its lines.
 
     `answer(report, max_new_tokens, temperature, stopped)` yields the pieces of an answer until `stopped()`. The report goes to
-    it in the layout of the training data. Reports, answers and errors are shown as text, never as HTML.
+    it as it stands in the box. Every report of an uploaded file joins the examples. Reports, answers and errors are shown as
+    text, never as HTML.
     """
 
     def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320):
-        self._examples, self._answer, self._stop, self._thread = dict(examples), answer, Event(), None
+        self._examples = {name: ReceivedReport(name, text) for name, text in examples.items()}
+        self._answer, self._stop, self._thread = answer, Event(), None
         wide = widgets.Layout(width="100%", height="10em")
         self.example = widgets.Dropdown(options=list(self._examples), description="Exemple")
-        self.box = widgets.Textarea(value=next(iter(self._examples.values())), layout=wide, placeholder="Compte rendu")
-        self.upload = widgets.FileUpload(accept=".txt,.xml", multiple=False, description="Fichier (.txt, CR-BIO .xml)")
-        self.upload.layout.width = "20em"
+        self.box = widgets.Textarea(value=next(iter(examples.values())), layout=wide, placeholder="Compte rendu")
+        self.upload = widgets.FileUpload(multiple=False, description="Fichier", tooltip=FORMATS)
         self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=1024, description="Longueur")
         self.temperature = widgets.FloatSlider(
             value=0.0, min=0.0, max=1.5, step=0.1, description="Température", style={"description_width": "initial"}
@@ -82,7 +66,9 @@ class Panel:
         )
 
     def _choose(self, change) -> None:
-        self.box.value = self._examples[change["new"]]
+        chosen = self._examples[change["new"]]
+        self.box.value = chosen.text
+        self._say(" ".join(filter(None, [chosen.error, *chosen.remarks])))
 
     def _say(self, text: str) -> None:
         self.note.value = f"<b>{html.escape(text)}</b>"
@@ -90,10 +76,24 @@ class Panel:
     def _take(self, change) -> None:
         for file in change["new"]:
             try:
-                self.box.value = read_upload(file["name"], bytes(file["content"]))
-                self._say(f"Lu : {file['name']}")
+                found = read_reports(file["name"], bytes(file["content"]))
             except MedAnalyzrError as error:
                 self._say(str(error))
+                continue
+            if not found:
+                self._say(f"{file['name']} holds no report.")
+                continue
+            self._examples |= {one.source: one for one in found}
+            self.example.options = list(self._examples)
+            self.example.value = found[0].source
+            self._choose({"new": found[0].source})
+            several = f" ({len(found)} comptes rendus, voir «Exemple»)" if len(found) > 1 else ""
+            self._say(f"Lu : {file['name']}{several} {' '.join(filter(None, [found[0].error, *found[0].remarks]))}".strip())
+
+    def _report(self) -> Report | str:
+        """What the format of the chosen file says of the report, as long as nobody changed its text; else the text in the box."""
+        chosen = self._examples[self.example.value]
+        return chosen.read if chosen.read and chosen.text == self.box.value else self.box.value
 
     def _to_clipboard(self, _) -> None:
         self._script.clear_output()
@@ -106,19 +106,22 @@ class Panel:
         if len(self.box.value) > LARGEST:
             self._say("Plus de 1 Mio : ce n'est pas un compte rendu.")
             return
+        if not self.box.value.strip():
+            self._say("La case est vide : collez un compte rendu ou choisissez un fichier.")
+            return
         self._stop.clear()
         self.button.disabled, self.stop.disabled, self.text, self.check.value = True, False, "", ""
-        self._thread = Thread(target=self._work, args=(in_our_layout(self.box.value),))
+        self._thread = Thread(target=self._work, args=(self.box.value, self._report()))
         self._thread.start()
 
-    def _work(self, report: str) -> None:
+    def _work(self, text: str, report: Report | str) -> None:
         start, shown = time.monotonic(), 0.0
         try:
-            for piece in self._answer(report, self.length.value, self.temperature.value, self._stop.is_set):
+            for piece in self._answer(text, self.length.value, self.temperature.value, self._stop.is_set):
                 self.text += piece
                 if time.monotonic() - shown > 0.1:
                     self.out.value, shown = _text(self.text), time.monotonic()
-            self.out.value, self.check.value = _text(self.text), check_html(cross_check(report, self.text))
+            self.out.value, self.check.value = _text(self.text), verified_html(verify(report, self.text))
             self._say(("Arrêté, " if self._stop.is_set() else "") + f"{time.monotonic() - start:.0f} s")
         except Exception as error:
             self._say(str(error))

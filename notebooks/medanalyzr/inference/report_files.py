@@ -1,4 +1,9 @@
-"""Reports that a user brings in a file or a folder, and what is written about their answers."""
+"""Reports that a user brings in a file or a folder, and what is written about their answers.
+
+A file is told by how it begins: HPRIM, HL7, FHIR and CR-BIO by their first bytes, whatever its name; the rest by its ending. In a .txt
+a line of exactly three dashes or equal signs (`---`, `===`), or a new file, parts two reports. A blank line, a longer rule and a
+form feed stand within a report.
+"""
 
 import json
 import re
@@ -9,33 +14,39 @@ from typing import TYPE_CHECKING
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.run_folder import existing
-from medanalyzr.dataset.files import read_csv
-from medanalyzr.inference.cross_check import DIFFERS, INVENTED, SILENT, cross_check
-from medanalyzr.lab.crbio import read_crbio
-from medanalyzr.lab.reader import in_our_layout
-from medanalyzr.lab.report import write_report
+from medanalyzr.dataset.files import csv_rows, decode_text
+from medanalyzr.inference.verify import as_line, verify
+from medanalyzr.lab import formats
+from medanalyzr.lab.report import Report
 
 if TYPE_CHECKING:
     from medanalyzr.inference.generation import Answer
 
-SUFFIXES = (".txt", ".csv", ".jsonl", ".xml")
+FORMATS = "HPRIM, HL7, FHIR, CR-BIO, .txt, .csv, .jsonl"
 LARGEST = 2**20  # characters of a report
+_TEXTS = (".txt", ".csv", ".jsonl")
+_BETWEEN = re.compile(r"^[^\S\n]*(?:---|===)[^\S\n]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Pending:
-    """One report of a file: where it stands (`name, report 3`), its text, and why it cannot be answered ("" if it can)."""
+class ReceivedReport:
+    """One report as it came: where it stands (`name, report 3`), its text, and why it cannot be answered ("" if it can).
+
+    `read` is what its format says of it (None for plain text, which the strict reader reads), `remarks` what is doubtful in it.
+    """
 
     source: str
     text: str
     error: str = ""
+    read: Report | None = None
+    remarks: tuple[str, ...] = ()
 
 
-def load_reports(name: str) -> list[Pending]:
-    """The reports of a file or of every file in a folder, each measurement line in the layout of the training data. "" gives [].
+def load_reports(name: str) -> list[ReceivedReport]:
+    """The reports of a file or of a folder, as they came. "" gives [].
 
-    .txt (blank line between reports), .csv or .jsonl (column `input` or `report`), .xml (one CR-BIO report). A row without a
-    report, and in a folder an unreadable file, is kept with its error, so that it costs only itself.
+    In a folder every entry is looked at. One that is not read, and a row without a report, is kept with its error, so that it
+    costs only itself.
 
     Raises:
         MedAnalyzrError: there is no such file or folder, a single file cannot be read, or nothing in it is a report.
@@ -43,70 +54,101 @@ def load_reports(name: str) -> list[Pending]:
     if not name:
         return []
     path = existing(name)
-    if path and path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
-        found = [pending for file in files for pending in _kept(file)]
-    elif path and path.is_file() and path.suffix.lower() in SUFFIXES:
-        found = list(_of_file(path))
-    else:
-        raise MedAnalyzrError(f"reports={name!r} is not an existing folder, .txt, .csv, .jsonl or .xml file.")
+    if path is None:
+        raise MedAnalyzrError(f"reports={name!r} is not an existing folder or file: give the path of one.")
+    found = [one for entry in sorted(path.iterdir()) for one in _kept(entry)] if path.is_dir() else _of_path(path)
     if not found:
         raise MedAnalyzrError(f"reports={name!r} holds no report.")
+    if all(one.error for one in found):
+        source, error = found[0].source, found[0].error.rstrip(".")
+        first = error if error.startswith(source) else f"{source}: {error}"
+        raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} looked at; {first}).")
     return found
 
 
-def _kept(file: Path) -> list[Pending]:
+def _kept(entry: Path) -> list[ReceivedReport]:
     try:
-        return list(_of_file(file))
+        return _of_path(entry) or [ReceivedReport(entry.name, "", "it holds no report")]
     except MedAnalyzrError as error:
-        return [Pending(file.name, "", str(error))]
+        return [ReceivedReport(entry.name, "", str(error))]
 
 
-def _of_file(path: Path) -> Iterator[Pending]:
-    suffix = path.suffix.lower()
-    if suffix == ".xml":
-        yield Pending(path.name, write_report(read_crbio(path.read_bytes())))
-        return
+def _of_path(path: Path) -> list[ReceivedReport]:
+    if not path.is_file():
+        raise MedAnalyzrError(f"{path.name} is no file: give a folder that lies deeper by itself.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = read_csv(path) if suffix == ".csv" else None
-    except UnicodeDecodeError:
-        raise MedAnalyzrError(f"{path.name} is not UTF-8 text: save it as UTF-8.") from None
-    except (ValueError, OSError) as error:
-        raise MedAnalyzrError(f"{path.name} cannot be read: {error}.") from None
-    if suffix == ".txt":
-        parts = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-        yield from (_pending(part, f"{path.name}, report {i}") for i, part in enumerate(parts, 1))
-        return
-    lines = rows if rows is not None else [line for line in text.split("\n") if line.strip()]
-    yield from (_of_row(row, f"{path.name}, row {i}") for i, row in enumerate(lines, 1))
+        if path.stat().st_size > formats.LARGEST and path.suffix.lower() not in _TEXTS:
+            size = f"{path.stat().st_size / 2**20:.0f} MiB"
+            raise MedAnalyzrError(f"{path.name} has {size}, more than a report can have ({formats.LARGEST // 2**20} MiB).")
+        return read_reports(path.name, path.read_bytes())
+    except OSError as error:
+        raise MedAnalyzrError(f"{path.name} cannot be read: {error.strerror}.") from None
 
 
-def _pending(text: str, source: str) -> Pending:
-    """A report whose lines end as ours do, however they were ended (U+2028, U+0085, form feed…)."""
+def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
+    """The reports in the bytes of a file called `name`; [] where it is empty.
+
+    Raises:
+        MedAnalyzrError: the whole of it cannot be read.
+    """
+    try:
+        readings = formats.read_document(content)
+    except MedAnalyzrError as error:
+        raise MedAnalyzrError(f"{name}: {error}") from None
+    if readings is not None:
+        return [_of_reading(one, name if len(readings) == 1 else f"{name}, report {i}") for i, one in enumerate(readings, 1)]
+    suffix = Path(name).suffix.lower()
+    if not content.strip():
+        return []
+    if suffix not in _TEXTS:
+        raise MedAnalyzrError(f"{name} is in none of the formats that are read ({FORMATS}).")
+    try:
+        text = decode_text(content)
+        if suffix == ".txt":
+            parts = [part.strip() for part in _BETWEEN.split(text.replace("\r\n", "\n")) if part.strip()]
+            return [_of_text(part, f"{name}, report {i}") for i, part in enumerate(parts, 1)]
+        rows = csv_rows(text) if suffix == ".csv" else [line for line in text.split("\n") if line.strip()]
+    except ValueError as error:
+        raise MedAnalyzrError(f"{name} cannot be read: {error}.") from None
+    return [_of_row(row, f"{name}, row {i}") for i, row in enumerate(rows, 1)]
+
+
+def _of_reading(reading: formats.Reading, source: str) -> ReceivedReport:
+    """A report in a result format; one without any result has the reason as its error."""
+    report, remarks = reading.report, tuple(formats.sentence(code) for code in reading.errors)
+    received = replace(_of_text(report.text, source), read=report, remarks=remarks)
+    if not (report.measurements or report.unread):
+        return replace(received, error=" ".join(remarks) or formats.sentence("no_result"))
+    return received
+
+
+def _of_text(text: str, source: str) -> ReceivedReport:
+    """A report as it came, unless it is too long for one."""
     if len(text) > LARGEST:
-        return Pending(source, "", f"{len(text) / 2**20:.0f} MiB of text, more than a report can have (1 MiB)")
-    return Pending(source, in_our_layout("\n".join(text.splitlines())))
+        return ReceivedReport(source, "", f"{len(text) / 2**20:.0f} MiB of text, more than a report can have (1 MiB)")
+    return ReceivedReport(source, text)
 
 
-def _of_row(row: dict | str, source: str) -> Pending:
+def _of_row(row: dict | str, source: str) -> ReceivedReport:
     if isinstance(row, str):
         try:
             row = json.loads(row)
         except (ValueError, RecursionError) as error:
-            return Pending(source, "", f"no valid JSON ({error})")
+            return ReceivedReport(source, "", f"no valid JSON ({error})")
     for column in ("input", "report"):
         if isinstance(row, dict) and isinstance(row.get(column), str) and row[column].strip():
-            return _pending(row[column].strip(), source)
-    return Pending(source, "", "no text in a column 'input' or 'report'")
+            return _of_text(row[column].strip(), source)
+    return ReceivedReport(source, "", "no text in a column 'input' or 'report'")
 
 
-def with_lengths(pending: Sequence[Pending], prompt: Callable[[str], str], tokenizer, max_new_tokens: int) -> list[Pending]:
-    """`pending`, where a report whose `prompt` leaves no room for an answer has its error."""
+def refuse_too_long(
+    received: Sequence[ReceivedReport], prompt: Callable[[str], str], tokenizer, max_new_tokens: int
+) -> list[ReceivedReport]:
+    """`received`, where a report whose `prompt` leaves no room for an answer has its error."""
     from medanalyzr.inference.generation import check_length  # imports transformers, which Unsloth must precede
 
     checked = []
-    for one in pending:
+    for one in received:
         try:
             if not one.error:
                 check_length(prompt(one.text), tokenizer, max_new_tokens)
@@ -116,30 +158,20 @@ def with_lengths(pending: Sequence[Pending], prompt: Callable[[str], str], token
     return checked
 
 
-def predictions(pending: Sequence[Pending], answers: Sequence["Answer"]) -> list[dict]:
-    """The lines of predictions.jsonl, in the order of `pending`; `answers` are those to the reports without an error.
+def predictions(received: Sequence[ReceivedReport], answers: Sequence["Answer"]) -> list[dict]:
+    """The lines of predictions.jsonl, in the order of `received`; `answers` are those to the reports without an error.
 
-    `disagreements` lists the analytes on which rules and model differ, `critical` those that the rules call critical.
+    A line holds what `medanalyzr.inference.verify.as_line` gives, and of the answer its tokens, whether it ended by itself and
+    whether it repeats itself; or `source` and `error`.
     """
     given, lines = iter(answers), []
-    for one in pending:
-        line = {"source": one.source, "report": one.text}
+    for one in received:
         if one.error:
-            lines.append(line | {"error": one.error})
+            lines.append({"source": one.source, "error": one.error})
             continue
         answer = next(given)
-        checks = cross_check(one.text, answer.text)
-        lines.append(
-            line
-            | {
-                "answer": answer.text,
-                "tokens": answer.tokens,
-                "ended": answer.ended,
-                "repeats": answer.repeats,
-                "disagreements": [c.name for c in checks if c.verdict in (DIFFERS, SILENT, INVENTED)],
-                "critical": [c.name for c in checks if c.critical],
-            }
-        )
+        line = as_line(one.source, one.text, answer.text, verify(one.read or one.text, answer.text))
+        lines.append(line | {"tokens": answer.tokens, "ended": answer.ended, "repeats": answer.repeats})
     return lines
 
 
@@ -148,3 +180,17 @@ def note(line: dict) -> str:
     if "error" in line:
         return line["error"]
     return "" if line["ended"] else "stopped: it repeats itself" if line["repeats"] else f"cut at {line['tokens']} tokens"
+
+
+def overview(received: Sequence[ReceivedReport], lines: Sequence[dict]) -> Iterator[dict]:
+    """For each line of predictions.jsonl, how much of its answer is verified, what is critical or left out, and what must be known."""
+    for one, line in zip(received, lines, strict=True):
+        results = line.get("results", [])
+        yield {
+            "report": line["source"],
+            "verified": "" if "error" in line else f"{sum(r['verified'] for r in results)} of {len(results)}",
+            "critical": ", ".join(line.get("critical", [])),
+            "left out": ", ".join(r["name"] for r in line.get("left_out", [])),
+            "unread lines": len(line.get("unread", [])),
+            "note": " ".join(filter(None, [note(line), *(() if "error" in line else one.remarks)])),
+        }

@@ -48,13 +48,15 @@ class Verified:
 
     `results` are its lines in order; `left_out` what the strict reader has and the answer lacks (of other
     specimens where a flag is due); `unread` the lines that look like
-    a result and that nobody read; `critical` the names of the values that the answer, the rules or the strict reader call critical.
+    a result and that nobody read; `critical` the names of the values that the answer, the rules or the strict reader call critical;
+    `urgent` these values in words, each as the report prints it, or as the answer alone says, which is then told.
     """
 
     results: list[Result]
     unread: list[dict]
     left_out: list[Result]
     critical: list[str]
+    urgent: list[str]
     proved: Report = field(repr=False)
 
     @cached_property
@@ -110,6 +112,10 @@ def _result(m: Measurement, specimen: str, side: str, critical: bool, why: str) 
     return Result(m.analyte, m.name, specimen, m.text, m.unit, m.low, m.high, m.interval_unit, side, critical, not why, why)
 
 
+def _in_words(m: Measurement, printed: bool) -> str:
+    return f"{m.name} {m.text} {m.unit}".rstrip() + ("" if printed else " (d'après la réponse seule)")
+
+
 def _sides(report: Report) -> list[str | None]:
     """The critical side of each measurement of `report` by the rules, exceptions and corrected calcium included."""
     if not any(m.analyte == "calcium" or _reached(m) for m in report.measurements):
@@ -134,12 +140,13 @@ def verify(report: Report | str, answer: str) -> Verified:
     printed = [m for m in found if not isinstance(m, str)]
     rest = [r for r in report.measurements if id(r) not in proofs.used]
     due = iter(_sides(replace(report, measurements=(*printed, *rest))))
-    results, proved, critical = [], [], []
+    results, proved, critical = [], [], {}  # the critical ones: in words, and their names
     for (line, g), m in zip(lines, found, strict=True):
         if g is None:
             results.append(Result(None, line.strip()[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
             continue
-        m, why, side = (g.m, m, None) if isinstance(m, str) else (m, "", next(due))
+        is_printed = not isinstance(m, str)
+        m, why, side = (m, "", next(due)) if is_printed else (g.m, m, None)
         try:
             if not why:
                 _judged(g, m, side)
@@ -147,10 +154,10 @@ def verify(report: Report | str, answer: str) -> Verified:
         except Unproved as reason:
             why = str(reason)
         if g.m.critical or side or _reached(m):
-            critical.append(m.name)
+            critical[_in_words(m, is_printed)] = m.name
         results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))
     sides = list(due)
-    critical += [r.name for r, side in zip(rest, sides, strict=True) if side or _reached(r)]
+    critical |= {_in_words(r, True): r.name for r, side in zip(rest, sides, strict=True) if side or _reached(r)}
     denied = {name for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str) for name in (g.key, g.m.analyte)} - {
         None
     }
@@ -161,7 +168,8 @@ def verify(report: Report | str, answer: str) -> Verified:
     ]
     read = {m.line for m in proved}
     unread = [asdict(u) for u in report.unread if u.line not in read]
-    return Verified(results, unread, left_out, list(dict.fromkeys(critical)), replace(report, measurements=tuple(proved)))
+    names = list(dict.fromkeys(critical.values()))
+    return Verified(results, unread, left_out, names, list(critical), replace(report, measurements=tuple(proved)))
 
 
 def as_line(source: str, report_text: str, answer: str, verified: Verified) -> dict:

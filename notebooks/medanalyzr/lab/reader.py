@@ -16,9 +16,7 @@ from medanalyzr.lab.reading.tokens import Refused, Row, clean, tidy
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 
-__all__ = ["clean", "in_our_layout", "read_report"]
-
-in_our_layout = clean  # for callers of old: a report stays as it came
+__all__ = ["clean", "read_report"]
 
 GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
 VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}

@@ -12,7 +12,13 @@ from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
 # What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
-USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40), "layout_reports": (2, 40)}
+USUAL = {
+    "test_reports": (40, 0),
+    "base_reports": (3, 0),
+    "loss_reports": (8, 0),
+    "perturbations": (2, 40),
+    "layout_reports": (2, 40),
+}
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "lora_r": (lambda v: v >= 1, "at least 1"),
     "lora_alpha": (lambda v: v >= 1, "at least 1"),

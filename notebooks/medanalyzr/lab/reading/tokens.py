@@ -10,17 +10,18 @@ from functools import lru_cache
 
 _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # form feed and others, as str.splitlines knows them
 NARROW = "\u2009"  # stands for every space that may only divide thousands
 
 
 def clean(text: str) -> str:
-    """`text` in one form: composed characters, plain spaces and signs, no invisible or control characters."""
+    """`text` in one form: composed characters, plain spaces and signs, one sign for the end of a line, no invisible characters."""
     return tidy(text).replace(NARROW, " ")
 
 
 def tidy(text: str) -> str:
     """`text` as `clean` gives it, with spaces that can only part thousands kept apart from others."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text.replace("\x00", "")))
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "\x00", text)
     text = _INVISIBLE.sub(lambda m: NARROW if m[0] == "\x00" else "", _SPACES.sub(" ", text))
     return text.replace("\u2212", "-").replace("⩽", "≤").replace("⩾", "≥").replace("’", "'")
