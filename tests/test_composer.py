@@ -17,7 +17,7 @@ from medanalyzr.dataset import layouts
 from medanalyzr.dataset.composer.printing import Style
 from medanalyzr.dataset.composer.unit_spellings import spellings
 from medanalyzr.dataset.layouts import FAMILIES, HELD_OUT, TRAINED, _earlier, compose, sample
-from medanalyzr.dataset.simulate import simulated
+from medanalyzr.dataset.sources.simulate import simulated
 from medanalyzr.lab.references import analytes, find_analyte, reference_interval
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, parse_answer, write_report
 from medanalyzr.lab.rules import flag, interpret

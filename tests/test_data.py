@@ -104,7 +104,7 @@ def test_critical_values_are_learnt_without_an_interval_and_beyond_what_a_method
 def test_the_bundled_file_is_what_the_script_makes():
     import csv
 
-    from medanalyzr.dataset.build_bundled import COLUMNS, table
+    from medanalyzr.dataset.sources.build_bundled import COLUMNS, table
 
     with open(TABLES / "bundled_values.csv", encoding="utf-8", newline="") as file:
         stored = list(csv.reader(file))
@@ -116,7 +116,7 @@ def test_simulated_values_keep_their_relations():
     """pH from PaCO2 and bicarbonates, chlorides from the anion gap, saturation from iron and transferrin."""
     import math
 
-    from medanalyzr.dataset.simulate import simulated
+    from medanalyzr.dataset.sources.simulate import simulated
 
     for report, made in simulated():
         v = made.values

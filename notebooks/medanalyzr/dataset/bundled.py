@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 
 from medanalyzr.dataset.prompts import PREAMBLE
-from medanalyzr.dataset.special import CHILD, COMMENT, OTHER, PREGNANT, printed_intervals, who_is
+from medanalyzr.dataset.sources.special import CHILD, COMMENT, OTHER, PREGNANT, printed_intervals, who_is
 from medanalyzr.lab.references import (
     analytes,
     cited,

@@ -7,11 +7,11 @@ one reading is possible (results). No unit, digit or sign is dropped.
 import re
 from dataclasses import replace
 
+from medanalyzr.lab.reading.lines.results import SHARES, decide, same
+from medanalyzr.lab.reading.lines.rows import rows_of
+from medanalyzr.lab.reading.lines.sentences import paragraphs, sentences
 from medanalyzr.lab.reading.names import damaged, key, specimen_of
 from medanalyzr.lab.reading.patient import read_patient
-from medanalyzr.lab.reading.results import SHARES, decide, same
-from medanalyzr.lab.reading.rows import rows_of
-from medanalyzr.lab.reading.sentences import paragraphs, sentences
 from medanalyzr.lab.reading.tokens import Refused, Row, clean, tidy
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread

@@ -10,7 +10,7 @@ from functools import cache
 from random import Random
 
 from medanalyzr.dataset.composer.printing import phrases
-from medanalyzr.dataset.simulate import draw
+from medanalyzr.dataset.sources.simulate import draw
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table, reference_interval
 from medanalyzr.lab.report import Measurement, Report, format_number, number
 from medanalyzr.lab.rules import ckd_epi_2009

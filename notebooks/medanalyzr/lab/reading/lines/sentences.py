@@ -5,9 +5,9 @@ What a sentence says of the past, of targets or of other specimens is refused.
 
 import re
 
+from medanalyzr.lab.reading.lines.results import meant, result
 from medanalyzr.lab.reading.names import known, specimen_of
 from medanalyzr.lab.reading.patient import Patient
-from medanalyzr.lab.reading.results import meant, result
 from medanalyzr.lab.reading.tokens import Refused, Row, items
 from medanalyzr.lab.references import analytes, fold
 from medanalyzr.lab.report import Measurement, Unread

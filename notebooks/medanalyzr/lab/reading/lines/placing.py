@@ -3,7 +3,7 @@
 What stands under no head, or under another one than its rank says, is refused: columns have slipped.
 """
 
-from medanalyzr.lab.reading import columns
+from medanalyzr.lab.reading.lines import columns
 from medanalyzr.lab.reading.tokens import Item, Refused, Row, today_only
 
 

@@ -2,9 +2,9 @@
 
 import re
 
+from medanalyzr.lab.reading.lines.placing import assign
 from medanalyzr.lab.reading.names import harmless, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
-from medanalyzr.lab.reading.placing import assign
 from medanalyzr.lab.reading.tokens import Item, Refused, Row, digits, number
 from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
 from medanalyzr.lab.report import Measurement

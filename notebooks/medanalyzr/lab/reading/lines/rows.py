@@ -6,7 +6,7 @@ A line is a head of columns, goes on with the row before it, begins one or sever
 import re
 from dataclasses import dataclass, field
 
-from medanalyzr.lab.reading import columns
+from medanalyzr.lab.reading.lines import columns
 from medanalyzr.lab.reading.names import harmless, known, specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
 from medanalyzr.lab.references import fold

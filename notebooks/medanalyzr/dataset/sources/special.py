@@ -7,7 +7,7 @@ Their intervals (tables/simulated_intervals.csv) are printed in the reports, as 
 from collections.abc import Iterator
 from random import Random
 
-from medanalyzr.dataset.simulate import Simulated, draw
+from medanalyzr.dataset.sources.simulate import Simulated, draw
 from medanalyzr.lab.references import analytes, critical_limits, read_table
 
 Bounds = tuple[float | None, float | None]
