@@ -98,8 +98,10 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
     share = m.analyte in _SHARES and plain(m.unit) == "%"  # of the leucocytes: the limits are those of the count
     if limits and analytes()[m.analyte].unit and not share and in_french_unit(m) is None:
         raise Unproved("valeur critique non exclue sans unité connue")
-    if bool(side) != g.m.critical and not (g.m.critical and _reached(m)):
-        raise Unproved("critique selon les règles" if side else "non critique selon les règles")
+    if g.m.critical != (bool(side) or _reached(m)):
+        raise Unproved(
+            "critique selon les règles" if side else "critique selon la table" if _reached(m) else "non critique selon les règles"
+        )
 
 
 def _reached(m: Measurement) -> bool:

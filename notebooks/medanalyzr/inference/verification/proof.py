@@ -122,6 +122,8 @@ class Proofs:
             raise Unproved("nom absent du compte rendu")
         if (m.sign, m.value) not in self.printed.numbers:
             raise Unproved("valeur absente du compte rendu")
+        if not read and (owner := self.owner(m)):
+            raise Unproved(f"valeur de « {owner} » pour le lecteur strict")
         again = [r for r in read if r.sign == m.sign and same_quantity(r.analyte, _digits(m), m.unit, _digits(r), r.unit)]
         if read and not again:
             raise Unproved(f"le lecteur strict lit {read[0].text} {read[0].unit}".rstrip())
@@ -130,6 +132,13 @@ class Proofs:
         found = self.searched(g)
         self.used |= set(map(id, again))
         return found
+
+    def owner(self, m: Measurement) -> str:
+        """The name under which the strict reader reads every printing of the value of `m`, which it does not read; "" where there is none."""
+        names = [r.name for r in self.report.measurements if (r.sign, r.value) == (m.sign, m.value)]
+        digits = re.escape(_digits(m)).replace(",", "[.,]")
+        printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.text))
+        return names[0] if names and printings <= len(names) else ""
 
     def agreed(self, g: Given, r: Measurement) -> Measurement:
         """What the strict reader read, where the line says the same and both stand in the text. Raises Unproved."""
