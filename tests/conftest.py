@@ -102,7 +102,7 @@ def smoke_run(artifacts, tmp_path_factory):
         "test_reports": 3,
         "base_reports": 1,
         "perturbations": 1,
-        "layout_reports": 1,
+        "layout_reports": 0,
     }
     given = {"run": "smoke", "reports": os.path.relpath(reports, root)} | few
     relative = {"MEDANALYZR_ARTIFACTS": os.path.relpath(artifacts, root)}
