@@ -104,6 +104,7 @@ def test_the_first_reason_in_words(line, reason):
     assert why(REPORT, line) == reason
 
 
+OF_ANTIBODIES = "valeur de « anticorps anti-tpo » pour le lecteur strict"
 NO_INTERVAL = "(intervalle manquant) : indéterminé"
 
 
@@ -113,7 +114,7 @@ NO_INTERVAL = "(intervalle manquant) : indéterminé"
         ("La kaliémie est à 5,4 mmol/L (4,9 en mai).", f"kaliémie : 5,4 mmol/L {NO_INTERVAL}", ""),
         ("La kaliémie est à 5,4 mmol/L (4,9 en mai).", f"kaliémie : 4,9 mmol/L {NO_INTERVAL}", "le lecteur strict lit 5,4 mmol/L"),
         ("La clairance de la créatinine est à 62 mL/min.", f"créatinine : 62 mL/min {NO_INTERVAL}", "appartenance non prouvée"),
-        ("Anticorps anti-TPO à 62 UI/mL, TSH 2,1 mUI/L.", f"TPO : 62 UI/mL {NO_INTERVAL}", "valeur de « anticorps anti-tpo » pour le lecteur strict"),
+        ("Anticorps anti-TPO à 62 UI/mL, TSH 2,1 mUI/L.", f"TPO : 62 UI/mL {NO_INTERVAL}", OF_ANTIBODIES),
         ("Plaquettes 25 000 /mm3 (150 000 - 400 000)", f"Plaquettes : 25 /mm3 {NO_INTERVAL}", "valeur absente du compte rendu"),
         ("H 60 ans\nSodium    l4O    mmol/L", f"Sodium : 140 mmol/L {NO_INTERVAL}", "valeur absente du compte rendu"),
         ("Ferritine    4 ,6   µg/L    30 - 400", "Ferritine : 4 µg/L (4 < 30) : bas", "valeur absente du compte rendu"),
