@@ -9,7 +9,7 @@ from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference.generation import generate, padding_effect, stream
 from medanalyzr.training.base_models import mistral_tokenizer
 
-ROWS = load_bundled()[::300]
+ROWS = load_bundled()[::300][:8]
 LIMITS = [3, 30, 4, 20, 5, 40, 6, 12]
 
 

@@ -38,7 +38,8 @@ def survives(monkeypatch, changed: str, tree: ast.AST) -> bool:
             except Exception:
                 return False
             patch.setitem(sys.modules, name, made[name])
-            patch.setattr(sys.modules["medanalyzr.lab"], name.rpartition(".")[2], made[name])
+            room, _, last = name.rpartition(".")
+            patch.setattr(sys.modules[room], last, made[name])
         try:
             check(made[rules.__name__], made[facts.__name__])
         except Exception:

@@ -111,8 +111,8 @@ def _date(match: re.Match) -> date:
 
 def own_troponin(m: Measurement) -> Measurement:
     """A troponin, whose kinds the reader does not tell apart, as T or I where its printed name says which."""
-    kind = re.search(r"tropon\w*\W+([ti])\b|\b(?:hs-?c?)?tn([ti])\b", fold(m.name)) if m.analyte == "troponine" else None
-    return replace(m, analyte=f"troponine_{kind[1] or kind[2]}") if kind else m
+    kind = re.search(r"(?:tropon\w*\W+|\b(?:hs-?c?)?tn)([ti])\b", fold(m.name)) if m.analyte == "troponine" else None
+    return replace(m, analyte=f"troponine_{kind[1]}") if kind else m
 
 
 def with_own_analytes(report: Report) -> Report:
