@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.lab.references import conversions, convert, decimals_in, fold
+from medanalyzr.lab.references import analytes, conversions, convert, critical_limits, decimals_in, fold
 from medanalyzr.lab.report import FLAGS, UNDETERMINED, Measurement, format_number, parse_answer, parse_report
 
 ABSENT = "absent"
@@ -104,9 +104,14 @@ def _numbers(text: str) -> list[str]:
 
 
 def _following(report: str, reference: str) -> set[str]:
-    """The numbers an answer may write: those of report and reference, and each value in the other units of its analyte."""
+    """The numbers an answer may write: those of report and reference, the critical limits of its analytes, and each value in the
+    other units of its analyte.
+    """
     allowed = {*_numbers(report), *_numbers(reference)}
     for m in parse_report(report).measurements:
+        limits = critical_limits(m.analyte) if m.analyte else None
+        bounds = (limits.low, limits.high) if limits else ()
+        allowed |= {format_number(bound, analytes()[m.analyte].decimals) for bound in bounds if bound is not None}
         for analyte, unit in conversions():
             if analyte == m.analyte:
                 try:

@@ -1,0 +1,126 @@
+"""Answers that follow a grammar (see `inference.grammar`): the model chooses among what the grammar allows, and is not asked where only
+one thing is allowed.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer, grammar_from
+
+from medanalyzr.core.errors import MedAnalyzrError
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(tokenizer) -> LLTokenizer:
+    """The tokenizer as llguidance knows it. Byte-level tokens are named as such: SmolLM2's decoder, made from a GGUF file, is a chain
+    in which llguidance does not find that.
+    """
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    if (spec["pre_tokenizer"] or {}).get("type") == "ByteLevel":
+        spec["decoder"] = spec["pre_tokenizer"]
+    return LLTokenizer(json.dumps(spec), eos_token=tokenizer.eos_token_id)
+
+
+def lead_of(tokenizer) -> str:
+    """What an answer's tokens begin with before its first word: a space for Mistral, nothing for SmolLM2."""
+    first = tokenizer("a", add_special_tokens=False).input_ids
+    return " " if _vocabulary(tokenizer).decode_str(first).startswith(" ") else ""
+
+
+@dataclass
+class _Row:
+    """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced."""
+
+    place: int
+    limit: int
+    matcher: LLMatcher | None
+    written: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+    forced: int = 0
+    ended: bool = False
+
+    def take(self, chosen: list[int], logs: list[float]) -> None:
+        self.written += chosen
+        self.pending += chosen
+        self.logs += logs
+
+    def choose(self, scores: np.ndarray, eos: int) -> None:
+        """Take the best allowed token, and all that the grammar forces after it."""
+        if self.matcher is not None:
+            allowed = np.unpackbits(np.frombuffer(self.matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
+            scores = np.where(np.pad(allowed, (0, max(0, len(scores) - len(allowed))))[: len(scores)], scores, -np.inf)
+        best = int(scores.argmax())
+        self.take([best], [float(-np.log(np.exp(scores - scores[best]).sum()))])
+        self.ended = best == eos
+        if self.matcher is not None and not self.ended:
+            self.matcher.consume_token(best)
+            self.jump()
+            if self.matcher.is_stopped():
+                self.take([eos], [0.0])
+                self.ended = True
+        self.ended = self.ended or len(self.written) >= self.limit
+
+    def jump(self) -> None:
+        """Take what can only follow."""
+        only = self.matcher.compute_ff_tokens() if self.matcher is not None else []
+        if only:
+            self.matcher.consume_tokens(only)
+            self.take(only, [0.0] * len(only))
+            self.forced += len(only)
+
+
+def _matcher(grammar: str | None, tokenizer) -> LLMatcher | None:
+    if grammar is None:
+        return None
+    matcher = LLMatcher(_vocabulary(tokenizer), grammar_from("gbnf", grammar), log_level=0)
+    if matcher.is_error():
+        raise MedAnalyzrError(f"The grammar of an answer is not accepted ({matcher.get_error()[:200]}): answer with guided off.")
+    return matcher
+
+
+def write_guided(
+    model, tokenizer, inputs: dict, limits: Sequence[int], grammars: Sequence[str | None], looped
+) -> Iterator[tuple[int, list[int], list[float], int]]:
+    """Greedy answers to a padded batch under their grammars, as they end: row, tokens, log-probability of each token among those
+    that were allowed, and how many tokens were forced.
+
+    The rows of a batch read their new tokens together, as many as the one that has most; the others are padded, and the padding
+    is hidden from attention. `looped` tells whether tokens repeat themselves.
+
+    Raises:
+        MedAnalyzrError: a grammar is not accepted.
+    """
+    import torch
+
+    eos, pad, device = tokenizer.eos_token_id, tokenizer.pad_token_id, model.device
+    rows = [_Row(i, limit, _matcher(grammar, tokenizer)) for i, (limit, grammar) in enumerate(zip(limits, grammars, strict=True))]
+    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], None
+    for row in rows:
+        row.jump()
+    while rows:
+        with torch.inference_mode():
+            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            out = model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
+        cache, scores = out.past_key_values, out.logits[:, -1].float().cpu().numpy()
+        for row, own in zip(rows, scores, strict=True):
+            if not row.pending:
+                row.choose(own, eos)
+        left = [i for i, row in enumerate(rows) if not row.ended and not looped(row.written)]
+        for i in sorted({*range(len(rows))} - {*left}):
+            yield rows[i].place, rows[i].written[: rows[i].limit], rows[i].logs, rows[i].forced
+        if len(left) < len(rows) and left:
+            cache.batch_select_indices(torch.tensor(left, device=device))
+            mask = mask[left]
+        rows = [rows[i] for i in left]
+        width = max((len(row.pending) for row in rows), default=0)
+        ids = torch.tensor([[pad] * (width - len(row.pending)) + row.pending for row in rows], device=device)
+        new = torch.tensor([[0] * (width - len(row.pending)) + [1] * len(row.pending) for row in rows], device=device)
+        mask = torch.cat([mask, new], 1) if rows else mask
+        for row in rows:
+            row.pending = []
