@@ -14,13 +14,13 @@ from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement, Re
 from medanalyzr.lab.rules import in_interval_unit, interpret
 
 NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)?(?!\w)")
-_LETTER = "[A-Za-zÀ-ÖØ-öø-ÿŒœµ]"
-_SIGNS = " '’«»,:%/<>≤≥=+×²³°-"
+_LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœµ"
 _WORDS = f"""
-letter ::= {_LETTER}
+letter ::= [{_LETTERS}]
 name   ::= letter ([0-9] [0-9]?)?
-sign   ::= [A-Za-zÀ-ÖØ-öø-ÿŒœµ{_SIGNS}]
-lack   ::= letter [a-zà-ÿ' ]{{3,60}}
+sign   ::= [{_LETTERS} '’«»,:%/<>≤≥=+×²³°-]
+lack   ::= noun " manquant" "e"? "s"? | "limite de mesure non classable"
+noun   ::= "intervalle" | "sexe" | "unité" | "intervalle et unité" | "unité commune" | "valeur exacte"
 flag   ::= {" | ".join(f'"{flag}"' for flag in (*FLAGS, UNDETERMINED))}
 mark   ::= ", {CRITICAL}"
 """
@@ -34,10 +34,6 @@ def numbers_in(text: str) -> set[str]:
 def _literal(text: str) -> str:
     """`text` as a GBNF literal."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _any(texts: set[str]) -> str:
-    return " | ".join(_literal(text) for text in sorted(texts))
 
 
 def comparisons(m: Measurement) -> list[str]:
@@ -84,9 +80,13 @@ def _measured(report: Report, reference: str) -> list[tuple[str, str, Measuremen
 
 
 def _text(name: str, numbers: set[str], most: int, more: str) -> str:
-    """Rules for words that hold no other `numbers`; `more` are further signs."""
-    rules = f"{name} ::= name {name}-piece{{0,{most}}}\n{name}-piece ::= sign | {more}letter [0-9] [0-9]?"
-    return rules + (f" | [ (/-] {name}-number\n{name}-number ::= {_any(numbers)}" if numbers else "")
+    """The rules of words that hold no other numbers than `numbers`; `more` are further signs, "(" among them or not."""
+    rules = f"{name} ::= name {name}-piece{{0,{most}}}\n{name}-piece ::= sign | letter [0-9] [0-9]?"
+    rules += f" | [{more}]" if more else ""
+    if not numbers:
+        return rules
+    before = "[ (/-]" if "(" in more else "[ /-]"
+    return f"{rules} | {before} {name}-number\n{name}-number ::= " + " | ".join(map(_literal, sorted(numbers)))
 
 
 def grammar_of(report: str, lead: str = "") -> str | None:
@@ -105,6 +105,6 @@ def grammar_of(report: str, lead: str = "") -> str | None:
         rules.append(_text(f"note{i}", numbers_in(inside) | _limits(m) | {m.text.lstrip("<>")}, 40, ""))
         lines.append(f"line{i}")
     concluded = numbers_in(report) | numbers_in(reference)
-    rules += [_text("text", concluded, 400, '"(" | ")" | ";" | "." | ')]
+    rules += [_text("text", concluded, 400, "();.")]
     root = f'root ::= {_literal(lead) + " " if lead else ""}{" ".join(lines)} "Conclusion : " text ("\\nSuite : " text)?'
     return "\n".join([root, *rules]) + _WORDS

@@ -76,9 +76,13 @@ class _Row:
 def _matcher(grammar: str | None, tokenizer) -> LLMatcher | None:
     if grammar is None:
         return None
-    matcher = LLMatcher(_vocabulary(tokenizer), grammar_from("gbnf", grammar), log_level=0)
-    if matcher.is_error():
-        raise MedAnalyzrError(f"The grammar of an answer is not accepted ({matcher.get_error()[:200]}): answer with guided off.")
+    try:
+        matcher = LLMatcher(_vocabulary(tokenizer), grammar_from("gbnf", grammar), log_level=0)
+        fault = matcher.get_error()
+    except ValueError as error:
+        fault = str(error)
+    if fault:
+        raise MedAnalyzrError(f"The grammar of an answer is not accepted ({fault[:200]}): answer with guided off.")
     return matcher
 
 
