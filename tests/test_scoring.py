@@ -282,3 +282,9 @@ def test_answers_are_asked_once_and_survive_a_cut(tmp_path):
     again.ask("other", ["a"], [5], generate)
     again.ask("m", ["a"], [6], generate)
     assert len(asked) == 5
+
+
+def test_a_critical_limit_of_the_table_is_no_made_up_number():
+    report, reference = "Potassium : 5,4 mmol/L (3,5 - 5,0)", "Potassium : 5,4 mmol/L (3,5 ≤ 5,0 < 5,4) : élevé"
+    assert not score(report, "Potassium : 5,4 mmol/L (5,0 < 5,4 ; critique 6,2 > 5,4) : élevé", reference).made_up
+    assert score(report, "Potassium : 5,4 mmol/L (5,0 < 5,4 ; critique 6,5 > 5,4) : élevé", reference).made_up == ("6,5",)

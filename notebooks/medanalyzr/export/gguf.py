@@ -59,6 +59,20 @@ def _interleaved(weight, heads: int):
     return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
+def kinds_of(names: str) -> list[str]:
+    """The kinds in "F16+Q8_0", from small files to large ones.
+
+    Raises:
+        MedAnalyzrError: a name is none of `KINDS`.
+    """
+    asked = names.split("+")
+    if wrong := [name for name in asked if name not in KINDS]:
+        raise MedAnalyzrError(
+            f"kinds={names!r}: {wrong[0]!r} is no kind of GGUF file written here: choose among {', '.join(KINDS)}."
+        )
+    return [kind for kind in reversed(KINDS) if kind in asked]
+
+
 def _storage(name: str, width: int, block: int, blocks: int, kind: str):
     """How a matrix is stored in a file of `kind`. Q4_K_M is llama.cpp's mixture: six bits for the outputs of the model and, in half
     of the layers, for values and ffn_down; where rows do not divide into 256, eight bits for six and five for four.
@@ -108,8 +122,7 @@ def write_gguf(folder: Path, path: Path, kind: str = "Q8_0", chat_template: str 
     import torch
     from safetensors import safe_open
 
-    if kind not in KINDS:
-        raise MedAnalyzrError(f"{kind!r} is no kind of GGUF file written here: choose among {', '.join(KINDS)}.")
+    kinds_of(kind)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config["architectures"] not in (["LlamaForCausalLM"], ["MistralForCausalLM"]):
         raise MedAnalyzrError(f"{config['architectures'][0]} cannot be written as GGUF here: only Llama and Mistral models can.")

@@ -6,18 +6,20 @@ key, and without it the port answers nothing but its health: no other program an
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import requests
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress
+from medanalyzr.dataset.prompts import tokens
+from medanalyzr.evaluation.baselines import rules_answer
+from medanalyzr.evaluation.scoring import score, scores
+from medanalyzr.inference.grammar import without_cut_number
 
-_GREEDY = {
-    "temperature": 0,
-    "cache_prompt": False,
-}  # a prompt that is partly kept is computed in other blocks, and rounds otherwise
+# A prompt of which a part is kept from the last one is computed in other blocks, and rounds otherwise.
+_GREEDY = {"temperature": 0, "cache_prompt": False}
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Runtime:
             MedAnalyzrError: llama.cpp refuses (the prompt is longer than the context, or the grammar has a fault).
         """
         asked = {"prompt": prompt, "max_tokens": max_new_tokens, **_GREEDY}
-        return self._reply(self._server.handle_completions(asked | ({"grammar": grammar} if grammar else {})))
+        reply = self._reply(self._server.handle_completions(asked | ({"grammar": grammar} if grammar else {})))
+        return reply if reply.ended or not grammar else replace(reply, text=without_cut_number(reply.text))
 
     def _reply(self, answer: dict) -> Reply:
         if "error" in answer:
@@ -104,8 +107,6 @@ class Runtime:
 
 def same_tokens(runtime: Runtime, tokenizer, prompts: Sequence[str]) -> int:
     """How many of `prompts` llama.cpp and the tokenizer of the training cut into the same tokens, BOS included."""
-    from medanalyzr.dataset.prompts import tokens
-
     return sum(runtime.tokens(prompt) == tokens(prompt, tokenizer).input_ids for prompt in prompts)
 
 
@@ -120,11 +121,23 @@ def ask_all(
     return replies
 
 
+def measured(rows: Sequence[dict], replies: Sequence[Reply]) -> dict:
+    """What replies to `rows` are worth against the rules (flags right, numbers that follow from the report, analytes invented), and how
+    fast they came, in tokens of the answer a second, the reading of the prompt included.
+    """
+    found = scores([score(row["input"], reply.text, rules_answer(row)) for row, reply in zip(rows, replies, strict=True)])
+    follow = found["coverage"]["numbers_that_follow"]
+    return {
+        "flags right": f"{found['flags']['count']} of {found['flags']['of']}",
+        "numbers that follow": f"{follow['count']} of {follow['of']}",
+        "analytes invented": found["coverage"]["invented_analytes"],
+        "tokens/s": round(sum(reply.tokens for reply in replies) / max(sum(reply.seconds for reply in replies), 1e-9)),
+        "seconds/report": round(sum(reply.seconds for reply in replies) / max(len(replies), 1), 1),
+    }
+
+
 def flags_right(rows: Sequence[dict], answers: Sequence[str]) -> tuple[int, int]:
     """Right flags among those that the rules give to the reports of `rows`, and how many those are."""
-    from medanalyzr.evaluation.baselines import rules_answer
-    from medanalyzr.evaluation.scoring import score
-
     scored = [score(row["input"], answer, rules_answer(row)) for row, answer in zip(rows, answers, strict=True)]
     return sum(one.right for one in scored), sum(len(one.lines) for one in scored)
 

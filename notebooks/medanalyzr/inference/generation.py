@@ -10,6 +10,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
+from medanalyzr.inference.grammar import without_cut_number
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def generate(
                 confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
                 before = len(text) - len(text.lstrip())
                 confidence = confidence[text[:before].count("\n") :]
-                answers[batch[row]] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
+                text = text.strip() if ended or not grammars else without_cut_number(text.strip())
+                answers[batch[row]] = Answer(text, len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
                 keep(batch[row], answers[batch[row]])
                 bar.update(len(answers))
     finally:

@@ -31,6 +31,11 @@ def numbers_in(text: str) -> set[str]:
     return {found.replace(".", ",") for found in NUMBER.findall(text)}
 
 
+def without_cut_number(text: str) -> str:
+    """An answer that was cut at its limit without the number in which it ends: the first digits of 126 are another number."""
+    return re.sub(r"[\d,.]+$", "", text).rstrip()
+
+
 def _literal(text: str) -> str:
     """`text` as a GBNF literal."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

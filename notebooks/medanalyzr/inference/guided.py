@@ -116,8 +116,8 @@ def write_guided(
             if not row.pending:
                 row.choose(own, eos)
         left = [i for i, row in enumerate(rows) if not row.ended and not looped(row.written)]
-        for i in sorted({*range(len(rows))} - {*left}):
-            yield rows[i].place, rows[i].written[: rows[i].limit], rows[i].logs, rows[i].forced
+        for row in (row for i, row in enumerate(rows) if i not in left):
+            yield row.place, row.written[: row.limit], row.logs, row.forced
         if len(left) < len(rows) and left:
             cache.batch_select_indices(torch.tensor(left, device=device))
             mask = mask[left]
