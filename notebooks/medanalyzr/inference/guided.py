@@ -3,6 +3,7 @@ one thing is allowed.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -86,14 +87,27 @@ def _matcher(grammar: str | None, tokenizer) -> LLMatcher | None:
     return matcher
 
 
+def _compact(cache, mask):
+    """Take the padding out of the middle of the cache: what each row has read moves to the right, in its order. Returns the new mask."""
+    import torch
+
+    most = int(mask.sum(1).max())
+    order = torch.sort(mask, dim=1, stable=True).indices[:, -most:]
+    for layer in cache.layers:
+        at = order[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
+        layer.keys, layer.values = layer.keys.gather(2, at), layer.values.gather(2, at)
+    return mask.gather(1, order)
+
+
 def write_guided(
     model, tokenizer, inputs: dict, limits: Sequence[int], grammars: Sequence[str | None], looped
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
     """Greedy answers to a padded batch under their grammars, as they end: row, tokens, log-probability of each token among those
     that were allowed, and how many tokens were forced.
 
-    The rows of a batch read their new tokens together, as many as the one that has most; the others are padded, and the padding
-    is hidden from attention. `looped` tells whether tokens repeat themselves.
+    The rows of a batch read their new tokens together: as many at once as they have on average. A row with fewer is padded, and the
+    padding hidden from attention and taken out again; a row with more reads on in the next step. `looped` tells whether tokens
+    repeat themselves.
 
     Raises:
         MedAnalyzrError: a grammar is not accepted.
@@ -118,13 +132,17 @@ def write_guided(
         left = [i for i, row in enumerate(rows) if not row.ended and not looped(row.written)]
         for row in (row for i, row in enumerate(rows) if i not in left):
             yield row.place, row.written[: row.limit], row.logs, row.forced
-        if len(left) < len(rows) and left:
+        if not left:
+            return
+        if len(left) < len(rows):
             cache.batch_select_indices(torch.tensor(left, device=device))
-            mask = mask[left]
-        rows = [rows[i] for i in left]
-        width = max((len(row.pending) for row in rows), default=0)
-        ids = torch.tensor([[pad] * (width - len(row.pending)) + row.pending for row in rows], device=device)
-        new = torch.tensor([[0] * (width - len(row.pending)) + [1] * len(row.pending) for row in rows], device=device)
-        mask = torch.cat([mask, new], 1) if rows else mask
+            rows, mask = [rows[i] for i in left], mask[left]
+        if mask.shape[1] > 1.2 * int(mask.sum(1).max()):
+            mask = _compact(cache, mask)
+        width = math.ceil(sum(len(row.pending) for row in rows) / len(rows))
+        now = [row.pending[:width] for row in rows]
+        ids = torch.tensor([[pad] * (width - len(new)) + new for new in now], device=device)
+        fresh = torch.tensor([[0] * (width - len(new)) + [1] * len(new) for new in now], device=device)
+        mask = torch.cat([mask, fresh], 1)
         for row in rows:
-            row.pending = []
+            row.pending = row.pending[width:]
