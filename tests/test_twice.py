@@ -74,12 +74,12 @@ def test_answers_are_kept_under_the_name_of_the_model_that_gave_them(runs):
 
 
 def test_early_stopping_reaches_the_trainer(tiny_mistral, artifacts, tmp_path):
-    options = {"base_model": tiny_mistral, "max_steps": 6, "evaluations": 6, "early_stopping": 1, "max_new_tokens": 8}
+    options = {"base_model": tiny_mistral, "max_steps": 24, "evaluations": 24, "early_stopping": 1, "max_new_tokens": 8}
     for _ in range(2):  # the second run takes no step more
         done = papermill("03_train.ipynb", tmp_path / "out.ipynb", run="early", learning_rate=0.5, **options)
         assert done.returncode == 0, done.stderr[-3000:]
         record = json.loads((artifacts / "runs" / "early" / "training.json").read_text(encoding="utf-8"))
-        assert record["steps"] < 6
+        assert record["steps"] < 24
     refused = papermill("03_train.ipynb", tmp_path / "out.ipynb", run="early", learning_rate=0.5, **options | {"early_stopping": 2})
     assert refused.returncode != 0 and "early_stopping: 1 -> 2" in last_line(refused)
     for changed in ({"keep_best": True}, {"validation_examples": 3}):
