@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.dataset.prompts import encode, tokens
+from medanalyzr.dataset.prompts import encode_all, tokens
 
 
 def encode_rows(
@@ -17,7 +17,7 @@ def encode_rows(
     Raises:
         MedAnalyzrError: there are rows and none of them fits.
     """
-    pairs = [(encode(row, tokenizer, train_on), row) for row in rows]
+    pairs = list(zip(encode_all(rows, tokenizer, train_on), rows, strict=True))
     fitting = [(example, row) for example, row in pairs if len(example["input_ids"]) <= max_seq_length]
     if pairs and not fitting:
         raise MedAnalyzrError(f"None of {len(pairs)} rows fits max_seq_length={max_seq_length} tokens: raise it.")
