@@ -35,19 +35,10 @@ def encode(row: Mapping[str, str], tokenizer, train_on: str = "answer") -> dict[
     Returns `input_ids` and `labels`, lists of one length; with `train_on="answer"` the labels of the prompt are -100,
     with "all" the whole text is learnt.
     """
-    return encode_all([row], tokenizer, train_on)[0]
-
-
-def encode_all(rows: Sequence[Mapping[str, str]], tokenizer, train_on: str = "answer") -> list[dict[str, list[int]]]:
-    """`encode` for many rows at once: the tokenizer takes all processors."""
-    prompts = tokens([format_prompt(row) for row in rows], tokenizer).input_ids if rows else []
-    answers = tokens([row["output"] for row in rows], tokenizer, add_special_tokens=False).input_ids if rows else []
-    examples = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        answer = [*answer, tokenizer.eos_token_id]
-        hidden = [IGNORED] * len(prompt) if train_on == "answer" else prompt
-        examples.append({"input_ids": prompt + answer, "labels": hidden + answer})
-    return examples
+    prompt = tokens(format_prompt(row), tokenizer).input_ids
+    answer = [*tokens(row["output"], tokenizer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    hidden = [IGNORED] * len(prompt) if train_on == "answer" else prompt
+    return {"input_ids": prompt + answer, "labels": hidden + answer}
 
 
 def token_lengths(rows: Sequence[Mapping[str, str]], tokenizer) -> list[int]:
