@@ -82,7 +82,7 @@ PROFILES = {
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on", layouts="composed", composed_examples=4000),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", layouts="composed", composed_examples=4000),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
