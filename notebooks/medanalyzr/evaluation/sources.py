@@ -10,6 +10,8 @@ from medanalyzr.evaluation.tables import share
 from medanalyzr.evaluation.text_metrics import text_scores
 from medanalyzr.inference.generation import Answer
 
+_MEASURED = ("flags right", "critical found", "exact reports", "chrF", "ROUGE-L")
+
 
 def source_scores(
     training: Mapping, rows: Sequence[Mapping[str, str]], answers: Sequence[Answer], scored: Sequence[Scored], seed: int
@@ -32,12 +34,9 @@ def source_table(sources: Mapping[str, Mapping]) -> pd.DataFrame:
     """A row for each source: its test rows, right flags, critical values found, exact reports, chrF and ROUGE-L; "—" where none is measured."""
     lines = {}
     for name, one in sources.items():
-        lines[name] = {"test rows": one["rows"]}
+        lines[name] = {"test rows": one["rows"]} | dict.fromkeys(_MEASURED, "—")
         if results := one["results"]:
-            lines[name]["flags right"] = share(results["flags"])
-            lines[name]["critical found"] = share(results["critical"]["recall"])
-            lines[name]["exact reports"] = share(results["patterns"]["exact_reports"])
-            lines[name] |= {"chrF": f"{one['text']['chrf']:.1f}", "ROUGE-L": f"{one['text']['rouge_l']:.2f}"}
-    return pd.DataFrame(
-        lines.values(), lines, ["test rows", "flags right", "critical found", "exact reports", "chrF", "ROUGE-L"]
-    ).fillna("—")
+            shares = results["flags"], results["critical"]["recall"], results["patterns"]["exact_reports"]
+            text = f"{one['text']['chrf']:.1f}", f"{one['text']['rouge_l']:.2f}"
+            lines[name] |= zip(_MEASURED, (*map(share, shares), *text), strict=True)
+    return pd.DataFrame(lines.values(), lines)
