@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from medanalyzr.core.hub import sources_of
 from medanalyzr.core.run_folder import write_text
 from medanalyzr.evaluation.tables import share
 
@@ -25,7 +26,7 @@ def _measured(evaluation: dict | None) -> str:
 
 def _public(name: str) -> str:
     """`name` of a dataset or model for readers elsewhere: a local path without its folders, which are nobody's business."""
-    return Path(name).name if Path(name).is_absolute() else name
+    return "+".join(Path(part).name if Path(part).is_absolute() else part for part in sources_of(name))
 
 
 def model_card(training: dict, evaluation: dict | None, base: str) -> str:

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.core.hub import BUNDLED, SMOLLM2
+from medanalyzr.core.hub import BUNDLED, SMOLLM2, sources_of
 from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
@@ -98,10 +98,14 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
 
 
 def _from_here(name: str, value: str) -> str:
-    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder."""
+    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder.
+
+    Of a mixture each part is taken for itself.
+    """
     if name not in _PATHS or value in ("auto", BUNDLED, SMOLLM2):
         return value
-    return str(existing(value) or value)
+    parts = sources_of(value) if name == "dataset" else [value]
+    return "+".join(part if part == BUNDLED else str(existing(part) or part) for part in parts)
 
 
 def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:

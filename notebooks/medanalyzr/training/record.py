@@ -126,8 +126,13 @@ def beside_expected(result: Mapping, steps: int, memory_gib: float, planned: int
 
 
 def provenance(report: Mapping, seed: int) -> dict:
-    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git)."""
+    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git).
+
+    Of a mixture also each source: its name, rows, hash, and how often its training rows are repeated.
+    """
     about = describe()
+    kept = ("dataset", "rows_used", "rows", "repeated", "fingerprint")
+    sources = {name: {key: one[key] for key in kept} for name, one in report.get("sources", {}).items()}
     return {
         "data": report["fingerprint"],
         "split": {name: report[name] for name in ("seed", "rows", "grouped_by")},
@@ -137,4 +142,4 @@ def provenance(report: Mapping, seed: int) -> dict:
         "device": about["device"],
         "seed": seed,
         "git_commit": git_commit(),
-    }
+    } | ({"sources": sources} if sources else {})
