@@ -38,16 +38,26 @@ _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
 _SPECIMENS = (
     ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{3,}ur(?:ie|ese)\b")),
-    ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bcsf\b")),
+    ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bpl\s?:|\bcsf\b")),
     ("autre", re.compile(r"ascite|pleura|\bselles?\b|fecal|feces|saliv|sueur|sudoral|articulair|synovi|liquide|cordon|amnio|sperm|bronch|"
                          r"lavage|peritone|pericard|drain|kyste|redon|moelle|expectoration|gorge|vaginal|nasal|scotch|peau")),
 )  # fmt: skip
+
+BLOOD = re.compile(
+    r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
+    r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
+)
 
 
 @lru_cache(8192)
 def specimen_of(text: str) -> str | None:
     """The specimen other than blood that `text` (folded) speaks of: "urine", "lcr" or "autre"; None where it speaks of none."""
     return next((specimen for specimen, pattern in _SPECIMENS if pattern.search(text)), None)
+
+
+def spoken_of(text: str) -> str | None:
+    """The specimen that `text` (folded) speaks of, blood only where no other is named; None where it names none."""
+    return specimen_of(text) or ("sang" if BLOOD.search(text) else None)
 
 
 @lru_cache(4096)
@@ -81,6 +91,11 @@ def _ours() -> dict[str, str]:
 @cache
 def _foreign() -> frozenset[str]:
     return frozenset(key(row["name"]) for row in read_table("never")) - _ours().keys()
+
+
+def analyte_of_key(name_key: str) -> tuple[bool, str | None]:
+    """Whether the tables list a name with this key, and its analyte (None for a name that is none of ours)."""
+    return name_key in _ours() or name_key in _foreign(), _ours().get(name_key)
 
 
 @lru_cache(16384)

@@ -53,6 +53,11 @@ class Item:
     doubt: bool = False
     eight: bool = False
 
+    @property
+    def is_date(self) -> bool:
+        """Whether it is a date, «le 12/03» and 3/4 among them."""
+        return self.kind in ("date", "fraction") or (self.kind == "earlier" and self.text[-1].isdigit())
+
 
 _PER = (
     r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"

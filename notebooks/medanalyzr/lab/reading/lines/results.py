@@ -240,14 +240,15 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
     if analyte and interval and row.specimen == "sang" and _far(analyte, interval_unit or unit, low, high):
         raise Refused("intervalle d'une autre unité ?")
     marks = main.marks + "".join(i.text for i in found if i.kind == "mark" and i.text not in "+-–—" and i.line == main.line)
-    side = _direction(m)
-    if (
-        side
-        and ((_UP.search(marks) and side != "élevé") or (_DOWN.search(marks) and side != "bas"))
-        and not (_UP.search(marks) and _DOWN.search(marks))
-    ):
+    if against(marks, _direction(m)):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
+
+
+def against(marks: str, side: str | None) -> bool:
+    """Whether printed marks (`H`, `↓`, «élevé») say another side of the interval than `side`."""
+    up, down = _UP.search(marks), _DOWN.search(marks)
+    return side in ("bas", "normal", "élevé") and bool(up) != bool(down) and side != ("élevé" if up else "bas")
 
 
 def _one_number(row: Row, main: Item, interval: Item | None, analyte: str | None, unit: str) -> bool:

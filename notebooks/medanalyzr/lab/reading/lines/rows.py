@@ -7,14 +7,10 @@ import re
 from dataclasses import dataclass, field
 
 from medanalyzr.lab.reading.lines import columns
-from medanalyzr.lab.reading.names import harmless, known, specimen_of
+from medanalyzr.lab.reading.names import BLOOD, harmless, known, specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
 from medanalyzr.lab.references import fold
 
-_BLOOD = re.compile(
-    r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
-    r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
-)
 _VAGUE = re.compile(r"biochimie|chimie|ionogramme|bilan|examens?\b|resultats?|metabol|renal|glucid|proteines")
 _COMMENT = re.compile(
     r"^\W*(?:commentaires?|n\.?b\b|remarques?|interpretation|conclusion|avis|note|technique|methode|automate|reactif|principe|objectifs?|seuils?|"
@@ -31,7 +27,6 @@ _SIDE = re.compile(r"^\W*(sang|serum|plasma|urines?|lcr|selles)\s*:\s*", re.IGNO
 _SPECIMENS = {
     "s": "sang", "p": "sang", "pl": "sang", "sg": "sang", "sang": "sang", "serum": "sang", "plasma": "sang", "u": "urine", "lcr": "lcr",
 }  # fmt: skip
-_UP, _DOWN = re.compile(r"H|↑|▲|↗|⬆|\+|[ée]lev|haut", re.IGNORECASE), re.compile(r"B|L|↓|▼|↘|⬇|(?<!\()-|\bbas", re.IGNORECASE)
 
 
 @dataclass
@@ -219,7 +214,7 @@ def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
 def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
     """Adds a line to the row before it where it continues it: more of its name, its value, its interval, its method."""
     first = cells[0][1].strip()
-    method = _LETTER.search(first) and harmless(fold(first)) and not _BLOOD.search(fold(first))
+    method = _LETTER.search(first) and harmless(fold(first)) and not BLOOD.search(fold(first))
     if re.match(r"\W*(?:technique|m[ée]thode|automate|r[ée]actif|principe)\b", first, re.IGNORECASE) or method:
         return len(cells) == 1 or _take(row, n, cells[1:])
     if not any(item.kind == "value" for item in row.items) and _LETTER.match(first.lstrip("( ")):
@@ -258,7 +253,7 @@ def _heading(state: State, line: str) -> bool:
     start = " ".join(text.split()[:6])
     digits_inside = re.search(r"\d[.,]\d", text) is not None
     where = start if re.search(r"\d", text) else text
-    other, blood = specimen_of(where), _BLOOD.search(where)
+    other, blood = specimen_of(where), BLOOD.search(where)
     vague = _VAGUE.search(where)
     if not (other or blood or vague or re.search("gaz", text)) or digits_inside and not other:
         return not digits_inside and len(words) <= 8 and ":" not in line and not re.search(r"\d", text)
