@@ -8,6 +8,7 @@ Bounds are part of the interval: a value equal to a bound is normal.
 import re
 from dataclasses import dataclass, replace
 
+from medanalyzr.lab.reading.patient import read_patient
 from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold, never
 
 FLAGS = ("bas", "normal", "élevé")
@@ -151,14 +152,6 @@ def parse_line(line: str) -> Measurement | None:
 
 
 _SEXES = {"F": ("femme", "fille"), "H": ("homme", "garçon")}
-_SEX = re.compile(
-    r"\b(?:(?P<F>femme|fille(?:tte)?|f[ée]minin|mme|mlle|madame)|(?P<H>homme|garçon|masculin|mr?|monsieur))\b(?!\s*:?\s*[\d<>≤≥(])"
-    r"|\bsexe\s*:\s*(?P<letter>[FHM])\b",
-    re.IGNORECASE,
-)
-_AGE = re.compile(r"\b(\d{1,3})\s*(ans?|mois|semaines|jours)\b(?!\s*(?:d'am|de grossesse))", re.IGNORECASE)
-_YEARS = {"a": 1, "m": 12, "s": 52, "j": 365}  # of how many of them a year is made, by the first letter
-_PREGNANT = re.compile(r"(?<!non )\benceinte\b|(?<!hors )\bgrossesse\b(?!\s*:?\s*[\d<>≤≥(])|\b\d+\s*SA\b", re.IGNORECASE)
 _SPECIMEN = {  # a line that says no more than one of these words names the specimen of what follows
     "sang": r"sang|serum|plasma|sang (?:arteriel|veineux|total)",
     "urine": r"urines?|urines? (?:des )?24 ?h(?:eures)?|examen des urines|biochimie urinaire",
@@ -177,23 +170,12 @@ def _heading(line: str) -> str | None:
     return next(found, None)
 
 
-def parse_patient(text: str) -> tuple[str | None, float | None, bool]:
-    """Sex ("F", "H" or None), age in years (a fraction under two years; or None) and whether the text speaks of a pregnancy."""
-    sex, age = _SEX.search(text), _AGE.search(text)
-    letter = None
-    if sex:
-        letter = sex["letter"].upper().replace("M", "H") if sex["letter"] else "F" if sex["F"] else "H"
-    years = int(age[1]) / _YEARS[age[2][0].lower()] if age else None
-    pregnant = letter != "H" and bool(_PREGNANT.search(text))
-    return letter or ("F" if pregnant else None), years if years is None or years < 2 else float(int(years)), pregnant
-
-
 def parse_report(text: str) -> Report:
     """Read a report in the layout of the training data: who it is of, every measurement line, and the lines beside them.
 
     A line that only names a specimen counts for what follows.
     """
-    sex, age, pregnant = parse_patient(text)
+    who = read_patient(text)
     specimen, found, comments = "sang", [], []
     for place, line in enumerate(text.splitlines(), 1):
         if m := parse_line(line):
@@ -203,7 +185,7 @@ def parse_report(text: str) -> Report:
             specimen = heading
         elif line.strip() and not fold(line).startswith("patient :"):
             comments.append(line.strip())
-    return Report(sex, age, tuple(found), pregnant=pregnant, text=text, comments=tuple(comments))
+    return Report(who.sex, who.age, tuple(found), pregnant=who.pregnant, text=text, comments=tuple(comments))
 
 
 def parse_answer(text: str) -> dict[str, Measurement]:

@@ -38,7 +38,7 @@ _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
 _SPECIMENS = (
     ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{3,}ur(?:ie|ese)\b")),
-    ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bpl\s?:|\bcsf\b")),
+    ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bpl :|\bcsf\b")),
     ("autre", re.compile(r"ascite|pleura|\bselles?\b|fecal|feces|saliv|sueur|sudoral|articulair|synovi|liquide|cordon|amnio|sperm|bronch|"
                          r"lavage|peritone|pericard|drain|kyste|redon|moelle|expectoration|gorge|vaginal|nasal|scotch|peau")),
 )  # fmt: skip

@@ -24,7 +24,7 @@ _SEX = (
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
 _TITLE = re.compile(
-    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
+    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"(])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
     r"homme\b|garcon\b)"
 )
 _FOR_WHOM = re.compile(
@@ -44,9 +44,9 @@ _PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")
 _BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _SAMPLED = re.compile(r"\bprele\w*\b\D{0,12}(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
 _AGE = re.compile(
-    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
+    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(?<!enceinte de\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
     r"(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
-    r"(?!\s*(?:de traitement|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
+    r"(?!\s*(?:d.amenorr|de (?:grossesse|traitement)|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
 )
 _SPOKEN = re.compile(r"patient|\bmme|madame|monsieur|\bm\.|age|sexe|^\W*[hf]\b|homme|femme|fill|garcon|enfant|\bnee?\b")
 _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\bgestante?\b")
@@ -117,7 +117,9 @@ def read_patient(text: str) -> Patient:
     trimester = (1 if int(weeks[1]) < 15 else 2 if int(weeks[1]) < 28 else 3) if weeks else None
     if term and len(set(_TERM.findall(term.string))) == 1:
         trimester = int(term[1])
-    return Patient(sex, _age(plain, text), pregnant and sex != "H", trimester if pregnant else None)
+    age, pregnant = _age(plain, text), pregnant and sex != "H"
+    age = age if age is None or age < 2 else float(int(age))
+    return Patient("F" if pregnant else sex, age, pregnant, trimester if pregnant else None)
 
 
 def _age(lines: list[str], whole: str) -> float | None:
