@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table
-from medanalyzr.lab.report import Measurement, number
+from medanalyzr.lab.report import FIGURES, Measurement, number
 
 # HL7 table 0123, which HPRIM shares; any other letter is preliminary. Without a status a result counts as final.
 STATUSES = {"": "final", "F": "final", "U": "final", "C": "corrected", "I": "pending", "O": "pending", "W": "wrong"}
@@ -31,11 +31,8 @@ _UNITS = {
     r"(?:10\s?[*^]\s?12|10¹²|[tT][eé]ra)/L|10(?:[*^]6|⁶)/(?:µL|mm3|mm³)": "T/L",
     r"^1$": "",
 }
-_FIGURES = r"[+-]?[0-9]{1,9}(?:[.,][0-9]{1,9})?"
-_VALUE = re.compile(rf"(?P<sign>[<>]=?|[≤≥])?\s*(?P<number>{_FIGURES})(?:\s*(?P<unit>[^\s\d/<>]*/[^\s<>]+|%|fL|pg|mmHg|kPa|mm|s))?")
+_VALUE = re.compile(rf"(?P<sign>[<>]=?|[≤≥])?\s*(?P<number>{FIGURES})(?:\s*(?P<unit>[^\s\d/<>]*/[^\s<>]+|%|fL|pg|mmHg|kPa|mm|s))?")
 _NO_NUMBER = re.compile(r"[<>]?[+-]?(?:[\d.,]+(?:e[+-]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)  # what no laboratory prints
-_BETWEEN = re.compile(rf"({_FIGURES})\s*(?:-|–|—|à)\s*({_FIGURES})\s*((?:[^\s\d]|10[*^]).*)?")
-_BOUND = re.compile(rf"(?:(<=?|≤|inf[^\d<>-]*|jusqu'à)|>=?|≥|sup[^\d<>-]*)\s*({_FIGURES})\s*((?:[^\s\d]|10[*^]).*)?", re.IGNORECASE)
 _LOINC_NAME = re.compile(r"([^\[]+?)\s*\[[^\]]*\][^;]*(?:;\s*Numérique\s*(?:;\s*Comptage automate\s*)?)?")
 
 
@@ -115,15 +112,6 @@ def identify(result: Result) -> tuple[str | None, str, bool]:
     return (None if differs else by_code), specimen, differs
 
 
-def interval_of(text: str) -> tuple[str, str, str]:
-    """Low bound, high bound and unit as strings of a printed interval (`3,5 à 5,0 mmol/L`, `<5`, `inf. à 190`, `-2-2`)."""
-    text = re.sub(r"^\s*(?:VR|N)\s*:\s*|[()]", "", text).strip()
-    if match := _BETWEEN.fullmatch(text):
-        return match[1], match[2], match[3] or ""
-    match = _BOUND.fullmatch(text)
-    return ("", "", "") if not match else ("", match[2], match[3] or "") if match[1] else (match[2], "", match[3] or "")
-
-
 def _contradicts(m: Measurement) -> bool:
     """Whether value and interval prove another flag than the sender's. A censored value proves what all it may stand for have."""
     if m.value is None or m.flag is None or m.interval_unit or (m.low, m.high) == (None, None):
@@ -155,7 +143,7 @@ def measure(result: Result) -> tuple[Measurement | None, list[str]]:
         sign = (match["sign"] or "").replace("≤", "<").replace("≥", ">")[:1]
         codes += ["no_unit"] * bool(analyte and analytes()[analyte].unit and not unit and not result.unit)
     bounds = [bound.strip() for bound in result.interval[:2]]
-    numeric = all(re.fullmatch(_FIGURES, bound) for bound in bounds if bound)
+    numeric = all(re.fullmatch(FIGURES, bound) for bound in bounds if bound)
     low, high = (number(bound) if bound and numeric else None for bound in bounds)
     if low is not None and high is not None and low >= high:
         codes.append("interval_low_equals_high" if low == high else "interval_reversed")
