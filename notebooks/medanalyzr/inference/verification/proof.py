@@ -10,6 +10,7 @@ from functools import cache, cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given
 from medanalyzr.inference.verification.record_values import intervals, values
+from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
@@ -21,7 +22,6 @@ from medanalyzr.lab.units import known_unit, plain
 
 _ALIKE = (frozenset(("bicarbonates", "hco3_art", "hco3_v")), frozenset(("tca", "tca_s")), frozenset(("ph", "ph_v")),
           frozenset(("paco2", "pvco2")), frozenset(("pao2", "pvo2")))  # fmt: skip
-_GASES = frozenset(("ph", "paco2", "pao2", "hco3_art", "sao2", "be"))
 
 
 class Unproved(Exception):
@@ -43,6 +43,7 @@ def _same_unit(a: str, b: str, analyte: str | None) -> bool:
 
 
 def close(a: float, b: float) -> bool:
+    """Whether two numbers are the same but for the rounding of the machine."""
     return abs(a - b) <= 1e-9 * max(1.0, abs(a))
 
 
@@ -170,7 +171,7 @@ class Proofs:
             raise Unproved(f"le texte porte {here[0][0].sign}{here[0][0].text} pour ce nom")
         if not clear or not self.search.named_alone(record):
             raise Unproved("appartenance non prouvée")
-        if m.analyte in _GASES and re.search(r"\bveineu|\bcapillaire", self.search.flat):
+        if m.analyte in GASES and re.search(r"\bveineu|\bcapillaire", self.search.flat):
             raise Unproved("sang artériel non prouvé")
         unit = self.unit_of(m, record, value)
         if not all(self.explained(m, unit, v) for v, _ in here if v is not value):

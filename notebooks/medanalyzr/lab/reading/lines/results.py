@@ -2,6 +2,7 @@
 
 import re
 
+from medanalyzr.lab.engine.facts import flag
 from medanalyzr.lab.reading.lines.placing import assign
 from medanalyzr.lab.reading.names import harmless, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
@@ -240,12 +241,12 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
     if analyte and interval and row.specimen == "sang" and _far(analyte, interval_unit or unit, low, high):
         raise Refused("intervalle d'une autre unité ?")
     marks = main.marks + "".join(i.text for i in found if i.kind == "mark" and i.text not in "+-–—" and i.line == main.line)
-    if against(marks, _direction(m)):
+    if not m.sign and against(marks, flag(m)):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
 
 
-def against(marks: str, side: str | None) -> bool:
+def against(marks: str, side: str) -> bool:
     """Whether printed marks (`H`, `↓`, «élevé») say another side of the interval than `side`."""
     up, down = _UP.search(marks), _DOWN.search(marks)
     return side in ("bas", "normal", "élevé") and bool(up) != bool(down) and side != ("élevé" if up else "bas")
@@ -295,13 +296,3 @@ def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) ->
     if ours is None and decides and not share:
         raise Refused(f"unité inconnue pour cet analyte : {printed}")
     return ours or printed
-
-
-def _direction(m: Measurement) -> str | None:
-    """The side of its interval on which a value lies, where both are in one unit or convertible."""
-    value = m.value
-    if (m.low is None and m.high is None) or m.sign:
-        return None
-    if m.interval_unit:
-        value = convert(m.analyte, value, m.unit, m.interval_unit)
-    return "bas" if m.low is not None and value < m.low else "élevé" if m.high is not None and value > m.high else "normal"

@@ -154,35 +154,18 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         name, analyte = f"{state.above[1]} {name}", joined
     if analyte is None and not _could_be_name(name, rest, cells[place + 1 :]):
         return []
+    here = {"line": n, "text": line.strip(), "specimen": specimen, "header": header, "unit": state.unit, "section": state.section,
+            "venous": state.venous}  # fmt: skip
     rows = [
-        Row(
-            name,
-            analyte,
-            n,
-            line.strip(),
-            [],
-            specimen,
-            header,
-            state.unit,
-            state.section,
-            colon,
-            day=day,
-            width=len(cells),
-            venous=state.venous,
-        )
+        Row(name, analyte, items=items(rest, pos + len(text) - len(rest), place, n), colon=colon, day=day, width=len(cells), **here)
     ]
-    offset = pos + len(text) - len(rest)
-    rows[0].items += items(rest, offset, place, n) if rest else []
     for i, (pos, text) in enumerate(cells):
         if i <= place or not text or (i == len(cells) - 1 and i == place + 1 and re.fullmatch(r"B\s?\d{1,3}", text)):
             continue
         if _LETTER.match(text) and _may_name(rows[-1], text, cells[i + 1 :]):
             name, analyte, rest, colon = _named(text)
             if analyte:
-                rows.append(
-                    Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, venous=state.venous)
-                )
-                rows[-1].items += items(rest, pos + len(text) - len(rest), i, n) if rest else []
+                rows.append(Row(name, analyte, items=items(rest, pos + len(text) - len(rest), i, n), colon=colon, **here))
                 continue
         rows[-1].items += items(text, pos, i, n)
     if analyte is None and len(rows) == 1 and not any(item.kind in ("value", "interval", "bad") for item in rows[0].items):
