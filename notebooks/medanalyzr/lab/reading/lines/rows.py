@@ -6,6 +6,7 @@ A line is a head of columns, goes on with the row before it, begins one or sever
 import re
 from dataclasses import dataclass, field
 
+from medanalyzr.lab.dates import day_of, day_of_sample
 from medanalyzr.lab.reading.lines import columns
 from medanalyzr.lab.reading.names import BLOOD, harmless, known, specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
@@ -85,7 +86,7 @@ def rows_of(text: str) -> State:
     """The rows of a report and the lines that no row was made of, in one pass."""
     lines = text.split("\n")
     delimiter = columns.delimiter_of(lines)
-    sampled, state, open_row, alone, heads = columns.sampled(text), State(), None, 0, None
+    sampled, state, open_row, alone, heads = day_of_sample(text), State(), None, 0, None
     for n, line in enumerate(lines, 1):
         if not line.strip(" \t|-_=*.") or (delimiter and line.startswith("#")):
             open_row, alone = None, 0
@@ -137,7 +138,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
             elif role == "specimen":
                 specimen = _SPECIMENS.get(fold(text).rstrip("s") if len(text) > 3 else fold(text)) or specimen_of(fold(text))
             elif role == "rowdate":
-                day = columns.day_of(text)
+                day = day_of(text)
         if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
             place = next((i for i in range(place + 1, min(place + 3, len(cells))) if known(cells[i][1])), place)
     pos, text = cells[place]
