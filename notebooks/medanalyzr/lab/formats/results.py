@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from medanalyzr.lab.reading.names import specimens
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table
 from medanalyzr.lab.report import FIGURES, Measurement, number
 
@@ -70,8 +71,8 @@ def spelled(unit: str) -> str:
 
 
 @cache
-def _specimens() -> list[tuple[str, re.Pattern, re.Pattern]]:
-    return [(row["specimen"], re.compile(row["words"]), re.compile(row["codes"])) for row in read_table("specimens")]
+def _codes() -> dict[str, re.Pattern]:
+    return {row["specimen"]: re.compile(row["codes"]) for row in read_table("specimens")}
 
 
 @lru_cache(4096)
@@ -79,9 +80,9 @@ def specimen_of(text: str, code: str = "") -> str | None:
     """The specimen that a code (HL7 tables 0070 and 0487, SNOMED CT) or words name; "autre" where they name two or the code is
     not known; None where nothing is named.
     """
-    found = {name for name, _, codes in _specimens() if codes.fullmatch(code)}
-    found = found or {name for name, words, _ in _specimens() if words.search(fold(text))}
-    return found.pop() if len(found) == 1 else "autre" if found or code else None
+    found = [name for name, codes in _codes().items() if codes.fullmatch(code)]
+    found = found or [name for name, words in specimens().items() if words.search(fold(text))]
+    return found[0] if len(found) == 1 else "autre" if found or code else None
 
 
 @cache
