@@ -14,6 +14,7 @@ from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, clo
 from medanalyzr.lab.engine.conditions import span
 from medanalyzr.lab.engine.facts import BLOOD, Facts, in_french_unit, in_interval_unit, own_troponin, reached
 from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reading.lines.results import SHARES
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, critical_limits
 from medanalyzr.lab.report import UNDETERMINED, Measurement, Report
@@ -21,7 +22,6 @@ from medanalyzr.lab.rules import flag, interpret
 from medanalyzr.lab.units import plain
 
 _NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
-_SHARES = frozenset(("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles"))
 
 
 @dataclass(slots=True)
@@ -75,18 +75,10 @@ class Verified:
         return [step for step in self._words.get("Suite", "").split(" ; ") if step]
 
 
-def _consistent(g: Given, m: Measurement) -> None:
-    """The comparison of the answer holds the value of its line. Raises Unproved."""
-    if g.compared is None:
-        return
-    converted = in_interval_unit(m)
-    if converted is None or not close(converted.value, g.compared):
-        raise Unproved(f"la comparaison porte {bound(g.compared)}")
-
-
 def _judged(g: Given, m: Measurement, side: str | None) -> None:
     """Flag and critical mark follow from value, interval and table; `side` is the critical side by the rules. Raises Unproved."""
-    _consistent(g, m)
+    if g.compared is not None and ((converted := in_interval_unit(m)) is None or not close(converted.value, g.compared)):
+        raise Unproved(f"la comparaison porte {bound(g.compared)}")
     if (due := flag(m)) != g.m.flag:
         raise Unproved(f"drapeau : les règles disent {due}")
     printed = (m.low, m.high) != (None, None)
@@ -95,7 +87,7 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
     if g.bounded and not printed:
         raise Unproved("aucun intervalle imprimé")
     limits = critical_limits(m.analyte) if m.analyte else None
-    share = m.analyte in _SHARES and plain(m.unit) == "%"  # of the leucocytes: the limits are those of the count
+    share = m.analyte in SHARES and plain(m.unit) == "%"  # of the leucocytes: the limits are those of the count
     if limits and analytes()[m.analyte].unit and not share and in_french_unit(m) is None:
         raise Unproved("valeur critique non exclue sans unité connue")
     if g.m.critical != (bool(side) or _reached(m)):

@@ -48,7 +48,7 @@ def read_report(text: str) -> Report:
                 raise Refused("analyte inconnu, sans intervalle")
             if row.specimen is None:
                 raise Refused("prélèvement inconnu")
-            read.append((row, m if m.specimen == "sang" else _elsewhere(m)))
+            read.append((row, m if m.specimen == "sang" else replace(m, analyte=None)))
         except Refused as reason:
             if str(reason).startswith("mot non") and re.search(r",\s|\s/\s", row.text) and len({i.cell for i in row.items}) == 1:
                 state.prose.append((row.line, row.text, row.around))
@@ -95,11 +95,6 @@ def _place(row: Row, gas: bool) -> None:
 def _whole(m: Measurement) -> Measurement:
     """A troponin of either kind as one analyte: its limits go by the reagent, which the rules tell by the printed name."""
     return replace(m, analyte="troponine") if (m.analyte or "").startswith("troponine") else m
-
-
-def _elsewhere(m: Measurement) -> Measurement:
-    """A result of another specimen than blood: no analyte of ours."""
-    return replace(m, analyte=None)
 
 
 def _once(read: list[tuple[Row, Measurement]]) -> tuple[list[Measurement], list[Unread]]:

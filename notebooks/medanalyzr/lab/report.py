@@ -8,6 +8,8 @@ Bounds are part of the interval: a value equal to a bound is normal.
 import re
 from dataclasses import dataclass, replace
 
+from medanalyzr.lab.reading.names import specimen_of
+from medanalyzr.lab.reading.patient import read_patient
 from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold, never
 
 FLAGS = ("bas", "normal", "élevé")
@@ -81,9 +83,9 @@ _LINE = re.compile(
     re.VERBOSE,
 )
 _EARLIER = re.compile(r"[\s;,(\[]*\b(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.).*$", re.IGNORECASE)
-_UNIT = r"(?:\s+(?P<unit>[^\s\d<>≤≥].*))?$"
-_RANGE = re.compile(rf"(-?{_NUMBER})\s*(?:-|–|à)\s*(-?{_NUMBER}){_UNIT}")
-_BOUND = re.compile(rf"([<>≤≥])\s*(-?{_NUMBER}){_UNIT}")
+FIGURES = r"[+-]?[0-9]{1,9}(?:[.,][0-9]{1,9})?"
+_BETWEEN = re.compile(rf"({FIGURES})\s*(?:-|–|—|à)\s*({FIGURES})\s*((?:[^\s\d]|10[*^]).*)?")
+_BOUND = re.compile(rf"(?:(<=?|≤|inf[^\d<>-]*|jusqu'à)|>=?|≥|sup[^\d<>-]*)\s*({FIGURES})\s*((?:[^\s\d]|10[*^]).*)?", re.IGNORECASE)
 _FLAG_BY_FOLD = {fold(flag): flag for flag in (*FLAGS, UNDETERMINED)}
 
 
@@ -112,15 +114,13 @@ def format_interval(low: float | None, high: float | None, decimals: int) -> str
     return f"{format_number(low, decimals)} - {format_number(high, decimals)}"
 
 
-def _interval(text: str | None) -> tuple[float | None, float | None, str]:
-    """Low bound, high bound and unit of a printed interval; None, None, "" when there is none."""
-    text = re.sub(r"^\s*N\s*:\s*", "", text or "").strip()
-    if match := _RANGE.match(text):
-        return number(match[1]), number(match[2]), match["unit"] or ""
-    if match := _BOUND.match(text):
-        low, high = (None, number(match[2])) if match[1] in "<≤" else (number(match[2]), None)
-        return low, high, match["unit"] or ""
-    return None, None, ""
+def interval_of(text: str) -> tuple[str, str, str]:
+    """Low bound, high bound and unit as strings of a printed interval (`3,5 à 5,0 mmol/L`, `<5`, `inf. à 190`, `-2-2`)."""
+    text = re.sub(r"^\s*(?:VR|N)\s*:\s*|[()]", "", text).strip()
+    if match := _BETWEEN.fullmatch(text):
+        return match[1], match[2], match[3] or ""
+    match = _BOUND.fullmatch(text)
+    return ("", "", "") if not match else ("", match[2], match[3] or "") if match[1] else (match[2], "", match[3] or "")
 
 
 def parse_line(line: str) -> Measurement | None:
@@ -128,10 +128,11 @@ def parse_line(line: str) -> Measurement | None:
     match = _LINE.match(_EARLIER.sub("", line).strip()) if len(line) <= LONGEST_LINE else None
     if not match:
         return None
-    low, high, interval_unit = _interval(match["interval"])
+    *bounds, interval_unit = interval_of(match["interval"] or "")
+    low, high = (number(bound) if bound else None for bound in bounds)
     unit = match["unit"].strip()
     name, known = match["name"].strip(), find_analyte(match["name"])
-    specimen = "urine" if _OF_URINE.search(name) else _FLUIDS.get(fold(never().get(fold(name), "")), "sang")
+    specimen = specimen_of(fold(f"{name} {never().get(fold(name), '')}")) or "sang"
     if known is None and specimen == "sang" and (low, high) == (None, None) and match["flag"] is None:
         return None
     return Measurement(
@@ -151,22 +152,12 @@ def parse_line(line: str) -> Measurement | None:
 
 
 _SEXES = {"F": ("femme", "fille"), "H": ("homme", "garçon")}
-_SEX = re.compile(
-    r"\b(?:(?P<F>femme|fille(?:tte)?|f[ée]minin|mme|mlle|madame)|(?P<H>homme|garçon|masculin|mr?|monsieur))\b(?!\s*:?\s*[\d<>≤≥(])"
-    r"|\bsexe\s*:\s*(?P<letter>[FHM])\b",
-    re.IGNORECASE,
-)
-_AGE = re.compile(r"\b(\d{1,3})\s*(ans?|mois|semaines|jours)\b(?!\s*(?:d'am|de grossesse))", re.IGNORECASE)
-_YEARS = {"a": 1, "m": 12, "s": 52, "j": 365}  # of how many of them a year is made, by the first letter
-_PREGNANT = re.compile(r"(?<!non )\benceinte\b|(?<!hors )\bgrossesse\b(?!\s*:?\s*[\d<>≤≥(])|\b\d+\s*SA\b", re.IGNORECASE)
 _SPECIMEN = {  # a line that says no more than one of these words names the specimen of what follows
     "sang": r"sang|serum|plasma|sang (?:arteriel|veineux|total)",
     "urine": r"urines?|urines? (?:des )?24 ?h(?:eures)?|examen des urines|biochimie urinaire",
     "lcr": r"lcr|liquide cephalo-?rachidien",
     "autre": r"(?:liquide )?(?:d')?ascite|liquide (?:pleural|articulaire|d'ascite)|selles|salive",
 }
-_FLUIDS = {"urine": "urine", "lcr": "lcr"} | dict.fromkeys(("ascite", "liquide pleural", "salive", "selles", "sueur"), "autre")
-_OF_URINE = re.compile(r"\burin(?:aires?|es?)\b|\bdes 24 ?h", re.IGNORECASE)
 _HEADINGS = {"sang": "SANG", "urine": "URINES", "lcr": "LCR", "autre": "AUTRE LIQUIDE"}
 
 
@@ -177,23 +168,12 @@ def _heading(line: str) -> str | None:
     return next(found, None)
 
 
-def parse_patient(text: str) -> tuple[str | None, float | None, bool]:
-    """Sex ("F", "H" or None), age in years (a fraction under two years; or None) and whether the text speaks of a pregnancy."""
-    sex, age = _SEX.search(text), _AGE.search(text)
-    letter = None
-    if sex:
-        letter = sex["letter"].upper().replace("M", "H") if sex["letter"] else "F" if sex["F"] else "H"
-    years = int(age[1]) / _YEARS[age[2][0].lower()] if age else None
-    pregnant = letter != "H" and bool(_PREGNANT.search(text))
-    return letter or ("F" if pregnant else None), years if years is None or years < 2 else float(int(years)), pregnant
-
-
 def parse_report(text: str) -> Report:
     """Read a report in the layout of the training data: who it is of, every measurement line, and the lines beside them.
 
     A line that only names a specimen counts for what follows.
     """
-    sex, age, pregnant = parse_patient(text)
+    who = read_patient(text)
     specimen, found, comments = "sang", [], []
     for place, line in enumerate(text.splitlines(), 1):
         if m := parse_line(line):
@@ -203,7 +183,7 @@ def parse_report(text: str) -> Report:
             specimen = heading
         elif line.strip() and not fold(line).startswith("patient :"):
             comments.append(line.strip())
-    return Report(sex, age, tuple(found), pregnant=pregnant, text=text, comments=tuple(comments))
+    return Report(who.sex, who.age, tuple(found), pregnant=who.pregnant, text=text, comments=tuple(comments))
 
 
 def parse_answer(text: str) -> dict[str, Measurement]:

@@ -9,25 +9,19 @@ from dataclasses import replace
 from functools import cache, cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given
-from medanalyzr.inference.verification.printed import Printed, Record, amount, atoms, flat, fluids, stands
-from medanalyzr.inference.verification.record_values import Value, intervals, values
+from medanalyzr.inference.verification.record_values import intervals, values
+from medanalyzr.lab.reader import GASES
+from medanalyzr.lab.reading.lines.results import against, same
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
-from medanalyzr.lab.reading.tokens import UNIT, tidy
-from medanalyzr.lab.references import convert
+from medanalyzr.lab.reading.search import Record, Search, digits_end, signed_numbers
+from medanalyzr.lab.reading.tokens import Item, items, tidy
 from medanalyzr.lab.report import Measurement, Report, write_report
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import known_unit, plain
 
 _ALIKE = (frozenset(("bicarbonates", "hco3_art", "hco3_v")), frozenset(("tca", "tca_s")), frozenset(("ph", "ph_v")),
           frozenset(("paco2", "pvco2")), frozenset(("pao2", "pvo2")))  # fmt: skip
-_GASES = frozenset(("ph", "paco2", "pao2", "hco3_art", "sao2", "be"))
-_MARKS = re.compile(
-    r"\s*[*(]{0,2}(?:(?P<up>H{1,2}(?!\w)|↑|▲|⬆|[+](?!\d)|[ée]lev)|(?P<down>[BL]{1,2}(?![\w/])|↓|▼|⬇|-(?=\s*(?:$|[a-zµ]+/))|bas\b))",
-    re.IGNORECASE,
-)
-
-_PAST_MARKS = re.compile(r"[\s\"';|,*↑↓▲▼]*(?:(?:[HLB]{1,2}|\([HLB+*-]+\)|[+-])(?![\w/])[\s*;|]*)?")
 
 
 class Unproved(Exception):
@@ -49,24 +43,14 @@ def _same_unit(a: str, b: str, analyte: str | None) -> bool:
 
 
 def close(a: float, b: float) -> bool:
+    """Whether two numbers are the same but for the rounding of the machine."""
     return abs(a - b) <= 1e-9 * max(1.0, abs(a))
 
 
-def _step(digits: str) -> float:
-    """The unit of the last printed decimal."""
-    return 10.0 ** -len(re.sub(r".*?(?:[.,](\d*))?$", r"\1", digits.strip()))
-
-
-def same_quantity(analyte: str | None, a: str, unit_a: str, b: str, unit_b: str) -> bool:
-    """Whether two printed numbers in two known units say the same up to their rounding."""
+def _same_quantity(analyte: str | None, a: float, unit_a: str, b: float, unit_b: str) -> bool:
+    """Whether two numbers in two different known units say the same up to their rounding."""
     here, there = (known_unit(unit, analyte) if analyte else None for unit in (unit_a, unit_b))
-    if here is None or there is None or here == there:
-        return False
-    try:
-        converted, step = (convert(analyte, x, here, there) for x in (amount(a), _step(a)))
-    except KeyError:
-        return False
-    return abs(converted - amount(b)) <= 0.51 * (abs(step) + _step(b)) + 0.002 * abs(amount(b))
+    return None not in (here, there) and here != there and same(analyte, a, here, b, there, within=0.002, steps=0.51)
 
 
 def _digits(m: Measurement) -> str:
@@ -87,27 +71,33 @@ def _within(m: Measurement, low: float | None, high: float | None, whose: str) -
             raise Unproved(f"intervalle : {whose} {bound(low)} - {bound(high)}")
 
 
+def _stands(m: Measurement, text: str) -> bool:
+    """Whether `text` holds the value of `m` with its sign as a whole number."""
+    for digits in (_digits(m), _digits(m).replace(",", ".")):
+        at = text.find(digits)
+        before, after = text[max(0, at - 2) : max(0, at)], text[at + len(digits) : at + len(digits) + 2]
+        torn = re.search(r"[\w.,<>≤≥|+-]|\d\s|[<>≤≥]\s", before) or re.match(r"[\w.,?|*^]|\s\d", after)
+        if at >= 0 and not m.sign and not torn:
+            return True
+    return (m.sign, m.value) in signed_numbers(text, items(text))
+
+
 class Proofs:
     """The checks of one answer against one report."""
 
     def __init__(self, report: Report, names: list[str]):
         self.report, self.who, self.names = report, Patient(report.sex, report.age, report.pregnant), names
-        self.text = tidy(report.text or write_report(report))
-        self.flat = flat(self.text)
-        self.lines = self.flat.split("\n")
+        self.search = Search(tidy(report.text or write_report(report)), names)
+        self.lines = self.search.text.split("\n")
         self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
         self.by_name: dict[str, list[Measurement]] = {}
         for m in report.measurements:
             self.by_name.setdefault(key(m.name), []).append(m)
 
     @cached_property
-    def printed(self) -> Printed:
-        """The own search of the text, made where the strict reader does not prove a line."""
-        return Printed(self.text, self.names)
-
-    @cached_property
-    def squeezed(self) -> str:
-        return "".join(atoms(self.text))
+    def keyed(self) -> str:
+        """The key of the whole text."""
+        return key.__wrapped__(self.search.text)
 
     def proved(self, g: Given) -> Measurement:
         """The line's measurement as the report prints it: analyte, specimen, whole interval. Raises Unproved."""
@@ -118,13 +108,13 @@ class Proofs:
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
-        if atoms(m.name) and "".join(atoms(m.name)) not in self.squeezed and not self.printed.of(atoms(m.name), _alike(m.analyte)):
+        if g.key not in self.keyed and not self.search.of(g.key, _alike(m.analyte)):
             raise Unproved("nom absent du compte rendu")
-        if (m.sign, m.value) not in self.printed.numbers:
+        if (m.sign, m.value) not in self.search.numbers:
             raise Unproved("valeur absente du compte rendu")
         if not read and (owner := self.owner(m)):
             raise Unproved(f"valeur de « {owner} » pour le lecteur strict")
-        again = [r for r in read if r.sign == m.sign and same_quantity(r.analyte, _digits(m), m.unit, _digits(r), r.unit)]
+        again = [r for r in read if r.sign == m.sign and _same_quantity(r.analyte, m.value, m.unit, r.value, r.unit)]
         if read and not again:
             raise Unproved(f"le lecteur strict lit {read[0].text} {read[0].unit}".rstrip())
         if m.specimen != "sang":
@@ -137,17 +127,17 @@ class Proofs:
         """The name under which the strict reader reads every printing of the value of `m`, which it does not read; "" where there is none."""
         names = [r.name for r in self.report.measurements if (r.sign, r.value) == (m.sign, m.value)]
         digits = re.escape(_digits(m)).replace(",", "[.,]")
-        printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.text))
+        printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.search.text))
         return names[0] if names and printings <= len(names) else ""
 
     def agreed(self, g: Given, r: Measurement) -> Measurement:
         """What the strict reader read, where the line says the same and both stand in the text. Raises Unproved."""
-        m, here = g.m, self.lines[r.line - 1] if r.line and self.report.text else self.flat
-        if not stands(here, m.sign, m.value, _digits(m)):
+        m, line = g.m, r.line if self.report.text else None
+        if not _stands(m, self.lines[line - 1] if line else self.search.text):
             raise Unproved("valeur absente de la ligne lue")
         fluid = m.specimen if m.specimen != "sang" else r.specimen
-        if fluid == "sang" and r.line and self.report.text:
-            named, inside = fluids(self.flat)[r.line - 1]
+        if fluid == "sang" and line:
+            named, inside = self.search.specimens[line - 1]
             fluid = named or inside
         if fluid != "sang":
             raise Unproved(f"prélèvement : {fluid}")
@@ -160,8 +150,8 @@ class Proofs:
     def searched(self, g: Given) -> Measurement:
         """The line's measurement as the own search of the text proves it. Raises Unproved."""
         found, reasons = [], []
-        for record in self.printed.of(atoms(g.m.name), _alike(g.m.analyte)):
-            if not (here := values(self.printed, record)):
+        for record in self.search.of(g.key, _alike(g.m.analyte)):
+            if not (here := values(self.search, record)):
                 continue
             try:
                 found.append(self.in_record(g, record, here))
@@ -171,66 +161,50 @@ class Proofs:
             raise Unproved(reasons[0] if reasons else "appartenance non prouvée")
         return found[0]
 
-    def in_record(self, g: Given, record: Record, here: list[Value]) -> Measurement:
+    def in_record(self, g: Given, record: Record, here: list[tuple[Item, bool]]) -> Measurement:
         """The line's measurement as one record prints it. Raises Unproved."""
         m = g.m
-        if (specimen := self.printed.specimen(record)) != "sang":
+        if (specimen := self.search.specimen(record)) != "sang":
             raise Unproved(f"prélèvement : {specimen}")
-        mine = [v for v in here if v.sign == m.sign and close(v.number, m.value)]
-        if not mine:
-            raise Unproved(f"le texte porte {self.text[here[0].start : here[0].end].strip()} pour ce nom")
-        value = mine[0]
-        if not value.clear or not self.printed.named_alone(record):
+        value, clear = next(((v, clear) for v, clear in here if v.sign == m.sign and close(v.value, m.value)), (None, False))
+        if value is None:
+            raise Unproved(f"le texte porte {here[0][0].sign}{here[0][0].text} pour ce nom")
+        if not clear or not self.search.named_alone(record):
             raise Unproved("appartenance non prouvée")
-        if m.analyte in _GASES and re.search(r"\bveineu|\bcapillaire", self.printed.flat):
+        if m.analyte in GASES and re.search(r"\bveineu|\bcapillaire", self.search.flat):
             raise Unproved("sang artériel non prouvé")
         unit = self.unit_of(m, record, value)
-        others = [v for v in here if v is not value]
-        pairs = [(v, self.unit_after(v)) for v in others]
-        if not all(self.explained(m, unit, v, other) for v, other in pairs):
+        if not all(self.explained(m, unit, v) for v, _ in here if v is not value):
             raise Unproved("appartenance non prouvée : plusieurs valeurs")
-        whole = self.interval_of(replace(m, unit=unit), record, value, here)
-        mark, side = _MARKS.match(self.text, value.end), flag(whole)
-        if mark and ((mark["up"] and side in ("bas", "normal")) or (mark["down"] and side in ("élevé", "normal"))):
+        whole = self.interval_of(replace(m, unit=unit), record, value, [v for v, _ in here])
+        if against(value.marks, flag(whole)):
             raise Unproved("marque imprimée contraire à l'intervalle")
         return replace(whole, flag=None, critical=False, line=value.line)
 
-    def unit_after(self, value: Value) -> str:
-        """The unit printed right behind a number, past its marks; "" where there is none."""
-        unit = UNIT.match(self.text, _PAST_MARKS.match(self.text, value.end).end())
-        return unit[0].strip() if unit else ""
-
-    def units(self, record: Record) -> list[str]:
-        """Every unit of a record."""
-        return [u[0].strip() for u in UNIT.finditer(self.text, *self.printed.rest_of(record))]
-
-    def unit_of(self, m: Measurement, record: Record, value: Value) -> str:
+    def unit_of(self, m: Measurement, record: Record, value: Item) -> str:
         """The unit of the answer as it stands behind the value, or else anywhere in the record. Raises Unproved."""
-        after = self.unit_after(value)
-        literal = (
-            re.compile(rf"[\s*()HBL+↑↓-]*{re.escape(m.unit)}(?![\w/])").match(self.text, value.end)
-            if len(m.unit) > len(after)
-            else None
+        literal = re.compile(rf"[\s*()HBL+↑↓-]*{re.escape(m.unit)}(?![\w/])").match(
+            self.search.text, digits_end(self.search.text, value)
         )
-        if literal or (after and _same_unit(after, m.unit, m.analyte)):
+        if (literal and len(m.unit) > len(value.unit)) or (value.unit and _same_unit(value.unit, m.unit, m.analyte)):
             return m.unit
-        if after:
-            raise Unproved(f"unité imprimée : {after}")
-        printed = [u for u in self.units(record) if "/" in u or u == "%"]
+        if value.unit:
+            raise Unproved(f"unité imprimée : {value.unit}")
+        printed = [u for u in record.units if "/" in u or u == "%"]
         if any(_same_unit(u, m.unit, m.analyte) for u in printed) or not (m.unit or printed):
             return m.unit
         raise Unproved(f"unité imprimée : {printed[0]}" if printed else "unité non imprimée")
 
-    def explained(self, m: Measurement, unit: str, other: Value, other_unit: str) -> bool:
+    def explained(self, m: Measurement, unit: str, other: Item) -> bool:
         """Whether a further number of a record is the same result again: in another unit, or a share beside the count."""
-        if close(other.number, m.value) and other.sign == m.sign and (not other_unit or _same_unit(other_unit, unit, m.analyte)):
+        if close(other.value, m.value) and other.sign == m.sign and (not other.unit or _same_unit(other.unit, unit, m.analyte)):
             return True
-        share = other_unit == "%" and plain(unit) in ("10^9/l", "/mm3")
-        return share or same_quantity(m.analyte, _digits(m), unit, other.digits, other_unit)
+        share = other.unit == "%" and plain(unit) in ("10^9/l", "/mm3")
+        return share or _same_quantity(m.analyte, m.value, unit, other.value, other.unit)
 
-    def interval_of(self, m: Measurement, record: Record, value: Value, here: list[Value]) -> Measurement:
+    def interval_of(self, m: Measurement, record: Record, value: Item, here: list[Item]) -> Measurement:
         """`m` with the one interval of its record that is meant for this patient. Raises Unproved."""
-        found = [i for i in intervals(self.printed, record, value) if meant_for(i.label, self.who) in (True, None)]
+        found = [i for i in intervals(self.search, record, value) if meant_for(i.label, self.who) in (True, None)]
         meant = [i for i in found if meant_for(i.label, self.who)]
         labelled = any(re.search(r"\b(?:h|f|hommes?|femmes?)\b|trim|\d\s?(?:ans|mois|jours)", i.label) for i in found)
         chosen = meant or ([] if labelled else found)
@@ -240,7 +214,7 @@ class Proofs:
                 raise Unproved("intervalle non prouvé : plusieurs intervalles")
             chosen = [chosen[here.index(value)]]
         low, high = (chosen[0].low, chosen[0].high) if chosen else (None, None)
-        if m.interval_unit and not any(_same_unit(u, m.interval_unit, m.analyte) for u in self.units(record)):
+        if m.interval_unit and not any(_same_unit(u, m.interval_unit, m.analyte) for u in record.units):
             raise Unproved("unité de l'intervalle non imprimée")
         _within(m, low, high, "le texte porte")
         return replace(m, low=low, high=high)

@@ -1,10 +1,13 @@
-"""What the numbers of a record are: today's value, a bound, an earlier result, a target."""
+"""What the numbers behind a name are: today's value, a bound, an earlier result, a target."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
 
-from medanalyzr.inference.verification.printed import SIGNS, Printed, Record, amount, doubtful
 from medanalyzr.lab.reading.names import harmless
+from medanalyzr.lab.reading.search import Record, Search, digits_end
+from medanalyzr.lab.reading.tokens import Item
 
 _LINKS = """
     a au aux est sont ce jour du aujourd'hui actuellement actuelle reste restent toujours encore stable stables etait mesure mesuree mesures
@@ -16,86 +19,55 @@ _LINKS = """
     adulte adultes pour que interpretation flag statut status
 """
 _LINK = frozenset(_LINKS.split())  # words that may stand between a name and its value
+_WORD = re.compile(r"[^\W\d_]+'?")
 _LOW = frozenset(("min", "mini", "minimum", "low", "lower", "basse", "inf"))
 _HIGH = frozenset(("max", "maxi", "maximum", "high", "upper", "haute", "sup"))
 _THEN = r"anterieure?s?|anteriorites?|preced\w*|ancien\w*|veille|hier|previous|entree|initial\w*|historique|en \d{4}"
 _THEN += r"|janvier|fevrier|mars|avril|mai|juin|juillet|aout|septembre|octobre|novembre|decembre"
-_BEFORE = re.compile(rf"\b(?:{_THEN}|ant|etait|contre|passee? de)\b")  # an earlier result, or what is none, follows
+_TARGET = r"objectifs?|cibles?|seuils?|limite de|zones?|target|alerte|decision|positif|negatif"
+_BEFORE = re.compile(rf"\b(?:{_THEN}|{_TARGET}|ant|etait|contre|passee? de)\b")  # an earlier result, or what is none, follows
 _BEHIND = re.compile(rf"\b(?:{_THEN}|il y a)\b")
-_TARGET = re.compile(r"\b(?:objectifs?|cibles?|seuils?|limite de|zones?|target|alerte|decision|positif|negatif)\b")
 
 
-def _earlier(printed: Printed, record: Record, place: int) -> bool:
-    """Whether a number is an earlier result, or a target, by the words before it, or those behind it in its clause."""
-    mark = record.marks[place]
-    after = record.marks[place + 1].start if place + 1 < len(record.marks) else mark.end + 40
-    behind = re.split(r"[),;\n]| {3}", printed.flat[mark.end : min(after, mark.end + 40)])[0]
-    before = " ".join(mark.before)
-    return _BEFORE.search(before) is not None or _TARGET.search(before) is not None or _BEHIND.search(behind) is not None
+def _numbers(search: Search, record: Record) -> Iterator[tuple[Item, str, list[str], bool, bool]]:
+    """Each number of a record with the text and the words before it; whether a date follows it; whether it is an earlier result, or
+    a target, by the words before it or those behind it in its clause.
+    """
+    numbers, last = record.numbers, record.end
+    for item, following in zip_longest(numbers, numbers[1:]):
+        between, last = search.flat[last : item.pos], digits_end(search.text, item)
+        before, after = _WORD.findall(between), following.pos if following else last + 40
+        behind = re.split(r"[),;\n]| {3}", search.flat[last : min(after, last + 40)])[0]
+        earlier = _BEFORE.search(" ".join(before)) is not None or _BEHIND.search(behind) is not None
+        yield item, between, before, following is not None and following.is_date, earlier
 
 
-@dataclass(frozen=True)
-class Value:
-    """A number of a record that may be today's result."""
-
-    sign: str
-    number: float
-    digits: str
-    start: int
-    end: int
-    line: int
-    clear: bool
-
-
-def values(printed: Printed, record: Record) -> list[Value]:
-    """The numbers of a record that are neither bounds nor earlier results; `clear` where only words of linking stand before them."""
+def values(search: Search, record: Record) -> list[tuple[Item, bool]]:
+    """The numbers of a record that are neither bounds nor earlier results, and whether only words of linking stand before them."""
     found, clear, dated = [], True, False
-    for place, mark in enumerate(record.marks):
-        clear = clear and all(word in _LINK or harmless(word.rstrip("'")) for word in mark.before)
-        if mark.kind in ("date", "bad", "age", "unit"):
-            clear = clear and (mark.kind == "unit" or bool(found))
-            dated = mark.kind == "date"
+    for item, _, before, dates, earlier in _numbers(search, record):
+        clear = clear and all(word in _LINK or harmless(word.rstrip("'")) for word in before)
+        if item.is_date or item.kind == "bad":
+            clear, dated = clear and bool(found), item.is_date
             continue
-        role = _LOW.isdisjoint(mark.before) and _HIGH.isdisjoint(mark.before)
-        if mark.kind == "number" or (mark.kind in ("most", "least") and not found):
-            dates = place + 1 < len(record.marks) and record.marks[place + 1].kind == "date"
-            if role and not dated and not dates and not _earlier(printed, record, place):
-                digits = mark.high or mark.low
-                sign = SIGNS.get(mark.kind, "")
-                found.append(Value(sign, amount(digits), digits, mark.start, mark.end, mark.line, clear and not doubtful(digits)))
+        may_be = (item.kind == "value" or item.sign and not found) and not (dated or dates or earlier)
+        if may_be and _LOW.isdisjoint(before) and _HIGH.isdisjoint(before):
+            found.append((item, clear and not item.doubt))
         dated = False
     return found
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An interval of a record, and the words before it that say for whom it is."""
-
-    low: float | None
-    high: float | None
-    label: str
-
-
-def intervals(printed: Printed, record: Record, value: Value) -> list[Interval]:
-    """The intervals of a record beside `value`: ranges, bounds, and numbers called a minimum or maximum."""
-    found, parts, last = [], {}, record.end
-    for place, mark in enumerate(record.marks):
-        label = printed.flat[last : mark.start]
-        last = last if mark.kind == "age" else mark.end
-        if mark.start == value.start or _earlier(printed, record, place):
+def intervals(search: Search, record: Record, value: Item) -> list[Item]:
+    """The intervals of a record beside `value`, labelled with the words before them: ranges, bounds, numbers called a minimum or
+    maximum.
+    """
+    found, told = [], Item("interval", "", 0, 0)
+    for item, between, before, _, earlier in _numbers(search, record):
+        if item is value or earlier:
             continue
-        if mark.kind == "range":
-            low, high = amount(mark.low), amount(mark.high)
-            if low < high and not (doubtful(mark.low) or doubtful(mark.high)):
-                found.append(Interval(low, high, label))
-        elif mark.kind in ("most", "least"):
-            found.append(
-                Interval(None, amount(mark.high), label) if mark.kind == "most" else Interval(amount(mark.low), None, label)
-            )
-        elif mark.kind == "number":
-            for side, words in (("low", _LOW), ("high", _HIGH)):
-                if not words.isdisjoint(mark.before):
-                    parts[side] = amount(mark.low)
-    if parts:
-        found.append(Interval(parts.get("low"), parts.get("high"), ""))
-    return found
+        if item.kind == "interval" and (item.sign or item.low < item.high and not item.doubt):
+            found.append(replace(item, label=between))
+        elif item.kind == "value":
+            told.low = told.low if _LOW.isdisjoint(before) else item.value
+            told.high = told.high if _HIGH.isdisjoint(before) else item.value
+    return found + [told] * ((told.low, told.high) != (None, None))

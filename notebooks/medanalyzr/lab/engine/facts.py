@@ -1,13 +1,12 @@
 """What is known of a report, in the terms in which conditions ask: values in French units, flags, critical sides, who it is of."""
 
 import re
-from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
 from functools import cache, cached_property
 from typing import Any
 
+from medanalyzr.lab.dates import DATE, dates_in
 from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
 from medanalyzr.lab.references import (
     analytes,
@@ -24,7 +23,6 @@ from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_numb
 BLOOD = "sang"
 _NEGATED = re.compile(r"\b(?:pas|sans|absence|aucune?s?|non|ni|hors)\b[^.;,:\n]{0,25}$")
 _EARLIER = re.compile(r"(?:anteri\w*|preced\w*|ant\.)\D*?(\d+(?:[.,]\d+)?)")
-_DATE = re.compile(r"\b(0?[1-9]|[12]\d|3[01])[/.-](0?[1-9]|1[0-2])[/.-](\d{4})\b")
 _VENOUS = re.compile(r"\b(?:gaz|sang|prelevement)[^.;\n]{0,20}\bveineux")
 _OF_VEINS = {"ph": "ph_v", "paco2": "pvco2", "pao2": "pvo2", "hco3_art": "hco3_v", "bicarbonates": "hco3_v"}
 # Words that laboratories add to a name: methods, footnotes.
@@ -102,11 +100,6 @@ def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]
     for row in read_table(table):
         found.setdefault(row["analyte"], []).append((row, expression(row["condition"], f"tables/{table}.csv, {row['analyte']}")))
     return found
-
-
-def _date(match: re.Match) -> date:
-    day, month, year = map(int, match.groups())
-    return date(year, month, min(day, monthrange(year, month)[1]))
 
 
 def own_troponin(m: Measurement) -> Measurement:
@@ -219,13 +212,13 @@ class Facts:
 
     def earlier(self, analyte: str) -> Span | None:
         """The earlier value that the line of `analyte` prints («antériorité : 131»), in the French unit."""
-        m, found = self._by_id.get(analyte), _EARLIER.search(_DATE.sub("", self._line(analyte)))
+        m, found = self._by_id.get(analyte), _EARLIER.search(DATE.sub("", self._line(analyte)))
         m = in_french_unit(replace(m, sign="", value=number(found[1]), text=found[1])) if found else None
         return span(m.value) if m else None
 
     def days_since(self, analyte: str) -> float | None:
         """Days between the date on the line of `analyte` and the latest date of the report; None without either."""
-        own, dates = (sorted(map(_date, _DATE.finditer(text))) for text in (self._line(analyte), self._text))
+        own, dates = (sorted(dates_in(text)) for text in (self._line(analyte), self._text))
         return (dates[-1] - own[0]).days if own and dates[-1] != own[0] else None
 
     def adapted(self, analyte: str) -> tuple[float | None, float | None]:

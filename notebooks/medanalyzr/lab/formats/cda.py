@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element, ParseError
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.lab.formats.readings import Reading, make_reading, who
-from medanalyzr.lab.formats.results import Result, interval_of, specimen_of
+from medanalyzr.lab.formats.results import Result, specimen_of
+from medanalyzr.lab.report import interval_of
 
 PDF_ONLY = "pdf_only"
 _HL7 = "{urn:hl7-org:v3}"

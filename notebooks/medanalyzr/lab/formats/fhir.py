@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.lab.formats.readings import Reading, day_of, is_before, make_reading, who
-from medanalyzr.lab.formats.results import Result, interval_of, specimen_of, spelled
+from medanalyzr.lab.formats.results import Result, specimen_of, spelled
+from medanalyzr.lab.report import interval_of
 
 _LOINC = "http://loinc.org"
 _COMMENT = "55112-7"

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from medanalyzr.lab.formats.cda import PDF_ONLY, read_cda
 from medanalyzr.lab.formats.readings import READ, Reading, day_of, is_before, make_reading, who
-from medanalyzr.lab.formats.results import STATUSES, Result, interval_of, specimen_of
+from medanalyzr.lab.formats.results import STATUSES, Result, specimen_of
+from medanalyzr.lab.report import interval_of
 
 _CARRIER = "CISIS_CDA_HL7"  # profile of the messages that carry a CDA: what else is in their OBX is settings of the delivery
 

@@ -8,9 +8,10 @@ import re
 from dataclasses import replace
 
 from medanalyzr.lab.formats.readings import Reading, make_reading, patient_lines, who
-from medanalyzr.lab.formats.results import STATUSES, Result, interval_of, specimen_of
+from medanalyzr.lab.formats.results import STATUSES, Result, specimen_of
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.references import fold
+from medanalyzr.lab.report import interval_of
 
 _DATE = re.compile(r"\s*(?:(?P<d>[0-9]{2})/(?P<m>[0-9]{2})/(?P<y>[0-9]{4}|[0-9]{2})|[12][0-9]{3}-[0-9]{2}-[0-9]{2})\s*")
 _TITLE = re.compile(

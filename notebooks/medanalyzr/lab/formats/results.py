@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from medanalyzr.lab.reading.names import specimens
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table
-from medanalyzr.lab.report import Measurement, number
+from medanalyzr.lab.report import FIGURES, Measurement, number
 
 # HL7 table 0123, which HPRIM shares; any other letter is preliminary. Without a status a result counts as final.
 STATUSES = {"": "final", "F": "final", "U": "final", "C": "corrected", "I": "pending", "O": "pending", "W": "wrong"}
@@ -31,11 +32,8 @@ _UNITS = {
     r"(?:10\s?[*^]\s?12|10¹²|[tT][eé]ra)/L|10(?:[*^]6|⁶)/(?:µL|mm3|mm³)": "T/L",
     r"^1$": "",
 }
-_FIGURES = r"[+-]?[0-9]{1,9}(?:[.,][0-9]{1,9})?"
-_VALUE = re.compile(rf"(?P<sign>[<>]=?|[≤≥])?\s*(?P<number>{_FIGURES})(?:\s*(?P<unit>[^\s\d/<>]*/[^\s<>]+|%|fL|pg|mmHg|kPa|mm|s))?")
+_VALUE = re.compile(rf"(?P<sign>[<>]=?|[≤≥])?\s*(?P<number>{FIGURES})(?:\s*(?P<unit>[^\s\d/<>]*/[^\s<>]+|%|fL|pg|mmHg|kPa|mm|s))?")
 _NO_NUMBER = re.compile(r"[<>]?[+-]?(?:[\d.,]+(?:e[+-]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)  # what no laboratory prints
-_BETWEEN = re.compile(rf"({_FIGURES})\s*(?:-|–|—|à)\s*({_FIGURES})\s*((?:[^\s\d]|10[*^]).*)?")
-_BOUND = re.compile(rf"(?:(<=?|≤|inf[^\d<>-]*|jusqu'à)|>=?|≥|sup[^\d<>-]*)\s*({_FIGURES})\s*((?:[^\s\d]|10[*^]).*)?", re.IGNORECASE)
 _LOINC_NAME = re.compile(r"([^\[]+?)\s*\[[^\]]*\][^;]*(?:;\s*Numérique\s*(?:;\s*Comptage automate\s*)?)?")
 
 
@@ -73,8 +71,8 @@ def spelled(unit: str) -> str:
 
 
 @cache
-def _specimens() -> list[tuple[str, re.Pattern, re.Pattern]]:
-    return [(row["specimen"], re.compile(row["words"]), re.compile(row["codes"])) for row in read_table("specimens")]
+def _codes() -> dict[str, re.Pattern]:
+    return {row["specimen"]: re.compile(row["codes"]) for row in read_table("specimens")}
 
 
 @lru_cache(4096)
@@ -82,9 +80,9 @@ def specimen_of(text: str, code: str = "") -> str | None:
     """The specimen that a code (HL7 tables 0070 and 0487, SNOMED CT) or words name; "autre" where they name two or the code is
     not known; None where nothing is named.
     """
-    found = {name for name, _, codes in _specimens() if codes.fullmatch(code)}
-    found = found or {name for name, words, _ in _specimens() if words.search(fold(text))}
-    return found.pop() if len(found) == 1 else "autre" if found or code else None
+    found = [name for name, codes in _codes().items() if codes.fullmatch(code)]
+    found = found or [name for name, words in specimens().items() if words.search(fold(text))]
+    return found[0] if len(found) == 1 else "autre" if found or code else None
 
 
 @cache
@@ -113,15 +111,6 @@ def identify(result: Result) -> tuple[str | None, str, bool]:
     own = set(re.findall(r"\w+", fold(f"{by_name.name} {result.name}"))) if by_name and by_code else set()
     differs = bool(own) and by_name.id != by_code and own.isdisjoint(re.findall(r"\w+", words))
     return (None if differs else by_code), specimen, differs
-
-
-def interval_of(text: str) -> tuple[str, str, str]:
-    """Low bound, high bound and unit as strings of a printed interval (`3,5 à 5,0 mmol/L`, `<5`, `inf. à 190`, `-2-2`)."""
-    text = re.sub(r"^\s*(?:VR|N)\s*:\s*|[()]", "", text).strip()
-    if match := _BETWEEN.fullmatch(text):
-        return match[1], match[2], match[3] or ""
-    match = _BOUND.fullmatch(text)
-    return ("", "", "") if not match else ("", match[2], match[3] or "") if match[1] else (match[2], "", match[3] or "")
 
 
 def _contradicts(m: Measurement) -> bool:
@@ -155,7 +144,7 @@ def measure(result: Result) -> tuple[Measurement | None, list[str]]:
         sign = (match["sign"] or "").replace("≤", "<").replace("≥", ">")[:1]
         codes += ["no_unit"] * bool(analyte and analytes()[analyte].unit and not unit and not result.unit)
     bounds = [bound.strip() for bound in result.interval[:2]]
-    numeric = all(re.fullmatch(_FIGURES, bound) for bound in bounds if bound)
+    numeric = all(re.fullmatch(FIGURES, bound) for bound in bounds if bound)
     low, high = (number(bound) if bound and numeric else None for bound in bounds)
     if low is not None and high is not None and low >= high:
         codes.append("interval_low_equals_high" if low == high else "interval_reversed")

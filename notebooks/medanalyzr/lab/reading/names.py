@@ -36,18 +36,27 @@ _HARMLESS = re.compile(
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
-_SPECIMENS = (
-    ("urine", re.compile(r"urin|miction|diurese|\becbu|bandelette|\bdes? 24\s?h|(?<!insulin)(?<!glyc)\w{3,}ur(?:ie|ese)\b")),
-    ("lcr", re.compile(r"\blcr\b|cephalo.?rachid|\w+rachie\b|ponction lombaire|^pl\b|\bcsf\b")),
-    ("autre", re.compile(r"ascite|pleura|\bselles?\b|fecal|feces|saliv|sueur|sudoral|articulair|synovi|liquide|cordon|amnio|sperm|bronch|"
-                         r"lavage|peritone|pericard|drain|kyste|redon|moelle|expectoration|gorge|vaginal|nasal|scotch|peau")),
-)  # fmt: skip
+BLOOD = re.compile(
+    r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
+    r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
+)
+
+
+@cache
+def specimens() -> dict[str, re.Pattern]:
+    """The words (folded) that name each specimen of tables/specimens.csv."""
+    return {row["specimen"]: re.compile(row["words"]) for row in read_table("specimens")}
 
 
 @lru_cache(8192)
 def specimen_of(text: str) -> str | None:
     """The specimen other than blood that `text` (folded) speaks of: "urine", "lcr" or "autre"; None where it speaks of none."""
-    return next((specimen for specimen, pattern in _SPECIMENS if pattern.search(text)), None)
+    return next((name for name, words in specimens().items() if name != "sang" and words.search(text)), None)
+
+
+def spoken_of(text: str) -> str | None:
+    """The specimen that `text` (folded) speaks of, blood only where no other is named; None where it names none."""
+    return specimen_of(text) or ("sang" if BLOOD.search(text) else None)
 
 
 @lru_cache(4096)
@@ -81,6 +90,11 @@ def _ours() -> dict[str, str]:
 @cache
 def _foreign() -> frozenset[str]:
     return frozenset(key(row["name"]) for row in read_table("never")) - _ours().keys()
+
+
+def analyte_of_key(name_key: str) -> tuple[bool, str | None]:
+    """Whether the tables list a name with this key, and its analyte (None for a name that is none of ours)."""
+    return name_key in _ours() or name_key in _foreign(), _ours().get(name_key)
 
 
 @lru_cache(16384)

@@ -5,8 +5,8 @@ What two lines say differently is not known. Lines on doctors, secretaries and l
 
 import re
 from dataclasses import dataclass
-from datetime import date
 
+from medanalyzr.lab.dates import day_of, day_of_sample
 from medanalyzr.lab.references import fold
 
 _STAFF = re.compile(
@@ -24,7 +24,7 @@ _SEX = (
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
 _TITLE = re.compile(
-    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
+    r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"(])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
     r"homme\b|garcon\b)"
 )
 _FOR_WHOM = re.compile(
@@ -41,12 +41,11 @@ _HINTS = (
 _HINT = re.compile(r"\d ?a(?:ns?)?\b|\bn[ée]e?\b|\d ?sa\b|\bm\.|\bmr\b")
 _NORMS = re.compile(r"adulte|\bnorme|\bref\b|valeurs")
 _PARTS = re.compile(r"\s{2,}|\t|\||\s-\s")
-_BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
-_SAMPLED = re.compile(r"\bprele\w*\b\D{0,12}(\d{1,2})[/.](\d{1,2})[/.](\d{4})")
+_BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2}[/.]\d{1,2}[/.]\d{4})")
 _AGE = re.compile(
-    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
+    r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(?<!enceinte de\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
     r"(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
-    r"(?!\s*(?:de traitement|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
+    r"(?!\s*(?:d.amenorr|de (?:grossesse|traitement)|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
 )
 _SPOKEN = re.compile(r"patient|\bmme|madame|monsieur|\bm\.|age|sexe|^\W*[hf]\b|homme|femme|fill|garcon|enfant|\bnee?\b")
 _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\bgestante?\b")
@@ -91,13 +90,6 @@ def _agreed(found: set) -> object | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _date(day: str, month: str, year: str) -> date | None:
-    try:
-        return date(int(year), int(month), int(day))
-    except ValueError:
-        return None
-
-
 def read_patient(text: str) -> Patient:
     """Sex, age and pregnancy as the report prints them; None for what it does not say or says in two ways."""
     told = [line for line in text.splitlines() if _of_interest(line.lower())]
@@ -117,7 +109,9 @@ def read_patient(text: str) -> Patient:
     trimester = (1 if int(weeks[1]) < 15 else 2 if int(weeks[1]) < 28 else 3) if weeks else None
     if term and len(set(_TERM.findall(term.string))) == 1:
         trimester = int(term[1])
-    return Patient(sex, _age(plain, text), pregnant and sex != "H", trimester if pregnant else None)
+    age, pregnant = _age(plain, text), pregnant and sex != "H"
+    age = age if age is None or age < 2 else float(int(age))
+    return Patient("F" if pregnant else sex, age, pregnant, trimester if pregnant else None)
 
 
 def _age(lines: list[str], whole: str) -> float | None:
@@ -138,12 +132,12 @@ def _age(lines: list[str], whole: str) -> float | None:
     if sure:
         return _agreed(sure)
     whole = fold(whole)
-    born, sampled = _BORN.search(whole), _SAMPLED.search(whole)
-    here, there = (_date(*m.groups()) if m else None for m in (born, sampled))
-    if here is None or there is None or there < here:
+    told, sampled = _BORN.search(whole), day_of_sample(whole)
+    born = day_of(told[1]) if told else None
+    if born is None or sampled is None or sampled < born:
         return None
-    years = there.year - here.year - ((there.month, there.day) < (here.month, here.day))
-    return float(years) if years >= 2 else (there - here).days / 365.25
+    years = sampled.year - born.year - ((sampled.month, sampled.day) < (born.month, born.day))
+    return float(years) if years >= 2 else (sampled - born).days / 365.25
 
 
 # For whom an interval is printed --------------------------------------------------------------------------------------

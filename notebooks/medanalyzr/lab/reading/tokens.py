@@ -5,7 +5,7 @@ A number ends at a space, a unit or a mark; what is glued to anything else (`13O
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
@@ -53,6 +53,11 @@ class Item:
     doubt: bool = False
     eight: bool = False
 
+    @property
+    def is_date(self) -> bool:
+        """Whether it is a date, «le 12/03» and 3/4 among them."""
+        return self.kind in ("date", "fraction") or (self.kind == "earlier" and self.text[-1].isdigit())
+
 
 _PER = (
     r"(?:[dcmµμun]?[lL](?:itre)?|mm[3³]|24\s?h|j(?:our)?|h|min|mn|k?g|mg|mmol|µmol|mol|100\s?m[lL]|champ|1re heure|1[eè]re heure)"
@@ -91,7 +96,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _WORD_END = re.compile(r"\S*")
-DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
+_DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
 _MAY_FOLLOW = re.compile(
     rf"$|[\s)\]}};*↑↓▲▼↗↘<≤>≥(\"+–—-]|à|[.,:](?=\s|$)|"
     rf"(?!(?-i:[A-Z])(?![\w/%]))(?:{_UNIT})|(?-i:HH?|LL?|BB?|N)(?!\w)|x\s?10",
@@ -99,11 +104,16 @@ _MAY_FOLLOW = re.compile(
 )
 
 
+def is_doubtful(digits: str) -> bool:
+    """Whether printed digits (`1.250`) can be read in two ways."""
+    return _DOUBTFUL.fullmatch(digits) is not None
+
+
 def number(text: str, thousands: bool = False) -> float:
-    """The number that printed digits mean; a single point or comma before three digits parts thousands where `thousands`."""
+    """The number that printed digits mean; a single point before three digits parts thousands where `thousands`."""
     text = re.sub(rf"[ {NARROW}']", "", text)
-    if text.count(".") > 1 or (thousands and DOUBTFUL.fullmatch(text)):
-        text = text.replace(".", "").replace(",", "")
+    if text.count(".") > 1 or (thousands and is_doubtful(text)):
+        text = text.replace(".", "")
     return float(text.replace(",", "."))
 
 
@@ -143,13 +153,7 @@ def tokens(text: str) -> list[Item]:
 
 def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
     """The items of one cell put together: numbers with their sign, intervals with their unit and the label before them."""
-    return [
-        Item(
-            i.kind, i.text, i.pos + at, i.end + at, cell, line, i.sign, i.value, i.unit, i.low, i.high, i.label, i.marks,
-            i.closed, i.doubt, i.eight,
-        )
-        for i in _items(text)
-    ]  # fmt: skip
+    return [replace(item, pos=item.pos + at, end=item.end + at, cell=cell, line=line) for item in _items(text)]
 
 
 @lru_cache(32768)
@@ -187,8 +191,8 @@ def _items(text: str) -> tuple[Item, ...]:
 
 
 def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
-    """The item in place `i` where it is of one of `kinds`."""
-    return row[i] if 0 <= i < len(row) and row[i].kind in kinds else None
+    """The item in place `i` where it is of one of `kinds`, of any where none is named."""
+    return row[i] if i < len(row) and (not kinds or row[i].kind in kinds) else None
 
 
 def _bound_unit(row: list[Item], i: int) -> tuple[str, int]:
@@ -200,57 +204,38 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
     """An interval that begins in place `i`, and how many tokens it takes."""
     began = i
     if sign := _solid(row, i, "below", "above"):
-        bound = _solid(row, i + 1, "value")
-        if bound is None:
+        if (bound := _solid(row, i + 1, "value")) is None:
             return None
         unit, used = _bound_unit(row, i + 2)
-        high = sign.kind == "below"
-        value = number(bound.text)
-        item = Item(
-            "interval",
-            bound.text,
-            sign.pos,
-            row[i + 1 + used].end,
-            sign.cell,
-            sign.line,
-            "<" if high else ">",
-            value,
-            unit,
-            closed=sign.closed,
-        )
-        item.low, item.high = (None, value) if high else (value, None)
-        item.doubt = DOUBTFUL.fullmatch(bound.text) is not None
+        value, below = number(bound.text), sign.kind == "below"
+        item = Item("interval", bound.text, sign.pos, row[i + 1 + used].end, sign="<" if below else ">", value=value, unit=unit)
+        item.low, item.high = (None, value) if below else (value, None)
+        item.closed, item.doubt = sign.closed, is_doubtful(bound.text)
         return item, 2 + used
     bracket = _solid(row, i, "open")
     i += bracket is not None
-    low = _solid(row, i, "value")
-    if low is None:
+    if (low := _solid(row, i, "value")) is None:
         return None
     first_unit, used = _bound_unit(row, i + 1)
     i += 1 + used
-    middle = row[i] if i < len(row) else None
-    if middle is None:
+    joint, high = _solid(row, i), _solid(row, i + 1, "value")
+    if joint is None or high is None:
         return None
-    joins = middle.kind in ("dash", "between") or (middle.text == ";" and bracket) or (middle.text.lower() == "et" and used == 0)
-    high = _solid(row, i + 1, "value")
-    if not joins or high is None:
+    if not (joint.kind in ("dash", "between") or (joint.text == ";" and bracket) or (joint.text.lower() == "et" and used == 0)):
         return None
     unit, used = _bound_unit(row, i + 2)
     if first_unit and unit and first_unit != unit:
         return None
     i += 2 + used
     if not bracket and _solid(row, i, "dash") and _solid(row, i + 1, "value"):
-        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end, 0, 0), i - began
-    if bracket:
-        if not _solid(row, i, "close"):
-            if middle.text == ";":
-                return None
-        else:
-            i += 1
-    item = Item("interval", f"{low.text} - {high.text}", low.pos, high.end, 0, 0, unit=unit or first_unit, closed=low.closed)
+        return Item("bad", f"{low.text} - {high.text} -", low.pos, high.end), i - began
+    closes = bracket is not None and _solid(row, i, "close") is not None
+    if bracket and joint.text == ";" and not closes:
+        return None
+    item = Item("interval", f"{low.text} - {high.text}", low.pos, high.end, unit=unit or first_unit, closed=low.closed)
     item.low, item.high = number(low.text), number(high.text)
-    item.doubt = any(DOUBTFUL.fullmatch(bound.text) for bound in (low, high))
-    return item, i - began
+    item.doubt = is_doubtful(low.text) or is_doubtful(high.text)
+    return item, i + closes - began
 
 
 def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
@@ -260,7 +245,7 @@ def _value(row: list[Item], i: int) -> tuple[Item, int] | None:
         return None
     t.value, used = number(t.text), 1
     t.eight = i + 1 < len(row) and row[i + 1].text == "B" and row[i + 1].pos == t.end
-    t.doubt = DOUBTFUL.fullmatch(t.text) is not None
+    t.doubt = is_doubtful(t.text)
     while i + used < len(row):
         follower = row[i + used]
         if follower.kind == "unit" and not t.unit:

@@ -3,12 +3,13 @@
 import csv
 import re
 from dataclasses import dataclass, field
+from datetime import date
 
+from medanalyzr.lab.dates import DATE, day_of
 from medanalyzr.lab.references import fold
 
 STEP = 1000  # columns that a cell between tabs, bars or semicolons counts for
 _WIDE = re.compile(r"\s{2,}|\s*(?:\.\s?){3,}\s*|\s*…+\s*|\s*_{3,}\s*")
-_DATE = re.compile(r"(?<!\w)(?:(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d\d)|(\d{4})-(\d\d)-(\d\d))(?!\w)")
 _ROLES = (
     ("before", r"avant(?: .*)?|apres(?: .*)?|t\d+h?|\d(?:er|eme|e) (?:tube|prelevement)"),
     ("prev", r".*\b(?:ant|anterieure?s?|anteriorites?|antecedents?|precedente?s?|historique|dernier resultat|veille|hier)\b.*"),
@@ -54,7 +55,7 @@ class Column:
     end: int
     role: str
     label: str = ""
-    day: tuple[int, int, int] | None = None
+    day: date | None = None
 
 
 @dataclass
@@ -110,21 +111,10 @@ def delimiter_of(lines: list[str]) -> str | None:
     return None
 
 
-def day_of(text: str) -> tuple[int, int, int] | None:
-    """Year, month and day of the first date in `text`, or None."""
-    if not (m := _DATE.search(text)):
-        return None
-    return (
-        (int(m[4]), int(m[5]), int(m[6]))
-        if m[4]
-        else (int(m[3]) % 100 + 2000 if len(m[3]) == 2 else int(m[3]), int(m[2]), int(m[1]))
-    )
-
-
 def _column(pos: int, text: str) -> Column:
     plain = fold(text).strip(" .:()[]|-*")
     end, day = pos + len(text), day_of(text)
-    bare = _DATE.sub("", fold(text)).strip(" .:")
+    bare = DATE.sub("", fold(text)).strip(" .:")
     if day and re.fullmatch(r"(?:\(?(?:le|du|j\d|a|vers|\d{1,2}\s?h\s?(?:\d\d)?|\d\d:\d\d)\)?\s*)*", bare):
         return Column(pos, end, "date", day=day)
     for role, pattern in _ROLE if not re.search(r"\d", bare) and len(plain) <= 40 and plain.count(" ") <= 5 else ():
@@ -149,12 +139,6 @@ def heads_run_together(line: str) -> bool:
     text = fold(line)
     heads = set(_HEADS.findall(text))
     return len(heads) >= 2 and ":" not in line and bool(day_of(line) or re.search(r"\banter|\bant\.|preced", text))
-
-
-def sampled(text: str) -> tuple[int, int, int] | None:
-    """The day on which a report says that its sample was taken, or None."""
-    found = re.search(r"pr[ée]l[eè]v\w*\s*(?:du|le|:)*\s*(\d{1,2}[/.-]\d{1,2}[/.-]\d{4})", text, re.IGNORECASE)
-    return day_of(found[1]) if found else None
 
 
 def header_of(line: str, cells: list[tuple[int, str]], split: bool) -> Header | None:
@@ -193,7 +177,7 @@ def merge(old: Header | None, new: Header) -> Header:
     return Header(sorted(kept, key=lambda c: c.pos))
 
 
-def settle(header: Header, sampled: tuple[int, int, int] | None) -> Header:
+def settle(header: Header, sampled: date | None) -> Header:
     """Says of columns headed by a date alone which one is today's: the sample's day, else the latest one."""
     dated = [c for c in header.columns if c.role == "date"]
     if not dated:

@@ -1,7 +1,9 @@
 """From rows to results: one value of today, its unit, the interval of this patient; refused where another reading is possible."""
 
 import re
+from dataclasses import replace
 
+from medanalyzr.lab.engine.facts import flag
 from medanalyzr.lab.reading.lines.placing import assign
 from medanalyzr.lab.reading.names import harmless, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
@@ -63,9 +65,9 @@ def _thousands(value: Item, intervals: list[Item], found: list[Item], analyte: s
     raise Refused("point : décimale ou milliers ?")
 
 
-def _french_bounds(analyte: str, unit: str) -> tuple[float, float] | None:
+def _french_bounds(analyte: str | None, unit: str) -> tuple[float, float] | None:
     """The usual interval of an analyte in `unit`, to tell of which unit a printed interval is."""
-    bounds = reference_interval(analyte, "F")
+    bounds = reference_interval(analyte, "F") if analyte else None
     if bounds is None or bounds.high is None:
         return None
     try:
@@ -74,15 +76,19 @@ def _french_bounds(analyte: str, unit: str) -> tuple[float, float] | None:
         return None
 
 
+def _times_usual(analyte: str | None, unit: str, interval: Item) -> float | None:
+    """How many times the usual high bound the printed one is in `unit`, or the low one where it is alone; None: not known."""
+    usual = _french_bounds(analyte, unit)
+    mine, theirs = (interval.high, usual and usual[1]) if interval.high is not None else (interval.low, usual and usual[0])
+    return mine / theirs if mine and theirs and theirs > 0 else None
+
+
 def _fits(analyte: str | None, unit: str, interval: Item) -> bool:
     """Whether the high bound (or the only one) of `interval` is near the usual one of the analyte in `unit`."""
     share = unit == "%" and analyte in SHARES
-    usual = _french_bounds(analyte, analytes()[analyte].unit if share else unit) if analyte else None
-    if usual is None:
-        return False
-    mine, theirs = (interval.high, usual[1]) if interval.high is not None else (interval.low, usual[0])
-    theirs, near = theirs * (10 if share else 1), 3.16 if analyte in SHARES else 2.5
-    return theirs > 0 and mine > 0 and 1 / near < mine / theirs < near
+    times = _times_usual(analyte, analytes()[analyte].unit if share else unit, interval)
+    near = 3.16 if analyte in SHARES else 2.5
+    return times is not None and 1 / near < times / (10 if share else 1) < near
 
 
 def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item]) -> tuple[Item, Item | None]:
@@ -237,24 +243,26 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
         raise Refused("8 ou B ?")
     if analyte in SHARES and plain(unit) == "%" and interval and not _fits(analyte, "%", interval):
         raise Refused("intervalle de quelle unité ?")
-    if analyte and interval and row.specimen == "sang" and _far(analyte, interval_unit or unit, low, high):
+    times = _times_usual(analyte, interval_unit or unit, replace(interval, low=low, high=high)) if interval else None
+    if times is not None and row.specimen == "sang" and not 1 / 15 < times < 15:
         raise Refused("intervalle d'une autre unité ?")
     marks = main.marks + "".join(i.text for i in found if i.kind == "mark" and i.text not in "+-–—" and i.line == main.line)
-    side = _direction(m)
-    if (
-        side
-        and ((_UP.search(marks) and side != "élevé") or (_DOWN.search(marks) and side != "bas"))
-        and not (_UP.search(marks) and _DOWN.search(marks))
-    ):
+    if not m.sign and against(marks, flag(m)):
         raise Refused(f"marque {marks} contraire à l'intervalle")
     return m
+
+
+def against(marks: str, side: str) -> bool:
+    """Whether printed marks (`H`, `↓`, «élevé») say another side of the interval than `side`."""
+    up, down = _UP.search(marks), _DOWN.search(marks)
+    return side in ("bas", "normal", "élevé") and bool(up) != bool(down) and side != ("élevé" if up else "bas")
 
 
 def _one_number(row: Row, main: Item, interval: Item | None, analyte: str | None, unit: str) -> bool:
     """Whether digits parted by plain spaces are one number: not hundreds of times the bounds, nor a share before a count."""
     if analyte in SHARES and not row.colon and main.cell == 0 and main.line == row.line:
         return False
-    usual = _french_bounds(analyte, unit) if analyte else None
+    usual = _french_bounds(analyte, unit)
     high = interval.high if interval and interval.high and not interval.unit else usual and usual[1]
     return not high or main.value <= 200 * high
 
@@ -268,13 +276,6 @@ def _no_eight(main: Item, interval: Item | None) -> bool:
         for texts in ([main.text], interval.text.split(" - "))
     )
     return bool(decimals == bounds and (decimals != {0} or (interval.high and number(main.text + "8") > 4 * interval.high)))
-
-
-def _far(analyte: str, unit: str, low: float | None, high: float | None) -> bool:
-    """Whether an interval cannot be one of the analyte in `unit`: fifteen times the usual bounds, or a fifteenth."""
-    usual = _french_bounds(analyte, unit)
-    mine, theirs = (high, usual and usual[1]) if high is not None else (low, usual and usual[0])
-    return bool(usual and mine and theirs and theirs > 0 and not 1 / 15 < mine / theirs < 15)
 
 
 def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) -> str:
@@ -294,13 +295,3 @@ def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) ->
     if ours is None and decides and not share:
         raise Refused(f"unité inconnue pour cet analyte : {printed}")
     return ours or printed
-
-
-def _direction(m: Measurement) -> str | None:
-    """The side of its interval on which a value lies, where both are in one unit or convertible."""
-    value = m.value
-    if (m.low is None and m.high is None) or m.sign:
-        return None
-    if m.interval_unit:
-        value = convert(m.analyte, value, m.unit, m.interval_unit)
-    return "bas" if m.low is not None and value < m.low else "élevé" if m.high is not None and value > m.high else "normal"

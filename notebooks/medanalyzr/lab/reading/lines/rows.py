@@ -6,15 +6,12 @@ A line is a head of columns, goes on with the row before it, begins one or sever
 import re
 from dataclasses import dataclass, field
 
+from medanalyzr.lab.dates import day_of, day_of_sample
 from medanalyzr.lab.reading.lines import columns
-from medanalyzr.lab.reading.names import harmless, known, specimen_of
+from medanalyzr.lab.reading.names import BLOOD, harmless, known, specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Row, items, today_only
 from medanalyzr.lab.references import fold
 
-_BLOOD = re.compile(
-    r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
-    r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
-)
 _VAGUE = re.compile(r"biochimie|chimie|ionogramme|bilan|examens?\b|resultats?|metabol|renal|glucid|proteines")
 _COMMENT = re.compile(
     r"^\W*(?:commentaires?|n\.?b\b|remarques?|interpretation|conclusion|avis|note|technique|methode|automate|reactif|principe|objectifs?|seuils?|"
@@ -31,7 +28,6 @@ _SIDE = re.compile(r"^\W*(sang|serum|plasma|urines?|lcr|selles)\s*:\s*", re.IGNO
 _SPECIMENS = {
     "s": "sang", "p": "sang", "pl": "sang", "sg": "sang", "sang": "sang", "serum": "sang", "plasma": "sang", "u": "urine", "lcr": "lcr",
 }  # fmt: skip
-_UP, _DOWN = re.compile(r"H|↑|▲|↗|⬆|\+|[ée]lev|haut", re.IGNORECASE), re.compile(r"B|L|↓|▼|↘|⬇|(?<!\()-|\bbas", re.IGNORECASE)
 
 
 @dataclass
@@ -90,7 +86,7 @@ def rows_of(text: str) -> State:
     """The rows of a report and the lines that no row was made of, in one pass."""
     lines = text.split("\n")
     delimiter = columns.delimiter_of(lines)
-    sampled, state, open_row, alone, heads = columns.sampled(text), State(), None, 0, None
+    sampled, state, open_row, alone, heads = day_of_sample(text), State(), None, 0, None
     for n, line in enumerate(lines, 1):
         if not line.strip(" \t|-_=*.") or (delimiter and line.startswith("#")):
             open_row, alone = None, 0
@@ -142,7 +138,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
             elif role == "specimen":
                 specimen = _SPECIMENS.get(fold(text).rstrip("s") if len(text) > 3 else fold(text)) or specimen_of(fold(text))
             elif role == "rowdate":
-                day = columns.day_of(text)
+                day = day_of(text)
         if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
             place = next((i for i in range(place + 1, min(place + 3, len(cells))) if known(cells[i][1])), place)
     pos, text = cells[place]
@@ -159,35 +155,18 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         name, analyte = f"{state.above[1]} {name}", joined
     if analyte is None and not _could_be_name(name, rest, cells[place + 1 :]):
         return []
+    here = {"line": n, "text": line.strip(), "specimen": specimen, "header": header, "unit": state.unit, "section": state.section,
+            "venous": state.venous}  # fmt: skip
     rows = [
-        Row(
-            name,
-            analyte,
-            n,
-            line.strip(),
-            [],
-            specimen,
-            header,
-            state.unit,
-            state.section,
-            colon,
-            day=day,
-            width=len(cells),
-            venous=state.venous,
-        )
+        Row(name, analyte, items=items(rest, pos + len(text) - len(rest), place, n), colon=colon, day=day, width=len(cells), **here)
     ]
-    offset = pos + len(text) - len(rest)
-    rows[0].items += items(rest, offset, place, n) if rest else []
     for i, (pos, text) in enumerate(cells):
         if i <= place or not text or (i == len(cells) - 1 and i == place + 1 and re.fullmatch(r"B\s?\d{1,3}", text)):
             continue
         if _LETTER.match(text) and _may_name(rows[-1], text, cells[i + 1 :]):
             name, analyte, rest, colon = _named(text)
             if analyte:
-                rows.append(
-                    Row(name, analyte, n, line.strip(), [], specimen, header, state.unit, state.section, colon, venous=state.venous)
-                )
-                rows[-1].items += items(rest, pos + len(text) - len(rest), i, n) if rest else []
+                rows.append(Row(name, analyte, items=items(rest, pos + len(text) - len(rest), i, n), colon=colon, **here))
                 continue
         rows[-1].items += items(text, pos, i, n)
     if analyte is None and len(rows) == 1 and not any(item.kind in ("value", "interval", "bad") for item in rows[0].items):
@@ -219,7 +198,7 @@ def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
 def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
     """Adds a line to the row before it where it continues it: more of its name, its value, its interval, its method."""
     first = cells[0][1].strip()
-    method = _LETTER.search(first) and harmless(fold(first)) and not _BLOOD.search(fold(first))
+    method = _LETTER.search(first) and harmless(fold(first)) and not BLOOD.search(fold(first))
     if re.match(r"\W*(?:technique|m[ée]thode|automate|r[ée]actif|principe)\b", first, re.IGNORECASE) or method:
         return len(cells) == 1 or _take(row, n, cells[1:])
     if not any(item.kind == "value" for item in row.items) and _LETTER.match(first.lstrip("( ")):
@@ -258,7 +237,7 @@ def _heading(state: State, line: str) -> bool:
     start = " ".join(text.split()[:6])
     digits_inside = re.search(r"\d[.,]\d", text) is not None
     where = start if re.search(r"\d", text) else text
-    other, blood = specimen_of(where), _BLOOD.search(where)
+    other, blood = specimen_of(where), BLOOD.search(where)
     vague = _VAGUE.search(where)
     if not (other or blood or vague or re.search("gaz", text)) or digits_inside and not other:
         return not digits_inside and len(words) <= 8 and ":" not in line and not re.search(r"\d", text)
