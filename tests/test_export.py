@@ -20,7 +20,7 @@ from medanalyzr.export.model_card import model_card
 from medanalyzr.export.ollama import context_for, modelfile, prompt_of
 from medanalyzr.export.push import push
 from medanalyzr.inference.generation import generate
-from medanalyzr.inference.grammar import grammar_of
+from medanalyzr.inference.guidance.grammar import grammar_of
 from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
 
 ROWS = [row for row in load_bundled() if row["input"]]

@@ -11,8 +11,8 @@ from medanalyzr.dataset.prompts import format_prompt
 from medanalyzr.evaluation.scoring import score
 from medanalyzr.export.grammar import GENERAL, save_grammars
 from medanalyzr.inference.generation import generate
-from medanalyzr.inference.grammar import grammar_of
-from medanalyzr.inference.guided import _vocabulary, lead_of, write_guided
+from medanalyzr.inference.guidance.grammar import grammar_of
+from medanalyzr.inference.guidance.guided import _vocabulary, lead_of, write_guided
 from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
 
 ROWS = [row for row in load_bundled() if row["input"]]

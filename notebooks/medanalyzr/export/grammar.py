@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from medanalyzr.core.run_folder import write_text
-from medanalyzr.inference.grammar import grammar_of
+from medanalyzr.inference.guidance.grammar import grammar_of
 from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED
 
 _FLAG = " | ".join(f'"{flag}"' for flag in (*FLAGS, UNDETERMINED))
 
 GENERAL = f"""# The form of an answer of MedAnalyzr to any report. It binds the form and not the truth, nor the numbers: for those, make a
-# grammar of the report itself (medanalyzr.inference.grammar.grammar_of), and check every flag in any case.
+# grammar of the report itself (medanalyzr.inference.guidance.grammar.grammar_of), and check every flag in any case.
 root       ::= line+ "Conclusion : " words ("\\nSuite : " words)?
 line       ::= name " : " [<>]? number (" " unit)? " (" comparison ") : " flag (", {CRITICAL}")? "\\n"
 name       ::= [A-Za-zÀ-ÿ0-9] [^:\\n]{{0,60}}

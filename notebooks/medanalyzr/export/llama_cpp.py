@@ -16,7 +16,7 @@ from medanalyzr.core.progress import Progress
 from medanalyzr.dataset.prompts import tokens
 from medanalyzr.evaluation.baselines import rules_answer
 from medanalyzr.evaluation.scoring import score, scores
-from medanalyzr.inference.grammar import without_cut_number
+from medanalyzr.inference.guidance.grammar import without_cut_number
 
 # A prompt of which a part is kept from the last one is computed in other blocks, and rounds otherwise.
 _GREEDY = {"temperature": 0, "cache_prompt": False}

@@ -10,8 +10,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
-from medanalyzr.inference.grammar import without_cut_number
-from medanalyzr.inference.guided import Guide, write_guided
+from medanalyzr.inference.guidance.grammar import without_cut_number
+from medanalyzr.inference.guidance.guided import Guide, write_guided
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _write(
     model, inputs: dict, limits: Sequence[int], eos: int, pad: int, guide=None
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
     """Greedy answers to a padded batch, as they end: row, tokens, the log-probability of each token, and how many were forced by a
-    `guide` (see `inference.guided`).
+    `guide` (see `inference.guidance.guided`).
 
     A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
     the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
@@ -155,7 +155,7 @@ def generate(
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
     Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
-    the place of a prompt and its answer as soon as it is there. With `grammars` (see `inference.grammar`, one per prompt, None for a
+    the place of a prompt and its answer as soon as it is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a
     free answer) the answers are guided.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens

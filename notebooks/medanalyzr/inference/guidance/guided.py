@@ -1,5 +1,6 @@
-"""Answers that follow a grammar (see `inference.grammar`): the model chooses among what the grammar allows. On a CPU it is not asked where
-only one thing is allowed: such tokens are read together with the next choice.
+"""Answers that follow a grammar (see `inference.guidance.grammar`): the model chooses among what the grammar allows.
+
+On a CPU it is not asked where only one thing is allowed: such tokens are read together with the next choice.
 """
 
 import json
@@ -11,7 +12,7 @@ import numpy as np
 from transformers import LogitsProcessor
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.inference.grammar import grammar_of
+from medanalyzr.inference.guidance.grammar import grammar_of
 from medanalyzr.lab.report import Report
 
 _GROWTH = 128  # tokens by which the room for keys and values grows
@@ -224,7 +225,12 @@ def write_guided(
         mask = torch.zeros(later.shape, dtype=model.dtype, device=device).masked_fill(later, torch.finfo(model.dtype).min)
         with torch.inference_mode():
             out = model(
-                input_ids=ids, attention_mask=mask[:, None], position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask[:, None],
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
             )
         scores = out.logits[:, -1].float().cpu().numpy()
         for row, own, new in zip(rows, scores, real.sum(1).tolist(), strict=True):

@@ -17,16 +17,18 @@ from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.engine.facts import BLOOD, Facts, flag, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known
-from medanalyzr.lab.references import analytes, critical_limits, read_table
+from medanalyzr.lab.references import analytes, conversions, critical_limits, read_table
 from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 from medanalyzr.lab.rules import LACKS, answer_name, interpret, remarks
 from medanalyzr.lab.units import plain, usual_unit
 
 NUMBER = re.compile(r"(?<![\w.])(?<!\d,)\d+(?:[.,]\d+)?(?!\w)")
 _GROUPED = re.compile(r"(?<![\w.])(?<!\d,)\d{1,3}(?:[ .\u00a0\u2009\u202f]\d{3})+(?:,\d+)?(?!\w)")
-_WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+_WORD = re.compile(r"[^\W_]+|[^\w\s\x00-\x1f\x7f]|_")
 _BETWEEN_CELLS = re.compile(r"[|;:=\t\"{}<>]|\s{3,}|,(?!\d)")
 _AFTER_NUMBER = re.compile(r"\d\s?([^\W\d_%°][^\s()\[\]{}|;,\"<>]*|[%‰/][^\s()\[\]{}|;,\"<>]*)")
+_CELL_UNIT = re.compile(r"[^\W\d]+(?: [^\W\d]+)?/(?:[^\W\d]+|\d\d ?h)")
+_LONG_UNIT = re.compile(r"\d\s?([^\W\d_]+ [^\W\d_]*/[^\W\d_]+|[^\W\d_]+/\d\d ?h)(?!\w)")
 _LONGEST_NAME = 9  # words
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœµα-ω"
 _WORDS = f"""
@@ -96,8 +98,7 @@ def _limits(analyte: str, values: Iterable[str], unit: str) -> Iterator[str]:
     for call in (*calls, " ou ".join(calls)):
         yield f"appel {call}{unit}"
     for value in values:
-        yield from (f"{CRITICAL} {low} ≥ {value}{unit}",) if low else ()
-        yield from (f"{CRITICAL} {high} ≤ {value}{unit}",) if high else ()
+        yield from [f"{CRITICAL} {low} ≥ {value}{unit}"] * bool(low) + [f"{CRITICAL} {high} ≤ {value}{unit}"] * bool(high)
     yield from _lifting(analyte)
 
 
@@ -129,10 +130,22 @@ def _names(m: Measurement, text: str) -> list[str]:
     return list(dict.fromkeys(name + suffix for name in found))
 
 
+def _factor(analyte: str | None, unit: str) -> float | None:
+    """What a value in `unit` is multiplied by for the French unit; None where no table says it."""
+    if analyte in analytes() and unit == analytes()[analyte].unit:
+        return 1.0
+    found = conversions().get((analyte or "", unit))
+    return found.factor if found else None
+
+
 def _units(m: Measurement, text: str) -> list[str]:
-    """The unit of `m`, and other spellings of it that stand in the report."""
-    same = (unit for unit in set(spellings().values()) if plain(unit) == plain(m.unit) and unit in text)
-    return [m.unit, *sorted(same)] if m.unit else [""]
+    """The unit of `m`, and others that stand in the report or in our table for the same number."""
+    if not m.unit:
+        return [""]
+    own = _factor(m.analyte, m.unit)
+    same = {unit for unit in set(spellings().values()) if plain(unit) == plain(m.unit) or own and _factor(m.analyte, unit) == own}
+    ours = {analytes()[m.analyte].unit} if own == 1.0 else set()
+    return [m.unit, *sorted({unit for unit in same if unit in text} | ours - {m.unit})]
 
 
 def _head(m: Measurement, text: str) -> str:
@@ -145,7 +158,8 @@ def _head(m: Measurement, text: str) -> str:
 
 
 def _padded(numbers: Iterable[str]) -> str:
-    """Some numbers, with as many zeros behind as a comparison may add."""
+    """Some numbers, without the zeros that end their decimals or with as many as a comparison may add."""
+    numbers = {re.sub(r",0+$|(,\d*?[1-9])0+$", r"\1", number) for number in numbers}
     return f'({_any(sorted(numbers, key=lambda found: (-len(found), found)))}) (","? "0" "0"? "0"?)?'
 
 
@@ -173,14 +187,17 @@ def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
     """The words of each cell of `lines`, with the space before each but the first."""
     for cell in (cell for line in lines for cell in _BETWEEN_CELLS.split(line)):
         words = list(_WORD.finditer(cell))
-        yield [
-            (" " if i and words[i - 1].end() < word.start() else "") + word[0] for i, word in enumerate(words)
-        ]
+        yield [(" " if i and words[i - 1].end() < word.start() else "") + word[0] for i, word in enumerate(words)]
 
 
 def _analytes_in(runs: Iterable[list[str]]) -> dict[str, None]:
     """The analytes of ours that words in a row name."""
-    spans = ("".join(words[i:j]).strip() for words in runs for i in range(len(words)) for j in range(i + 1, min(i + 6, len(words)) + 1))
+    spans = (
+        "".join(words[i:j]).strip()
+        for words in runs
+        for i in range(len(words))
+        for j in range(i + 1, min(i + _LONGEST_NAME, len(words)) + 1)
+    )
     return dict.fromkeys(filter(None, map(known, spans)))
 
 
@@ -195,7 +212,7 @@ def _not_read(report: Report) -> list[str]:
     """
     lines = report.text.splitlines()
     if not report.measurements:
-        return [line for line in lines if re.search(r"\d", "".join(lines))]
+        return lines if re.search(r"\d", report.text) else []
     refused, read = {one.line for one in report.unread}, {m.analyte for m in report.measurements}
     measured = {m.line for m in report.measurements}
     places = {
@@ -225,9 +242,14 @@ def _any_run(words: list[str]) -> str:
 def _printed_units(text: str) -> set[str]:
     """The units of a report in our spelling and in its own: what follows a number, stands alone in a cell, or is known."""
     cells = {cell.strip(" ()[]'") for line in text.splitlines() for cell in _BETWEEN_CELLS.split(line)}
-    found = {*_AFTER_NUMBER.findall(text), *(cell for cell in cells if cell in spellings() or re.fullmatch(r"[^\W\d]+/[^\W\d]+", cell))}
+    found = {
+        *_AFTER_NUMBER.findall(text),
+        *(cell for cell in cells if cell in spellings() or _CELL_UNIT.fullmatch(cell)),
+    }
     known_ones = {unit for spelling, unit in spellings().items() if len(spelling) > 1 and spelling in text}
-    return known_ones | {unit for one in found for unit in (one, spellings().get(one, one), usual_unit(one), re.sub(r"l\b", "L", one))}
+    return known_ones | {
+        unit for one in found for unit in (one, spellings().get(one, one), usual_unit(one), re.sub(r"l\b", "L", one))
+    }
 
 
 def _open_lines(report: Report) -> list[str]:
@@ -239,19 +261,15 @@ def _open_lines(report: Report) -> list[str]:
     names = dict.fromkeys(filter(None, map(_any_run, runs)))
     if not names:
         return []
-    units = _printed_units(text)
-    cmp = _among("onumber") + (' (" " ounit)?' if units else "")
+    units = sorted(_printed_units(text), key=lambda unit: (-len(unit), unit))
     ours = [(analyte, unit) for analyte in _analytes_in(runs) for unit in ("", f" {analytes()[analyte].unit}".rstrip())]
-    notes = [note for analyte, unit in dict.fromkeys(ours) for note in _limits(analyte, (), unit)]
-    critical = f' | "{CRITICAL} " onumber (" ≤ " | " ≥ ") onumber'
-    return [
-        "oname ::= " + " | ".join(names),
-        f"onumber ::= {_padded(numbers_in(text))}",
-        *([f"ounit ::= {_any(sorted(units, key=lambda unit: (-len(unit), unit)))}"] if units else []),
-        *([f"onote ::= {_any(notes)}{critical}"] if notes else []),
-        f'open ::= oname (" (urines)" | " (LCR)" | " (autre)")? " : " [<>]? onumber {"(" + chr(34) + " " + chr(34) + " ounit)? " if units else ""}'
-        f'" (" ({cmp} | lack){" (" + chr(34) + " ; " + chr(34) + " onote){0,2}" if notes else ""} ") : " flag mark? "\\n"',
-    ]
+    notes = dict.fromkeys(note for analyte, unit in ours for note in _limits(analyte, ("{}",), unit))
+    unit, note = ' (" " ounit)?' if units else "", ' (" ; " onote){0,2}' if notes else ""
+    rules = [f"oname ::= {' | '.join(names)}", f"onumber ::= {_padded(numbers_in(text))}"]
+    rules += [f"ounit ::= {_any(units)}"] if units else []
+    rules += [f"onote ::= {_any(notes)}".replace("{}", '" onumber "')] if notes else []
+    head = f'oname (" (urines)" | " (LCR)" | " (autre)")? " : " [<>]? onumber{unit}'
+    return [*rules, f'open ::= {head} " (" ({_among("onumber")}{unit} | lack){note} ") : " flag mark? "\\n"']
 
 
 def _words(name: str, numbers: set[str]) -> str:
