@@ -7,9 +7,11 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import SMOLLM2
 from medanalyzr.core.run_folder import read_json, write_json, write_text
 from medanalyzr.dataset.prompts import PREAMBLE
-from medanalyzr.export.chat import INSTRUCTION
+from medanalyzr.export.chat import INSTRUCTION, chat_template
+from medanalyzr.training.base_models import named
 
 HUB_IDS = {SMOLLM2: f"HuggingFaceTB/{SMOLLM2}"}  # the shipped model under the name that the hub knows
+WARNING = "**Not a medical device.** For study: a flag may be wrong however well it is written; check each against its interval."
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
 
 
@@ -56,22 +58,34 @@ def check_for_vllm(adapter: Path) -> int:
     return next(rank for rank in VLLM_RANKS if rank >= config["r"])
 
 
-def stand_alone(adapter: Path, target: Path, base: str, local: Path | None, template: str, card: str, chat: str) -> None:
-    """Write a copy of the run's `adapter` folder to `target` that needs nothing of this project.
-
-    Its base model is named by the hub id of `base`, or by the absolute path `local` where that is given; README.md is `card`, and
-    the chat template is that of the training.
+def complete(adapter: Path, tokenizer, base: str, template: str) -> None:
+    """Let the `adapter` folder of a run be loaded from anywhere, without this project: its base model `base` by hub id or absolute path,
+    the prompt of the training as its chat template, and a README with an example.
 
     Raises:
-        MedAnalyzrError: the base model has no hub id and no `local` folder.
+        MedAnalyzrError: the base model cannot be had.
     """
-    name = str(local.resolve()) if local else hub_id(base)
-    if name is None:
-        raise MedAnalyzrError(f"The base model {base!r} has no hub id: the adapter works only where its folder is given.")
-    if target.resolve() != adapter.resolve():
-        shutil.copytree(adapter, target)
-    write_json(
-        target / "adapter_config.json", read_json(adapter / "adapter_config.json", "03_train") | {"base_model_name_or_path": name}
+    _name(adapter, named(base))
+    write_text(adapter / "chat_template.jinja", chat_template(template, tokenizer))
+    write_text(
+        adapter / "README.md",
+        f"# LoRA adapter for French laboratory reports\n\n```python\n{example(template, '.')}```\n\n{WARNING}\n",
     )
+
+
+def publishable(adapter: Path, target: Path, base: str, chat: str, card: str) -> None:
+    """Write a copy of the `adapter` folder to `target` that names its base model by hub id where it has one (else by its absolute path),
+    with the chat template `chat` and `card` as its README.
+
+    Raises:
+        MedAnalyzrError: the base model cannot be had.
+    """
+    shutil.copytree(adapter, target, ignore=shutil.ignore_patterns("prompt_template.json"))
+    _name(target, hub_id(base) or named(base))
     write_text(target / "chat_template.jinja", chat)
     write_text(target / "README.md", card)
+
+
+def _name(adapter: Path, base: str) -> None:
+    config = read_json(adapter / "adapter_config.json", "03_train")
+    write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})

@@ -15,7 +15,8 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress
 from medanalyzr.dataset.prompts import tokens
 from medanalyzr.evaluation.baselines import rules_answer
-from medanalyzr.evaluation.scoring import score, scores
+from medanalyzr.evaluation.metrics import scores
+from medanalyzr.evaluation.scoring import score
 from medanalyzr.inference.guidance.grammar import without_cut_number
 
 # A prompt of which a part is kept from the last one is computed in other blocks, and rounds otherwise.
@@ -33,6 +34,19 @@ class Reply:
     ended: bool
 
 
+def binding():
+    """The package xllamacpp.
+
+    Raises:
+        MedAnalyzrError: it is not installed.
+    """
+    try:
+        import xllamacpp
+    except ImportError:
+        raise MedAnalyzrError("The package xllamacpp is missing: pip install xllamacpp, to ask GGUF files in llama.cpp.") from None
+    return xllamacpp
+
+
 class Runtime:
     """llama.cpp with one GGUF file, to be used as a context: `with Runtime(path, 4096) as runtime`.
 
@@ -41,12 +55,7 @@ class Runtime:
     """
 
     def __init__(self, path: Path, context: int):
-        try:
-            import xllamacpp
-        except ImportError:
-            raise MedAnalyzrError(
-                "The package xllamacpp is missing: pip install xllamacpp, to ask GGUF files in llama.cpp."
-            ) from None
+        xllamacpp = binding()
         self._key = secrets.token_hex(16)
         settings = xllamacpp.CommonParams()
         settings.model.path, settings.n_ctx, settings.n_parallel, settings.verbosity = str(path), context, 1, 0
