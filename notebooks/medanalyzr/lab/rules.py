@@ -227,11 +227,11 @@ def _steps(facts: Facts, findings: Sequence[Finding]) -> list[str]:
 
 
 def interpret(report: Report) -> str:
-    """The reference answer to a report: a flagged line per analyte, a conclusion and, where useful, the next steps by urgency."""
+    """The reference answer: a flagged line per analyte in the order of the text, a conclusion and, where useful, next steps by urgency."""
     facts = Facts(report)
     drawn = patterns.draw(facts)
     findings = [*drawn, *_rest(facts, drawn)]
-    lines = [answer_line(m, facts) for m in facts.blood + [m for m in facts.others if flag(m) != UNDETERMINED]]
+    lines = [answer_line(m, facts) for m in facts.measurements if m.specimen == "sang" or flag(m) != UNDETERMINED]
     lines.append(f"Conclusion : {' ; '.join(patterns.conclude(findings))}.")
     if steps := _steps(facts, findings):
         lines.append(f"Suite : {' ; '.join(steps)}.")

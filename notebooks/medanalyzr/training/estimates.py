@@ -103,7 +103,7 @@ def expected_seconds(
     `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
-    micro_batches = settings.num_train_epochs * rows / settings.batch_size
+    micro_batches = settings.epochs * rows / settings.batch_size
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
     seen = micro_batches * settings.batch_size * tokens / rows

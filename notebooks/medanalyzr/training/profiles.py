@@ -1,5 +1,6 @@
 """The training profiles, and which one a machine gets."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -57,6 +58,16 @@ class Profile:
     def composed(self) -> int:
         """The examples to be composed beside the rows."""
         return self.composed_examples if self.layouts == "composed" else 0
+
+    @property
+    def passes(self) -> int:
+        """How often the rows are gone through with layouts drawn anew: the epochs where layouts are composed, else 1 (an epoch repeats the rows)."""
+        return math.ceil(self.num_train_epochs) if self.composed and self.max_steps == -1 else 1
+
+    @property
+    def epochs(self) -> float:
+        """The epochs of the trainer: over the rows, or over the rows of all passes together."""
+        return self.num_train_epochs / self.passes
 
     @property
     def gradient_checkpointing(self) -> str | bool:
@@ -141,7 +152,7 @@ def planned_steps(settings: Profile, examples: int) -> int:
     if settings.name != "recipe" or settings.max_steps != -1:
         return settings.max_steps
     batch = settings.batch_size * settings.gradient_accumulation_steps * processes()
-    return max(1, int(settings.num_train_epochs * examples) // batch)
+    return max(1, int(settings.epochs * examples) // batch)
 
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:

@@ -4,6 +4,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import torch
 
@@ -12,6 +13,10 @@ from medanalyzr.core.packages import describe
 from medanalyzr.core.run_folder import git_commit
 from medanalyzr.dataset.prompts import PREAMBLE, PROMPT
 from medanalyzr.training.callbacks import ShowProgress
+from medanalyzr.training.profiles import Profile
+
+_CHOSEN = ("lora_r", "lora_alpha", "max_seq_length", "seed", "evaluations", "keep_best", "early_stopping")
+PUBLISHED = {"steps": 272, "minutes": 34, "final loss": 0.3}  # the recipe on a small GPU, as its author published it
 
 
 def attention(padding_free: bool) -> str:
@@ -99,6 +104,25 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
         "eval_loss": validation[-1] if validation else None,
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }
+
+
+def identity(settings: Profile, parameters: Mapping, examples: Mapping[str, Sequence], origin: Mapping, dtype: torch.dtype) -> dict:
+    """What makes two trainings the same one: a checkpoint is resumed only where all of it is equal.
+
+    `parameters` are those of 03_train, `examples` the encoded ones of each split, `origin` what `provenance` gives, `dtype` the number
+    format of the model.
+    """
+    chosen = {name: parameters[name] for name in _CHOSEN} | {"precision": str(dtype)}
+    counts = {split: len(part) for split, part in examples.items()}
+    return asdict(settings) | chosen | counts | {"data": origin["data"], "prompt": origin["prompt"]}
+
+
+def beside_expected(result: Mapping, steps: int, memory_gib: float, planned: int, expected: Mapping) -> dict[str, dict]:
+    """The columns of a table: this run (what `summary` gives), what was expected before it, and what the recipe's author published."""
+    mine = {"steps": steps, "minutes": result["seconds"] / 60, "final loss": result["train_loss"], "tokens": result["tokens"]}
+    mine |= {"tokens per second": result["tokens_per_second"], "peak memory, GiB": memory_gib}
+    before = {"steps": planned, "minutes": expected["minutes"], "peak memory, GiB": expected["memory_gib"]}
+    return {"this run": mine, "expected before": before, "published recipe, small GPU": PUBLISHED}
 
 
 def provenance(report: Mapping, seed: int) -> dict:
