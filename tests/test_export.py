@@ -4,24 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.run_folder import cache_folder
+from medanalyzr.core.run_folder import cache_folder, write_json
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import PROMPT, format_prompt, tokens
 from medanalyzr.evaluation.agreement import agreement
 from medanalyzr.evaluation.scoring import score
-from medanalyzr.export.adapter import check_for_vllm, example, hub_id, stand_alone
+from medanalyzr.export.adapter import check_for_vllm, complete, hub_id, publishable
 from medanalyzr.export.chat import INSTRUCTION, broken, chat_template
 from medanalyzr.export.gguf import _quantized, _storage, write_gguf
 from medanalyzr.export.llama_cpp import Runtime, ask_all, flags_right, recommended, same_tokens
-from medanalyzr.export.model_card import model_card
+from medanalyzr.export.model_card import UNKNOWN, licence_of, model_card
 from medanalyzr.export.ollama import context_for, modelfile, prompt_of
 from medanalyzr.export.push import push
 from medanalyzr.inference.generation import generate
 from medanalyzr.inference.guidance.grammar import grammar_of
-from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
+from medanalyzr.training.base_models import adapter_of, mistral_tokenizer, smollm2_folder
 
 ROWS = [row for row in load_bundled() if row["input"]]
 
@@ -232,24 +233,31 @@ def adapter(artifacts, tmp_path_factory):
 
 
 def test_the_adapter_alone_answers_from_any_folder_by_the_example_of_its_readme(adapter, tmp_path, smollm2):
-    target = tmp_path / "lab"
-    stand_alone(adapter, target, "SmolLM2-135M-Instruct", smollm2_folder(), PROMPT, "", smollm2.chat_template)
-    code = example(PROMPT, "lab").replace("max_new_tokens=320", "max_new_tokens=4")
-    assert len(code.splitlines()) <= 12
+    """As 03_train completes it; the run that names it afterwards keeps it so."""
+    complete(adapter, smollm2, "SmolLM2-135M-Instruct", PROMPT)
+    write_json(adapter / "prompt_template.json", {"base_model": "SmolLM2-135M-Instruct", "template": PROMPT})
+    assert adapter_of(adapter.parent)[1] == PROMPT
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == str(smollm2_folder().resolve())
+    assert (adapter / "chat_template.jinja").read_text(encoding="utf-8") == smollm2.chat_template
+    code = (adapter / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    assert len([line for line in code.splitlines() if line]) == 10
+    code = code.replace("folder = '.'", f"folder = {str(adapter)!r}").replace("max_new_tokens=320", "max_new_tokens=4")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
     process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert process.returncode == 0 and process.stdout.strip(), process.stderr[-2000:]
 
 
 def test_the_published_adapter_names_its_base_by_hub_id_and_suits_vllm(adapter, tmp_path):
-    stand_alone(adapter, tmp_path / "lab", "SmolLM2-135M-Instruct", None, PROMPT, "card", "template")
+    publishable(adapter, tmp_path / "lab", "SmolLM2-135M-Instruct", "template", "card")
     config = json.loads((tmp_path / "lab" / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert (tmp_path / "lab" / "README.md").read_text(encoding="utf-8") == "card"
     assert (tmp_path / "lab" / "chat_template.jinja").read_text(encoding="utf-8") == "template"
     assert check_for_vllm(tmp_path / "lab") == 8
-    with pytest.raises(MedAnalyzrError, match="no hub id"):
-        stand_alone(adapter, tmp_path / "other", str(tmp_path), None, PROMPT, "", "")
+    publishable(adapter, tmp_path / "local", str(smollm2_folder()), "", "")
+    config = json.loads((tmp_path / "local" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == str(smollm2_folder().resolve())
     for name, value in (("use_dora", True), ("bias", "all"), ("r", 1024)):
         (tmp_path / "lab" / "adapter_config.json").write_text(json.dumps(config | {name: value}), encoding="utf-8")
         with pytest.raises(MedAnalyzrError, match="vLLM"):
@@ -269,7 +277,7 @@ TRAINING = {"dataset": "bundled", "subset": "measured", "examples": 876, "steps"
 def test_the_card_has_the_measured_numbers_or_says_that_there_are_none():
     from huggingface_hub import ModelCard
 
-    plain = model_card(TRAINING | {"base_model": "SmolLM2-135M-Instruct"}, None, "transformers", "Use it.")
+    plain = model_card(TRAINING | {"base_model": "SmolLM2-135M-Instruct"}, None, "transformers", "Use it.", "apache-2.0")
     assert "Not evaluated" in plain and "Use it." in plain
     part = {"count": 9, "of": 10, "share": 0.9, "low": 0.6, "high": 0.98}
     evaluation = {
@@ -279,7 +287,7 @@ def test_the_card_has_the_measured_numbers_or_says_that_there_are_none():
         "reports": 34,
         "verdict": {"released": False},
     }
-    card = model_card(TRAINING | {"base_model": "SmolLM2-135M-Instruct"}, evaluation, "transformers", "")
+    card = model_card(TRAINING | {"base_model": "SmolLM2-135M-Instruct"}, evaluation, "transformers", "", "apache-2.0")
     assert "0.90 [0.60, 0.98] (9 of 10)" in card and "0.071" in card and "**NOT RELEASED**" in card
     data = ModelCard(card).data
     assert data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct" and data.pipeline_tag == "text-generation"
@@ -287,14 +295,25 @@ def test_the_card_has_the_measured_numbers_or_says_that_there_are_none():
     assert {(r.metric_name, r.metric_value) for r in data.eval_results} == {("flags right", 0.9), ("critical values found", 0.9)}
 
 
-def test_no_card_names_a_path_and_another_dataset_has_its_own_licence(tmp_path):
-    from huggingface_hub import ModelCard
+def test_no_card_names_a_path_and_another_dataset_has_its_own_licence(tmp_path, monkeypatch):
+    from huggingface_hub import HfApi, ModelCard
 
     local = TRAINING | {"base_model": str(tmp_path), "dataset": "/home/a/rows.jsonl"}
-    card = model_card(local, None, "peft", "")
+    card = model_card(local, None, "peft", "", licence_of(local["dataset"]))
     assert str(tmp_path) not in card and "/home" not in card and ModelCard(card).data.base_model is None
-    data = ModelCard(model_card(TRAINING | {"base_model": "a/b", "dataset": "Nassira/MedAnalyzr"}, None, "peft", "")).data
-    assert data.license == "other" and data.datasets == ["Nassira/MedAnalyzr"] and data.library_name == "peft"
+    assert ModelCard(card).data.license == UNKNOWN and "is not known" in card
+    hub = TRAINING | {"base_model": "a/b", "dataset": "Nassira/MedAnalyzr"}
+    for says, licence in (({"license": "cc-by-4.0"}, "cc-by-4.0"), ({}, UNKNOWN), (OSError(), UNKNOWN)):
+
+        def dataset_info(self, name, timeout, says=says):
+            if isinstance(says, OSError):
+                raise says
+            return SimpleNamespace(card_data=SimpleNamespace(**says))
+
+        monkeypatch.setattr(HfApi, "dataset_info", dataset_info)
+        data = ModelCard(model_card(hub, None, "peft", "", licence_of(hub["dataset"]))).data
+        assert (data.license, data.datasets, data.library_name) == (licence, ["Nassira/MedAnalyzr"], "peft")
+    assert licence_of("bundled") == "apache-2.0"
 
 
 def test_a_push_without_a_token_is_refused(tmp_path):

@@ -18,7 +18,17 @@ from medanalyzr.lab.engine.facts import BLOOD, Facts, flag, in_french_unit, in_i
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known
 from medanalyzr.lab.references import analytes, conversions, critical_limits, read_table
-from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
+from medanalyzr.lab.report import (
+    CRITICAL,
+    FLAGS,
+    UNDETERMINED,
+    Measurement,
+    Report,
+    decimals_needed,
+    decimals_of,
+    format_number,
+    parse_patient,
+)
 from medanalyzr.lab.rules import LACKS, answer_name, interpret, remarks
 from medanalyzr.lab.units import plain, usual_unit
 
@@ -26,15 +36,16 @@ NUMBER = re.compile(r"(?<![\w.])(?<!\d,)\d+(?:[.,]\d+)?(?!\w)")
 _GROUPED = re.compile(r"(?<![\w.])(?<!\d,)\d{1,3}(?:[ .\u00a0\u2009\u202f]\d{3})+(?:,\d+)?(?!\w)")
 _WORD = re.compile(r"[^\W_]+|[^\w\s\x00-\x1f\x7f]|_")
 _BETWEEN_CELLS = re.compile(r"[|;:=\t\"{}<>]|\s{3,}|,(?!\d)")
-_AFTER_NUMBER = re.compile(r"\d\s?([^\W\d_%°][^\s()\[\]{}|;,\"<>]*|[%‰/][^\s()\[\]{}|;,\"<>]*)")
-_CELL_UNIT = re.compile(r"[^\W\d]+(?: [^\W\d]+)?/(?:[^\W\d]+|\d\d ?h)")
-_LONG_UNIT = re.compile(r"\d\s?([^\W\d_]+ [^\W\d_]*/[^\W\d_]+|[^\W\d_]+/\d\d ?h)(?!\w)")
+_AFTER_NUMBER = re.compile(
+    r"\d\s*([^\W\d_][^\s()\[\]{}|;,\"<>]*|[%‰/][^\s()\[\]{}|;,\"<>]*)(?: ([^\W\d_]{1,4}(?:/[^\W\d_]+)?|\d\d ?h|h)(?!\w))?"
+)
+_CELL_UNIT = re.compile(r"[^\W\d]*(?: [^\W\d]+)?/(?:[^\W\d]+|\d\d ?h)")
 _LONGEST_NAME = 9  # words
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœµα-ω"
 _WORDS = f"""
 letter ::= [{_LETTERS}]
 name   ::= letter ([0-9] [0-9]? [0-9]?)?
-sign   ::= [{_LETTERS} '’«»,:%/<>≤≥=+×²³°-]
+sign   ::= [{_LETTERS} '’«»,:%/<>≤≥=+×²³°"*^-]
 flag   ::= {" | ".join(f'"{flag}"' for flag in (*FLAGS, UNDETERMINED))}
 mark   ::= ", {CRITICAL}"
 lack   ::= {" | ".join(f'"{lack}"' for lack in LACKS)}
@@ -117,11 +128,12 @@ def _unaccented(text: str) -> str:
 
 
 def _names(m: Measurement, text: str) -> list[str]:
-    """The name in an answer: as the reader has it or as it is printed, with method and footnote or without."""
+    """The name in an answer: as the reader has it or as it is printed, with method and footnote, or its first line, or without."""
     bare = re.sub(r"^\W+", "", m.name)
     short = re.sub(r"\s*[\[(][^\[\]()]*[\])]\s*$", "", bare)
     found, flat = [m.name], _unaccented(text)
-    for name in dict.fromkeys((m.name, bare, short)):
+    first = (line.strip() for line in text.splitlines() if len(line.strip()) > 2 and m.name.startswith(line.strip()))
+    for name in dict.fromkeys((m.name, bare, short, *first)):
         if name and known(name) == m.analyte:
             found.append(name)
             places = re.finditer(rf"(?<!\w){re.escape(_unaccented(name))}(?!\w)", flat)
@@ -145,7 +157,7 @@ def _units(m: Measurement, text: str) -> list[str]:
     own = _factor(m.analyte, m.unit)
     same = {unit for unit in set(spellings().values()) if plain(unit) == plain(m.unit) or own and _factor(m.analyte, unit) == own}
     ours = {analytes()[m.analyte].unit} if own == 1.0 else set()
-    return [m.unit, *sorted({unit for unit in same if unit in text} | ours - {m.unit})]
+    return [m.unit, *sorted(({unit for unit in same if unit in text} | ours) - {m.unit})]
 
 
 def _head(m: Measurement, text: str) -> str:
@@ -203,12 +215,12 @@ def _analytes_in(runs: Iterable[list[str]]) -> dict[str, None]:
 
 def _with_unit(line: str) -> bool:
     """Whether a number of the line has a unit of ours."""
-    return any(found in spellings() for found in _AFTER_NUMBER.findall(line))
+    return any(found in spellings() for found, _ in _AFTER_NUMBER.findall(line))
 
 
 def _not_read(report: Report) -> list[str]:
     """The lines that may hold results the reader has not read: those it refuses, and those that it says nothing about with a number and
-    an analyte or a unit, with the line before, which may hold the name; all where it reads none.
+    an analyte or a unit, and what may be the name on the lines before; all where it reads none.
     """
     lines = report.text.splitlines()
     if not report.measurements:
@@ -222,15 +234,20 @@ def _not_read(report: Report) -> list[str]:
         or re.search(r"\d", line)
         and (_analytes_in(_runs([line])).keys() - read or i not in measured and _with_unit(line))
     }
-    before = {i - 1 for i in places} - measured - {0}
-    return [lines[i - 1] for i in sorted(places | before)]
+    for i in sorted(places):
+        for j in range(i - 1, max(i - 4, 0), -1):
+            if j in measured or not lines[j - 1].strip() or parse_patient(lines[j - 1]) != (None, None, False):
+                break
+            places.add(j)
+    return [lines[i - 1] for i in sorted(places)]
 
 
 def _any_run(words: list[str]) -> str:
-    """The alternatives of all words in a row among `words` that begin with a letter or a digit."""
+    """The alternatives of all words in a row among `words` that begin as a name does: with a letter, or as in `25-OH`."""
     found = []
     for i, word in enumerate(words):
-        if not word.strip()[0].isalnum():
+        follower = words[i + 1][0] if i + 1 < len(words) else " "
+        if not word.strip()[0].isalnum() or word.strip().isdigit() and not (follower.isalpha() or follower in "-'’"):
             continue
         rule = ""
         for other in reversed(words[i + 1 : i + _LONGEST_NAME]):
@@ -242,10 +259,8 @@ def _any_run(words: list[str]) -> str:
 def _printed_units(text: str) -> set[str]:
     """The units of a report in our spelling and in its own: what follows a number, stands alone in a cell, or is known."""
     cells = {cell.strip(" ()[]'") for line in text.splitlines() for cell in _BETWEEN_CELLS.split(line)}
-    found = {
-        *_AFTER_NUMBER.findall(text),
-        *(cell for cell in cells if cell in spellings() or _CELL_UNIT.fullmatch(cell)),
-    }
+    found = {cell for cell in cells if cell in spellings() or _CELL_UNIT.fullmatch(cell)}
+    found |= {unit for first, more in _AFTER_NUMBER.findall(text) for unit in (first, f"{first} {more}".rstrip())}
     known_ones = {unit for spelling, unit in spellings().items() if len(spelling) > 1 and spelling in text}
     return known_ones | {
         unit for one in found for unit in (one, spellings().get(one, one), usual_unit(one), re.sub(r"l\b", "L", one))
@@ -299,10 +314,10 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     beside = ["\n".join(text[m.line - 1 : m.line + (m.line + 1 not in places)]) if m.line else "" for m in measured]
     rules = [rule for i, m in enumerate(measured) for rule in _line(i, m, facts, beside[i])]
     more = _open_lines(read)
-    between = " open* " if more else " "
+    lines = [part for i in range(len(measured)) for part in ("open*", f"line{i}")] + ["open*"]
+    lines = " ".join(part for part in lines if more or part != "open*")
     rules += more
-    lines = between + "".join(f"line{i}{between}" for i in range(len(measured)))
-    root = f'root ::= {_literal(lead) if lead else ""}{lines}"Conclusion : " concluded ("\\nSuite : " next)?'
+    root = f'root ::= {_literal(lead) if lead else ""} {lines} "Conclusion : " concluded ("\\nSuite : " next)?'
     numbers = numbers_in(read.text) | numbers_in(reference)
     ends = _words("concluded", numbers), _words("next", numbers | _numbers_of_steps())
     return "\n".join([root, *rules, *ends]) + _WORDS
