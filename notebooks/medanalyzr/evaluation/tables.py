@@ -74,6 +74,26 @@ def detail_table(result: Mapping) -> pd.DataFrame:
     )
 
 
+def guided_table(
+    results: Mapping[str, Mapping], answers: Mapping[str, Sequence[Answer]], speed: Mapping[str, float]
+) -> pd.DataFrame:
+    """A column for free and for guided answers: what the grammar must bring, what it may cost, tokens a second (of answers that were
+    asked for now) and the share of tokens that were forced.
+    """
+    columns = {}
+    for name, result in results.items():
+        tokens, forced = sum(a.tokens for a in answers[name]), sum(a.forced for a in answers[name])
+        columns[name] = {
+            "numbers that follow from the report": share(result["coverage"]["numbers_that_follow"]),
+            "analytes invented": str(result["coverage"]["invented_analytes"]),
+            "abnormal analytes left out": share(result["coverage"]["abnormal_left_out"]),
+            "flags right": share(result["flags"]),
+            "tokens a second": f"{speed[name]:.0f}" if name in speed else "answered before",
+            "forced tokens": f"{forced / max(tokens, 1):.2f}",
+        }
+    return pd.DataFrame(columns).rename_axis("what")
+
+
 def pattern_table(result: Mapping, most: int = 12) -> pd.DataFrame:
     """The most frequent conclusions of the references and how often the answers draw them."""
     rows = [{"conclusion": name} | counts for name, counts in list(result["patterns"]["by_name"].items())[:most]]

@@ -17,6 +17,11 @@ def weights_hash(adapter: Path) -> str:
     return hashlib.sha256((Path(adapter) / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
 
 
+def source_of(adapter: Path, guided: str = "off") -> str:
+    """What an `AnswerBook` knows the answers of an adapter by: its weights, and whether they were `guided` ("on" or "off")."""
+    return f"adapter {weights_hash(adapter)}" + (", guided" if guided == "on" else "")
+
+
 class AnswerBook:
     """The answers in a JSON-lines file: `source`, `asked` (the prompt's hash), `limit`, and the fields of `Answer`.
 

@@ -10,13 +10,16 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
+from medanalyzr.inference.guidance.grammar import without_cut_number
+from medanalyzr.inference.guidance.guided import Guide, write_guided
 
 
 @dataclass(frozen=True)
 class Answer:
     """A generated answer; `ended` is False when it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
 
-    `confidence` has the model's probability of each line of `text`: the product over its tokens.
+    `confidence` has the model's probability of each line of `text`: the product over its tokens (under a grammar: among what it
+    allows). `forced` counts the tokens that a grammar left no choice for.
     """
 
     text: str
@@ -24,6 +27,7 @@ class Answer:
     ended: bool
     confidence: tuple[float, ...] = ()
     repeats: bool = False
+    forced: int = 0
 
 
 class _Confidence(LogitsProcessor):
@@ -65,8 +69,11 @@ def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[floa
     return tuple(round(math.exp(value), 4) for value in sums)
 
 
-def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
+def _write(
+    model, inputs: dict, limits: Sequence[int], eos: int, pad: int, guide=None
+) -> Iterator[tuple[int, list[int], list[float], int]]:
+    """Greedy answers to a padded batch, as they end: row, tokens, the log-probability of each token, and how many were forced by a
+    `guide` (see `inference.guidance.guided`).
 
     A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
     the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
@@ -89,7 +96,7 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
                 input_ids=ids,
                 attention_mask=mask,
                 **going_on,
-                logits_processor=LogitsProcessorList([watched]),
+                logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
                 stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
                 max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
                 do_sample=False,
@@ -102,9 +109,11 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
             logs[row] += [step[place] for step in watched.steps]
             written = out.sequences[place, start:].tolist()
             if eos in written or pad in written or len(written) >= limits[row] or in_a_loop(written):
-                yield row, written[: limits[row]], logs[row]
+                yield row, written[: limits[row]], logs[row], guide.forced[row] if guide else 0
             else:
                 left.append(place)
+        if guide:
+            guide.keep(left)
         if left:
             out.past_key_values.batch_select_indices(torch.tensor(left, device=ids.device))
             going_on = {"past_key_values": out.past_key_values}
@@ -141,11 +150,13 @@ def generate(
     batch_size: int = 8,
     title: str = "answers",
     keep: Callable[[int, Answer], None] = lambda place, answer: None,
+    grammars: Sequence[str | None] = (),
 ) -> list[Answer]:
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
     Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
-    the place of a prompt and its answer as soon as it is there.
+    the place of a prompt and its answer as soon as it is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a
+    free answer) the answers are guided.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
@@ -158,14 +169,20 @@ def generate(
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
-            for row, ids, logs in _write(model, inputs, [limits[i] for i in batch], eos, pad):
+            most, forms = [limits[i] for i in batch], [grammars[i] for i in batch] if grammars else []
+            if grammars and model.device.type == "cpu":
+                written = write_guided(model, tokenizer, inputs, most, forms, in_a_loop)
+            else:
+                written = _write(model, inputs, most, eos, pad, Guide(tokenizer, forms) if grammars else None)
+            for row, ids, logs, forced in written:
                 end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
                 ended, ids = eos in ids[: end + 1], ids[:end]
                 text = tokenizer.decode(ids, **whole)
                 confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
                 before = len(text) - len(text.lstrip())
                 confidence = confidence[text[:before].count("\n") :]
-                answers[batch[row]] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids))
+                text = text.strip() if ended or not grammars else without_cut_number(text.strip())
+                answers[batch[row]] = Answer(text, len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
                 keep(batch[row], answers[batch[row]])
                 bar.update(len(answers))
     finally:

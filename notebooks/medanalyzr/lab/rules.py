@@ -16,6 +16,7 @@ from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex,
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 
 __all__ = [
+    "LACKS",
     "answer_key",
     "answer_line",
     "ckd_epi_2009",
@@ -25,6 +26,7 @@ __all__ = [
     "interpret",
     "is_critical",
     "missing",
+    "remarks",
 ]
 
 _LACKING = {  # what is missing: how the line says it, how the conclusion does, its rank, and what it asks for
@@ -42,6 +44,7 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
     "grossesse": ("intervalle manquant", "intervalles hors grossesse non applicables : {}", 4,
                   "demander les intervalles du trimestre ({})"),
 }  # fmt: skip
+LACKS = tuple(dict.fromkeys(line for line, *_ in _LACKING.values()))  # how a line may say what is missing
 _CALL = "prévenir le médecin"
 _CALCIUM = analytes()["calcium"]
 _FLUIDS = {"urine": "urines", "lcr": "LCR"}
@@ -117,7 +120,7 @@ def critical_comparison(m: Measurement, facts: Facts) -> str:
     return f"appel {' ou '.join(calls)}{unit}" if calls else ""
 
 
-def _remarks(m: Measurement, facts: Facts) -> Iterator[str]:
+def remarks(m: Measurement, facts: Facts) -> Iterator[str]:
     """What else decides: why a critical limit does not count, the corrected calcium, a bound that follows from the age."""
     if lifted := facts.lifted(m):
         yield lifted["remark"]
@@ -141,7 +144,7 @@ def answer_line(m: Measurement, facts: Facts) -> str:
     """The line of the answer for one measurement: value, unit, comparisons and flag, with its critical mark."""
     parts = [comparison(m, facts.sexe if facts.adulte else "")]
     if m.specimen == BLOOD:
-        parts += [*_remarks(m, facts), critical_comparison(m, facts)]
+        parts += [*remarks(m, facts), critical_comparison(m, facts)]
     line = f"{answer_name(m)} : {m.text} {m.unit}".rstrip() + f" ({' ; '.join(filter(None, parts))})"
     return f"{line} : {flag(m)}" + (f", {CRITICAL}" if facts.critical_side(m) else "")
 

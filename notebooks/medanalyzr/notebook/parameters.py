@@ -59,6 +59,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_false_alarms": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "min_consistency": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "min_abstention": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "guided": (lambda v: v in ("off", "on"), "'off' or 'on'"),
     "gate": (lambda v: v in ("warn", "stop"), "'warn' or 'stop'"),
     "seed": (lambda v: 0 <= v < 2**32, "between 0 and 4294967295"),
 }

@@ -128,6 +128,16 @@ def resolve_base_model(name: str) -> str:
     return name
 
 
+def named(base: str) -> str:
+    """What an adapter must name its base by to be loaded from anywhere: a hub id, or the absolute path of a local folder.
+
+    Raises:
+        MedAnalyzrError: as `resolve_base_model`.
+    """
+    resolved = resolve_base_model(base)
+    return str(Path(resolved).resolve()) if Path(resolved).is_dir() else resolved
+
+
 def check_fits(adapter: Path, base: str) -> None:
     """Whether an adapter has the layers and widths of its base model; for a hub id this is left to the loading.
 
@@ -160,7 +170,7 @@ def adapter_of(folder: Path) -> tuple[str, str, bool]:
     record = read_json(adapter / "prompt_template.json", "03_train")
     config = read_json(adapter / "adapter_config.json", "03_train")
     check_weights(adapter)
-    base = resolve_base_model(record["base_model"])
+    base = named(record["base_model"])
     check_fits(adapter, base)
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
