@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -130,6 +130,6 @@ def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]
     return values
 
 
-def usual(asked: Mapping[str, int], profile: str) -> list[int]:
-    """The values in `asked`, in their order, with those that are -1 by profile (see `USUAL`)."""
-    return [USUAL[name][profile != "cpu"] if value == -1 else value for name, value in asked.items()]
+def fill_in(namespace: dict[str, Any], profile: str) -> None:
+    """Replace, in a notebook's `globals()`, each parameter in `USUAL` that is -1 by its number for `profile`."""
+    namespace.update({name: USUAL[name][profile != "cpu"] for name in USUAL if namespace.get(name) == -1})
