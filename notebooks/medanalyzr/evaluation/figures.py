@@ -1,4 +1,4 @@
-"""The figures of the notebooks: each is saved as PNG in the run folder and shown."""
+"""The figures of the notebooks: each is shown, and saved as PNG in the run folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def _finish(figure, path: Path, title: str = "") -> None:
 
 
 def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, path: Path) -> None:
-    """Histogram of example lengths in tokens, one outline per tokenizer."""
+    """Histogram of the lengths of the examples in tokens, one outline per tokenizer."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
     top = max(max(values) for values in lengths.values())
     step = max(1, top // 40)
@@ -60,7 +60,7 @@ def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
-    """The mean of each value and its neighbours, `window` in all (fewer at the ends)."""
+    """The moving average over `window` values (fewer at both ends)."""
     half = window // 2
     parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return [sum(part) / len(part) for part in parts]
@@ -125,7 +125,7 @@ def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int 
 def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> None:
     """Counts of given flags (columns) for each expected flag (rows), shaded by the share of the row.
 
-    Not scikit-learn's `ConfusionMatrixDisplay`: it wants as many rows as columns, and shades by the numbers that it writes.
+    scikit-learn's `ConfusionMatrixDisplay` needs as many rows as columns, and shades by the numbers it prints.
     """
     expected = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion]
     given = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion or any(flag in row for row in confusion.values())]
@@ -142,7 +142,7 @@ def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> 
 
 
 def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
-    """Shares with their 95 % intervals: a panel for each title of `shares`, a line for each name in it."""
+    """Shares with their 95 % intervals: one panel per title of `shares`, one line per name in it."""
     shown = {title: {name: s for name, s in rows.items() if s["of"]} for title, rows in shares.items()}
     names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
     figure, axes = plt.subplots(1, len(shown), figsize=(8, 1.2 + 0.3 * len(names)), sharey=True, squeeze=False)
@@ -160,7 +160,7 @@ def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
 
 
 def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
-    """Right flags in each layout (`families`: family -> source -> share), a point with its 95 % interval for each source of answers."""
+    """Right flags per layout (`families`: family -> source -> share): a point with its 95 % interval for each source of answers."""
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.42 * len(families)))
     sources = list(next(iter(families.values())))
     for i, (source, colour) in enumerate(zip(sources, (GREY, BLUE, ORANGE, GREEN), strict=False)):
@@ -175,7 +175,7 @@ def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
 
 
 def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Share of wrong flags among the most confident ones, against how many are kept."""
+    """Share of wrong flags among the most confident ones, against the share that is kept."""
     figure, axis = plt.subplots(figsize=(5.5, 3))
     axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE)
     axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="share of wrong flags", xlim=(0, 1.02))

@@ -1,4 +1,4 @@
-"""The verdict on a model: released where every check reaches its threshold."""
+"""The verdict on a model: released if every check reaches its threshold."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from medanalyzr.core.errors import MedAnalyzrError
 def release(checks: Sequence[tuple[str, float | None, str, float]], gate: str) -> dict:
     """The verdict on `checks` (what, value, "≥" or "≤", threshold); a value of None was not measured and counts as failed.
 
-    Returns `released` and `checks`, a row each.
+    Returns `released`, and `checks` with one row per check.
 
     Raises:
         MedAnalyzrError: a check failed and `gate` is "stop".

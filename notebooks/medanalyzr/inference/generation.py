@@ -14,9 +14,9 @@ from medanalyzr.dataset.prompts import IGNORED, tokens
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated answer; `ended` is False when it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
+    """A generated answer; `ended` is False if it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
 
-    `confidence` has the model's probability of each line of `text`: the product over its tokens.
+    `confidence` is the model's probability of each line of `text`: the product over its tokens.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Answer:
 
 
 class _Confidence(LogitsProcessor):
-    """Keeps the log-probability of the most probable token, which is the one a greedy answer takes."""
+    """Keeps the log-probability of the most likely token, which greedy decoding takes."""
 
     def __init__(self):
         self.steps: list[list[float]] = []
@@ -43,7 +43,7 @@ def in_a_loop(ids: Sequence[int]) -> bool:
 
 
 class _Guard(StoppingCriteria):
-    """Ends an answer that turns in a loop; all of them once `stopped` says so, or `enough` to what was written."""
+    """Ends an answer that repeats itself, and all answers once `stopped()` is true or `enough` accepts the tokens written so far."""
 
     def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
         self._start, self._stopped, self._enough = prompt_length, stopped, enough
@@ -57,7 +57,7 @@ class _Guard(StoppingCriteria):
 
 
 def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
-    """The probability of each line that `pieces` (the text of each token) spell."""
+    """The probability of each line of the text whose tokens are `pieces`."""
     sums = [0.0]
     for piece, log in zip(pieces, logs, strict=True):
         sums[-1] += log
@@ -66,10 +66,10 @@ def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[floa
 
 
 def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
+    """Greedy answers to a padded batch, in the order in which they end: row, tokens, and the log-probability of each token.
 
-    A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
-    the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
+    A row ends with `eos`, in a loop, or at its limit. On a CPU, ended rows still cost time at every step; so once a quarter has
+    ended, the others continue without them. On a GPU a step takes the same time for any number of rows.
     """
     import torch
 
@@ -114,8 +114,8 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
 
 
 def padding_effect(model, tokenizer, prompts: Sequence[str]) -> float:
-    """The largest change of a probability of the first answer token when the first of `prompts` stands in a padded batch with the
-    others instead of alone: near 0 where padding is hidden, whatever the model has learnt.
+    """The largest change in the probabilities of the first answer token when the first of `prompts` is in a padded batch with the
+    others instead of alone. Near 0 if padding is masked, whatever the model has learnt.
     """
     import torch
 
@@ -145,7 +145,7 @@ def generate(
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
     Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
-    the place of a prompt and its answer as soon as it is there.
+    the index of a prompt and its answer as soon as it is complete.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
@@ -195,10 +195,10 @@ def answer_loss(model, examples: Sequence[dict]) -> float:
 
 
 def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:
-    """Whether a prompt leaves room for its answer.
+    """Check that a prompt leaves room for its answer.
 
     Raises:
-        MedAnalyzrError: it does not (says how many tokens it has and may have).
+        MedAnalyzrError: it does not (the message gives its number of tokens and the limit).
     """
     most = max_seq_length - max_new_tokens
     if len(prompt) > 100 * max_seq_length:
@@ -216,10 +216,10 @@ def stream(
     temperature: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else drawn.
+    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else sampled.
 
-    It ends early when `stopped` says so, or when it repeats itself; when it is interrupted or no longer listened to, the model
-    stops, too. An error of the model is raised here.
+    It ends early if `stopped()` is true or it repeats itself. If the caller is interrupted or stops reading, the model stops, too.
+    An error of the model is raised here.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -264,7 +264,7 @@ def stream(
 
 
 def show_stream(pieces: Iterator[str]) -> str:
-    """Show an answer while it is generated, in one place of the notebook; returns the whole text."""
+    """Show an answer while it is generated, in one output of the notebook; returns the whole text."""
     show, text = live_text(), ""
     for piece in pieces:
         text += piece

@@ -1,4 +1,4 @@
-"""The parameters of a notebook: what its tagged cell declares, and a check of what papermill put in."""
+"""The parameters of a notebook: those that its tagged cell declares, and a check of those that papermill injects."""
 
 import ast
 import json
@@ -98,7 +98,7 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
 
 
 def _from_here(name: str, value: str) -> str:
-    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder."""
+    """A file or folder named by a parameter, as an absolute path, because the notebooks it is passed on to run in another folder."""
     if name not in _PATHS or value in ("auto", BUNDLED, SMOLLM2):
         return value
     return str(existing(value) or value)
@@ -107,11 +107,11 @@ def _from_here(name: str, value: str) -> str:
 def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """Check the parameters of a running notebook in place and return them by name, paths absolute.
 
-    `namespace` is the notebook's `globals()`. What papermill put in is found in IPython's history by the comment that
-    papermill writes at the head of the cell.
+    `namespace` is the notebook's `globals()`. The injected cell is found in IPython's history by the comment that papermill writes
+    at its head.
 
     Raises:
-        MedAnalyzrError: a name the notebook does not declare, a wrong type, or a value outside its limits.
+        MedAnalyzrError: the notebook does not declare a name, or a value has the wrong type or is outside its limits.
     """
     declared = declared_parameters(notebook)
     injected = {}

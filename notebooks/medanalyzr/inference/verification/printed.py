@@ -1,7 +1,8 @@
-"""What stands printed in a report, found without the strict reader: names, and the numbers, intervals and words that follow each.
+"""What is printed in a report, found without the strict reader: names, and the numbers, intervals and words after each name.
 
-The search proves less than the reader, but in more layouts (sentences, following lines, JSON): which text follows a name, up to the
-next one. Whether a number there is today's result is decided by `values` and `intervals`; what they cannot explain is not proved.
+This search proves less than the reader, but in more layouts (sentences, following lines, JSON): it finds the text between a name
+and the next one. `values` and `intervals` decide whether a number there is today's result; anything they cannot explain is not
+proved.
 """
 
 import re
@@ -68,12 +69,12 @@ _ONLY_UNITS = frozenset(("mg", "g", "l", "h", "b", "p", "n", "u", "s", "m", "ph"
 
 
 def flat(text: str) -> str:
-    """`text` in small letters without accents, every character in its place."""
+    """`text` in lower case without accents, with every character at its position."""
     return text.translate(_BASE)
 
 
 def atoms(name: str) -> tuple[str, ...]:
-    """The words and numbers of a name, plural endings left out: what names are compared by."""
+    """The words and numbers of a name without plural endings, for comparing names."""
     return tuple(_singular(part) for part in _PART.findall(flat(name)))
 
 
@@ -125,13 +126,13 @@ class Record:
 
 @lru_cache(16384)
 def amount(text: str) -> float:
-    """The number that printed digits mean; more than one point, or spaces, part thousands."""
+    """The value of printed digits; spaces, or more than one point, separate thousands."""
     text = re.sub(rf"[ {NARROW}'+]", "", text)
     return float((text.replace(".", "") if text.count(".") > 1 else text).replace(",", "."))
 
 
 def doubtful(text: str) -> bool:
-    """Whether digits (`1.250`) can be read in two ways."""
+    """Whether digits can be read in two ways (`1.250`)."""
     return re.fullmatch(r"[-+]?[1-9]\d{0,2}\.\d{3}", text) is not None
 
 
@@ -231,18 +232,18 @@ class Printed:
         return self.flat[max(self.flat.rfind("\n", 0, start) + 1, start - 200) : start]
 
     def rest_of(self, record: Record) -> tuple[int, int]:
-        """Where what follows a name begins and ends: up to the next name, on its last line."""
+        """Where the text after a name begins and ends: it extends to the next name."""
         following = next((r.start for r in self.records if r.start >= record.until), len(self.flat))
         line = self.flat.find("\n", record.until)
         return record.end, min(record.until + 24, following, line if line >= 0 else len(self.flat))
 
     def named_alone(self, record: Record) -> bool:
-        """Whether no word before the name makes it another one («clairance de la créatinine»)."""
+        """Whether no word before the name changes its meaning («clairance de la créatinine»)."""
         lead = self.line_of(record.start)
         return _LEADS.search(lead) is not None and not _QUALIFIED.search(lead)
 
     def specimen(self, record: Record) -> str:
-        """The specimen that the words around a record, or else the heading above it, speak of: "sang" where none does."""
+        """The specimen mentioned around a record, or else in the heading above it; "sang" if none is."""
         text, start = self.flat, record.start
         opened = text.rfind("{", 0, start)
         if opened > text.rfind("}", 0, start):  # an object of JSON
@@ -254,7 +255,7 @@ class Printed:
 
 
 def spoken_of(text: str) -> str | None:
-    """The specimen that a flat text speaks of, blood only where no other is named; None where it names none."""
+    """The specimen that a flat text mentions: blood only if no other one is named, None if none is."""
     found = [m.lastgroup for m in _FLUID.finditer(text)]
     return next((specimen for specimen in found if specimen != "sang"), "sang") if found else None
 

@@ -1,6 +1,6 @@
-"""Proofs that a line of an answer stands in the text of its report: by the strict reader, or by a search of our own.
+"""Proofs that a line of an answer is in the text of its report: by the strict reader, or by a separate search.
 
-A value belongs to the nearest name before it, in its record; where further numbers, words or intervals of the record cannot be
+A value belongs to the nearest name before it, within its record. If other numbers, words or intervals of the record cannot be
 explained, nothing is proved.
 """
 
@@ -58,7 +58,7 @@ def _step(digits: str) -> float:
 
 
 def same_quantity(analyte: str | None, a: str, unit_a: str, b: str, unit_b: str) -> bool:
-    """Whether two printed numbers in two known units say the same up to their rounding."""
+    """Whether two printed numbers in two known units are equal up to rounding."""
     here, there = (known_unit(unit, analyte) if analyte else None for unit in (unit_a, unit_b))
     if here is None or there is None or here == there:
         return False
@@ -95,14 +95,14 @@ class Proofs:
         self.text = tidy(report.text or write_report(report))
         self.flat = flat(self.text)
         self.lines = self.flat.split("\n")
-        self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
+        self.used: set[int] = set()  # results of the strict reader that a line of the answer repeats, by `id`
         self.by_name: dict[str, list[Measurement]] = {}
         for m in report.measurements:
             self.by_name.setdefault(key(m.name), []).append(m)
 
     @cached_property
     def printed(self) -> Printed:
-        """The own search of the text, made where the strict reader does not prove a line."""
+        """The separate search of the text, used if the strict reader does not prove a line."""
         return Printed(self.text, self.names)
 
     @cached_property
@@ -134,14 +134,14 @@ class Proofs:
         return found
 
     def owner(self, m: Measurement) -> str:
-        """The name under which the strict reader reads every printing of the value of `m`, which it does not read; "" where there is none."""
+        """Another name to which the strict reader assigns every occurrence of the value of `m`; "" if there is none."""
         names = [r.name for r in self.report.measurements if (r.sign, r.value) == (m.sign, m.value)]
         digits = re.escape(_digits(m)).replace(",", "[.,]")
         printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.text))
         return names[0] if names and printings <= len(names) else ""
 
     def agreed(self, g: Given, r: Measurement) -> Measurement:
-        """What the strict reader read, where the line says the same and both stand in the text. Raises Unproved."""
+        """The result of the strict reader, if the line says the same and both are in the text. Raises Unproved."""
         m, here = g.m, self.lines[r.line - 1] if r.line and self.report.text else self.flat
         if not stands(here, m.sign, m.value, _digits(m)):
             raise Unproved("valeur absente de la ligne lue")
@@ -158,7 +158,7 @@ class Proofs:
         return r if r.name == m.name else replace(r, name=m.name)
 
     def searched(self, g: Given) -> Measurement:
-        """The line's measurement as the own search of the text proves it. Raises Unproved."""
+        """The line's measurement as proved by the separate search. Raises Unproved."""
         found, reasons = [], []
         for record in self.printed.of(atoms(g.m.name), _alike(g.m.analyte)):
             if not (here := values(self.printed, record)):
@@ -196,7 +196,7 @@ class Proofs:
         return replace(whole, flag=None, critical=False, line=value.line)
 
     def unit_after(self, value: Value) -> str:
-        """The unit printed right behind a number, past its marks; "" where there is none."""
+        """The unit printed directly after a number and its marks; "" if there is none."""
         unit = UNIT.match(self.text, _PAST_MARKS.match(self.text, value.end).end())
         return unit[0].strip() if unit else ""
 
@@ -205,7 +205,7 @@ class Proofs:
         return [u[0].strip() for u in UNIT.finditer(self.text, *self.printed.rest_of(record))]
 
     def unit_of(self, m: Measurement, record: Record, value: Value) -> str:
-        """The unit of the answer as it stands behind the value, or else anywhere in the record. Raises Unproved."""
+        """The unit of the answer, found after the value or else anywhere in the record. Raises Unproved."""
         after = self.unit_after(value)
         literal = (
             re.compile(rf"[\s*()HBL+↑↓-]*{re.escape(m.unit)}(?![\w/])").match(self.text, value.end)
