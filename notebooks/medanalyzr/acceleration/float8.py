@@ -289,7 +289,7 @@ def train_in_float8(model, wanted: bool = True) -> None:
     for block in _blocks(model):
         attention, mlp = block.self_attn, block.mlp
         if not hasattr(attention, "apply_qkv"):
-            raise MedAnalyzrError(f"float8='on' does not know the layers of {type(block).__name__}: set float8='off'.")
+            raise MedAnalyzrError(f"float8='on' does not support the layers of {type(block).__name__}: set float8='off'.")
         block.exact = attention.apply_qkv, attention.apply_o, mlp.forward
         heads = Projections([attention.q_proj, attention.k_proj, attention.v_proj])
         out, wide, down = (Projections(layers) for layers in ([attention.o_proj], [mlp.gate_proj, mlp.up_proj], [mlp.down_proj]))

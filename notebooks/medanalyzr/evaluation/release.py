@@ -19,5 +19,7 @@ def release(checks: Sequence[tuple[str, float | None, str, float]], gate: str) -
         rows.append({"check": what, "value": value, "asked": f"{sign} {threshold:g}", "passed": passed})
     failed = [row["check"] for row in rows if not row["passed"]]
     if failed and gate == "stop":
-        raise MedAnalyzrError(f"Not released: {', '.join(failed)} (evaluation.json has every number); gate='warn' goes on.")
+        raise MedAnalyzrError(
+            f"Not released: {', '.join(failed)} (evaluation.json has every number); gate='warn' continues anyway."
+        )
     return {"released": not failed, "checks": rows}

@@ -202,10 +202,14 @@ def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: in
     """
     most = max_seq_length - max_new_tokens
     if len(prompt) > 100 * max_seq_length:
-        raise MedAnalyzrError(f"The report is too long: {len(prompt):,} characters, and {most} tokens leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: {len(prompt):,} characters, and at most {most} tokens leave room for the answer."
+        )
     count = len(tokens(prompt, tokenizer).input_ids)
     if count > most:
-        raise MedAnalyzrError(f"The report is too long: with its prompt {count} tokens, and {most} leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: it has {count} tokens with its prompt, and at most {most} leave room for the answer."
+        )
 
 
 def stream(

@@ -62,7 +62,7 @@ def load_reports(name: str) -> list[ReceivedReport]:
     if all(one.error for one in found):
         source, error = found[0].source, found[0].error.rstrip(".")
         first = error if error.startswith(source) else f"{source}: {error}"
-        raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} looked at; {first}).")
+        raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} files tried; {first}).")
     return found
 
 
@@ -75,7 +75,7 @@ def _kept(entry: Path) -> list[ReceivedReport]:
 
 def _of_path(path: Path) -> list[ReceivedReport]:
     if not path.is_file():
-        raise MedAnalyzrError(f"{path.name} is no file: give a folder that lies deeper by itself.")
+        raise MedAnalyzrError(f"{path.name} is not a file: pass a subfolder as the parameter instead.")
     try:
         if path.stat().st_size > formats.LARGEST and path.suffix.lower() not in _TEXTS:
             size = f"{path.stat().st_size / 2**20:.0f} MiB"
@@ -101,7 +101,7 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
     if not content.strip():
         return []
     if suffix not in _TEXTS:
-        raise MedAnalyzrError(f"{name} is in none of the formats that are read ({FORMATS}).")
+        raise MedAnalyzrError(f"{name} is in none of the supported formats ({FORMATS}).")
     try:
         text = decode_text(content)
         if suffix == ".txt":

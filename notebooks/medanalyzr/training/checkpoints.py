@@ -78,7 +78,7 @@ def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
             )
         if wrong := damage(whole[0]):
             raise MedAnalyzrError(
-                f"{show_path(whole[0])} is damaged ({wrong}): delete that folder to go on from the checkpoint before it, "
+                f"{show_path(whole[0])} is damaged ({wrong}): delete that folder to resume from the checkpoint before it, "
                 "or set resume=False to start over."
             )
     write_json(record, settings)

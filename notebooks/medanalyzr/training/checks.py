@@ -129,7 +129,7 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
     packed = len(_packed_examples(batch))
     if packing and not packed:
         raise MedAnalyzrError(
-            "Packing was asked for and the trainer does not pack: set packing='off', or see the notices of Unsloth above."
+            "Packing was requested, but the trainer does not pack: set packing='off', or read the notices of Unsloth above."
         )
     if "attention_mask" in batch and bool((batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()):
         raise MedAnalyzrError("Padding is not masked in the labels: the model would learn to pad.")
@@ -191,5 +191,5 @@ def check_fall(losses: Sequence[float]) -> str:
     """
     first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
     if len(losses) >= 20 and not last < first:
-        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at last): lower learning_rate.")
+        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at the end): lower learning_rate.")
     return f"{first:.2f} over the first five steps, {last:.2f} over the last five"

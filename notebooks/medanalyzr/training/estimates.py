@@ -16,11 +16,7 @@ from medanalyzr.training.profiles import Profile
 GIB = 2**30
 MFU = 0.52  # MFU of our compute-bound trainings, relative to the measured matrix products (artifacts/benchmarks)
 MFU_FLOAT8 = 0.9  # the same with FP8, relative to products in bfloat16
-LAYER_S = {
-    "off": 0.009,
-    "on": 0.012,
-    "unsloth": 0.0145,
-}  # seconds per layer and micro-batch where kernel-launch-bound (same source)
+LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s per layer and micro-batch, if kernel-launch-bound (same source)
 RUNTIME_GIB = 0.9  # libraries, optimizer and buffers
 
 

@@ -97,9 +97,7 @@ def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
         if requested not in PROFILES:
             raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
         if requested != "cpu" and machine.kind != "cuda":
-            raise MedAnalyzrError(
-                f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'."
-            )
+            raise MedAnalyzrError(f"profile={requested!r} needs a CUDA GPU and this machine has none: set profile='cpu' or 'auto'.")
         return _fitted(PROFILES[requested], machine), "asked for by the parameter profile"
     if machine.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
@@ -122,15 +120,15 @@ def check_settings(settings: Profile, machine: Device) -> None:
     if settings.precision == "bf16" and not machine.bf16:
         raise MedAnalyzrError(f"precision='bf16' and this {machine.name} has no native bfloat16: set precision='best'.")
     if settings.precision == "fp16" and machine.kind != "cuda":
-        raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine shows none: set precision='best'.")
+        raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine has none: set precision='best'.")
     if settings.float8 == "on" and not machine.float8:
         raise MedAnalyzrError(
             f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {machine.name}: set float8='off'."
         )
     if settings.float8 == "on" and (settings.load_in_4bit == "on" or settings.precision != "bf16"):
-        raise MedAnalyzrError("float8='on' goes with a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
+        raise MedAnalyzrError("float8='on' needs a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
     if settings.float8 == "on" and settings.packing == "off":
-        raise MedAnalyzrError("float8='on' goes with packed rows: set packing='shared' or 'on', or float8='off'.")
+        raise MedAnalyzrError("float8='on' needs packed rows: set packing='shared' or 'on', or float8='off'.")
     if settings.packing != "off" and machine.kind != "cuda":
         raise MedAnalyzrError(f"packing={settings.packing!r} needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
 
