@@ -333,7 +333,7 @@ CASES = {
     "no row left to train on": (dataset("rows.json", rows(2), fractions=(0.5, 0.5)), "leaves no row to train on"),
     # reports
     "reports that are not there": (lambda folder: lambda: check_inputs({"reports": "missing.txt"}), "reports='missing.txt' is not"),
-    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "bilan.pdf is in none of the formats that are read"),
+    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "bilan.pdf is in none of the supported formats"),
     "an empty file of reports": (reports("bilan.txt", "\n \n"), "holds no report"),
     "a folder without reports": (no_reports, "holds no report that can be read .*notes.docx"),
     "a message that was cut": (reports("bilan.hl7", "MSH|^~"), "bilan.hl7: The file holds no report"),

@@ -184,7 +184,7 @@ def test_a_training_gone_wrong_stops():
 def test_a_loss_that_does_not_fall_stops():
     assert check_fall([3.0] * 5 + [1.0] * 20) == "3.00 over the first five steps, 1.00 over the last five"
     check_fall([1.0, 2.0, 3.0])
-    with pytest.raises(MedAnalyzrError, match="did not fall .1.00 at first, 3.00 at last."):
+    with pytest.raises(MedAnalyzrError, match="did not fall .1.00 at first, 3.00 at the end."):
         check_fall([1.0] * 5 + [3.0] * 20)
 
 

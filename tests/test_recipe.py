@@ -101,5 +101,5 @@ def test_the_cell_that_encodes_says_when_the_package_does_it_otherwise(tokenizer
     example = names["encode"](names["rows"]["train"][0])
     assert example["input_ids"][-1] == tokenizer.eos_token_id and (IGNORED in example["labels"]) is (train_on == "answer")
     monkeypatch.setattr(prompts, "encode", lambda *_: {})
-    with pytest.raises(AssertionError, match="05_evaluation encodes so"):
+    with pytest.raises(AssertionError, match="05_evaluation encodes with the package"):
         exec(cell("def encode(row)"), names)

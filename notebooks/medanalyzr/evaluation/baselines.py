@@ -1,4 +1,4 @@
-"""What a tuned model must beat: the rules, one flag for everything, and the base model shown a few examples."""
+"""The baselines of a tuned model: the rules, one flag for everything, and the base model with a few examples in its prompt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +10,12 @@ from medanalyzr.lab.rules import answer_name, interpret
 
 
 def rules_answer(row: Mapping[str, str]) -> str:
-    """What the rule engine answers to the report of `row`."""
+    """The answer of the rules to the report of `row`."""
     return interpret(parse_report(row["input"]))
 
 
 def strict_answer(row: Mapping[str, str]) -> str:
-    """What the rule engine answers to what the strict reader proves of the report of `row`; it leaves out what it refuses."""
+    """The answer of the rules to those results of the report of `row` that the strict reader accepts."""
     return interpret(read_report(row["input"]))
 
 
@@ -26,13 +26,13 @@ def constant_answer(row: Mapping[str, str], flag: str) -> str:
 
 
 def most_frequent_flag(references: Sequence[str]) -> str:
-    """The flag that most analytes of the reference answers have («normal» where none has any)."""
+    """The most frequent flag of the reference answers («normal» if they have none)."""
     flags = [m.flag for reference in references for m in parse_answer(reference).values()]
     return max(FLAGS, key=flags.count) if flags else "normal"
 
 
 def few_shot_examples(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The shortest row whose reference has each flag, without repetition: up to three examples for `few_shot_prompt`."""
+    """Examples for `few_shot_prompt`: for each of the three flags the shortest row that has it, each row once."""
     chosen: list[Mapping[str, str]] = []
     for flag in FLAGS:
         having = [row for row in rows if any(m.flag == flag for m in parse_answer(row["output"]).values())]

@@ -1,7 +1,7 @@
 """One answer scored against its reference: each analyte, each number, each conclusion.
 
-An answer counts as it is written: an analyte it leaves out is wrong, the first line of an analyte counts, and what it adds
-to the report is listed.
+Answers are scored as written: a missing analyte is wrong, only the first line of an analyte counts, and additions to the report are
+listed.
 """
 
 import re
@@ -35,8 +35,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer against its reference. `numbers` counts those the answer writes, `made_up` lists those that follow from
-    nothing in report or reference, `points` counts decimal points where French has a comma.
+    """One answer against its reference. `numbers` counts the numbers in the answer, `made_up` lists those that follow from neither
+    report nor reference, `points` counts decimal points where French has a comma.
     """
 
     lines: tuple[Line, ...]
@@ -72,14 +72,14 @@ class Scored:
 
 
 def conclusion(answer: str) -> frozenset[str]:
-    """What an answer concludes: the parts of its line «Conclusion : a ; b.», folded, without what stands in brackets."""
+    """The conclusions of an answer: the parts of its line «Conclusion : a ; b.», folded, without text in brackets."""
     line = next((text for text in answer.splitlines() if fold(text).startswith("conclusion :")), "")
     parts = re.sub(r"\s*\([^)]*\)", "", fold(line).partition(":")[2]).rstrip(". ").split(" ; ")
     return frozenset(" ".join(part.split()) for part in parts if part.strip())
 
 
 def _same_value(given: Measurement, expected: Measurement) -> tuple[bool, bool]:
-    """Whether value and unit are those expected; the value in another known unit of the analyte is right, too."""
+    """Whether value and unit are the expected ones; the same value in another known unit of the analyte is also right."""
     if fold(given.unit) == fold(expected.unit):
         return (given.sign, given.value) == (expected.sign, expected.value), True
     try:

@@ -1,4 +1,4 @@
-"""Answers kept in a file, one a line, so that a cut evaluation goes on where it was."""
+"""Answers saved in a file, one per line, so that an interrupted evaluation resumes where it stopped."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ Generate = Callable[[Sequence[str], Sequence[int], Callable[[int, Answer], None]
 
 
 def weights_hash(adapter: Path) -> str:
-    """A short hash of the weights in an adapter folder: another training is another model."""
+    """A short hash of the weights in an adapter folder; another training has another hash."""
     return hashlib.sha256((Path(adapter) / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
 
 
@@ -25,7 +25,7 @@ def source_of(adapter: Path, guided: str = "off") -> str:
 class AnswerBook:
     """The answers in a JSON-lines file: `source`, `asked` (the prompt's hash), `limit`, and the fields of `Answer`.
 
-    A last line that was cut while it was written is dropped.
+    An incomplete last line is dropped.
     """
 
     def __init__(self, path: Path):
@@ -41,8 +41,8 @@ class AnswerBook:
     def ask(self, source: str, prompts: Sequence[str], limits: Sequence[int], generate: Generate) -> list[Answer]:
         """The answers of `source` to `prompts`, each of at most `limits` tokens, in order.
 
-        `source` names the model and its weights. What the file lacks is asked of `generate(prompts, limits, keep)` and
-        written as soon as it is there.
+        `source` names the model and its weights. Answers that the file lacks come from `generate(prompts, limits, keep)` and are
+        saved one by one.
         """
         keys = [
             (source, hashlib.sha256(prompt.encode()).hexdigest()[:16], limit) for prompt, limit in zip(prompts, limits, strict=True)

@@ -16,7 +16,7 @@ from medanalyzr.inference.guidance.guided import Guide, write_guided
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated answer; `ended` is False when it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
+    """A generated answer; `ended` is False if it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
 
     `confidence` has the model's probability of each line of `text`: the product over its tokens (under a grammar: among what it
     allows). `forced` counts the tokens that a grammar left no choice for.
@@ -31,7 +31,7 @@ class Answer:
 
 
 class _Confidence(LogitsProcessor):
-    """Keeps the log-probability of the most probable token, which is the one a greedy answer takes."""
+    """Keeps the log-probability of the most likely token, which greedy decoding takes."""
 
     def __init__(self):
         self.steps: list[list[float]] = []
@@ -47,7 +47,7 @@ def in_a_loop(ids: Sequence[int]) -> bool:
 
 
 class _Guard(StoppingCriteria):
-    """Ends an answer that turns in a loop; all of them once `stopped` says so, or `enough` to what was written."""
+    """Ends an answer that repeats itself, and all answers once `stopped()` is true or `enough` accepts the tokens written so far."""
 
     def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
         self._start, self._stopped, self._enough = prompt_length, stopped, enough
@@ -61,7 +61,7 @@ class _Guard(StoppingCriteria):
 
 
 def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
-    """The probability of each line that `pieces` (the text of each token) spell."""
+    """The probability of each line of the text whose tokens are `pieces`."""
     sums = [0.0]
     for piece, log in zip(pieces, logs, strict=True):
         sums[-1] += log
@@ -75,8 +75,8 @@ def _write(
     """Greedy answers to a padded batch, as they end: row, tokens, the log-probability of each token, and how many were forced by a
     `guide` (see `inference.guidance.guided`).
 
-    A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
-    the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
+    A row ends with `eos`, in a loop, or at its limit. On a CPU, ended rows still cost time at every step; so once a quarter has
+    ended, the others continue without them. On a GPU a step takes the same time for any number of rows.
     """
     import torch
 
@@ -123,8 +123,8 @@ def _write(
 
 
 def padding_effect(model, tokenizer, prompts: Sequence[str]) -> float:
-    """The largest change of a probability of the first answer token when the first of `prompts` stands in a padded batch with the
-    others instead of alone: near 0 where padding is hidden, whatever the model has learnt.
+    """The largest change in the probabilities of the first answer token when the first of `prompts` is in a padded batch with the
+    others instead of alone. Near 0 if padding is masked, whatever the model has learnt.
     """
     import torch
 
@@ -212,17 +212,21 @@ def answer_loss(model, examples: Sequence[dict]) -> float:
 
 
 def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:
-    """Whether a prompt leaves room for its answer.
+    """Check that a prompt leaves room for its answer.
 
     Raises:
-        MedAnalyzrError: it does not (says how many tokens it has and may have).
+        MedAnalyzrError: it does not (the message gives its number of tokens and the limit).
     """
     most = max_seq_length - max_new_tokens
     if len(prompt) > 100 * max_seq_length:
-        raise MedAnalyzrError(f"The report is too long: {len(prompt):,} characters, and {most} tokens leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: {len(prompt):,} characters, and at most {most} tokens leave room for the answer."
+        )
     count = len(tokens(prompt, tokenizer).input_ids)
     if count > most:
-        raise MedAnalyzrError(f"The report is too long: with its prompt {count} tokens, and {most} leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: it has {count} tokens with its prompt, and at most {most} leave room for the answer."
+        )
 
 
 def stream(
@@ -233,10 +237,10 @@ def stream(
     temperature: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else drawn.
+    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else sampled.
 
-    It ends early when `stopped` says so, or when it repeats itself; when it is interrupted or no longer listened to, the model
-    stops, too. An error of the model is raised here.
+    It ends early if `stopped()` is true or it repeats itself. If the caller is interrupted or stops reading, the model stops, too.
+    An error of the model is raised here.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -281,7 +285,7 @@ def stream(
 
 
 def show_stream(pieces: Iterator[str]) -> str:
-    """Show an answer while it is generated, in one place of the notebook; returns the whole text."""
+    """Show an answer while it is generated, in one output of the notebook; returns the whole text."""
     show, text = live_text(), ""
     for piece in pieces:
         text += piece

@@ -1,8 +1,8 @@
-"""Every line of an answer is checked against the text of its report; what is not proved is said, with the first reason.
+"""Check of every line of an answer against the text of its report; a line that is not proved gets the first reason.
 
-A line is verified where its value stands in the report for that name, with its unit and interval, the strict reader (where it read
-the result) agrees, flag and critical mark follow from them, and the specimen is blood. Conclusion and next steps of the rules rest
-on the verified lines alone.
+A line is verified if the report gives its value for that name, with its unit and interval; if the strict reader agrees (where it
+read the result); if flag and critical mark follow from them; and if the specimen is blood. Conclusion and next steps of the rules
+use only the verified lines.
 """
 
 import re
@@ -26,7 +26,7 @@ _NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Result:
-    """One result of an answer, with the fields of predictions.jsonl; `why` says what is not proved ("" where verified)."""
+    """One result of an answer, with the fields of predictions.jsonl; `why` says what is not proved ("" if verified)."""
 
     analyte: str | None
     name: str
@@ -46,10 +46,10 @@ class Result:
 class Verified:
     """What the checks of an answer found.
 
-    `results` are its lines in order; `left_out` what the strict reader has and the answer lacks (of other
-    specimens where a flag is due); `unread` the lines that look like
-    a result and that nobody read; `critical` the names of the values that the answer, the rules or the strict reader call critical;
-    `urgent` these values in words, each as the report prints it, or as the answer alone says, which is then told.
+    `results` are the lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
+    other specimens, only those that need a flag). `unread` are lines that look like a result and that were not read. `critical` are
+    the names of the values that the answer, the rules or the strict reader call critical. `urgent` are these values in words, as
+    the report prints them; a value that only the answer gives is marked as such.
     """
 
     results: list[Result]
@@ -97,7 +97,7 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
 
 
 def _reached(m: Measurement) -> bool:
-    """Whether the printed value by itself reaches a limit of the table."""
+    """Whether the printed value alone reaches a limit of the table."""
     french = in_french_unit(m) if m.analyte in analytes() and m.specimen == BLOOD else None
     return french is not None and reached(m.analyte, span(french.value, french.sign)) is not None
 
@@ -120,7 +120,7 @@ def _sides(report: Report) -> list[str | None]:
 
 
 def verify(report: Report | str, answer: str) -> Verified:
-    """Check every line of `answer` against `report` (its text, or what the strict reader read of it)."""
+    """Check every line of `answer` against `report` (its text, or the report as read)."""
     report = read_report(report) if isinstance(report, str) else report
     report = replace(report, measurements=tuple(map(own_troponin, report.measurements)))
     lines = [(line, read_line(line)) for line in answer.splitlines() if line.strip() and not _NO_RESULT.match(line)]

@@ -1,8 +1,8 @@
-"""The parameters of a notebook: what its tagged cell declares, and a check of what papermill put in."""
+"""The parameters of a notebook: those that its tagged cell declares, and a check of those that papermill injects."""
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -112,11 +112,11 @@ def _from_here(name: str, value: str) -> str:
 def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """Check the parameters of a running notebook in place and return them by name, paths absolute.
 
-    `namespace` is the notebook's `globals()`. What papermill put in is found in IPython's history by the comment that
-    papermill writes at the head of the cell.
+    `namespace` is the notebook's `globals()`. The injected cell is found in IPython's history by the comment that papermill writes
+    at its head.
 
     Raises:
-        MedAnalyzrError: a name the notebook does not declare, a wrong type, or a value outside its limits.
+        MedAnalyzrError: the notebook does not declare a name, or a value has the wrong type or is outside its limits.
     """
     declared = declared_parameters(notebook)
     injected = {}
@@ -135,6 +135,6 @@ def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]
     return values
 
 
-def usual(asked: Mapping[str, int], profile: str) -> list[int]:
-    """The values in `asked`, in their order, with those that are -1 by profile (see `USUAL`)."""
-    return [USUAL[name][profile != "cpu"] if value == -1 else value for name, value in asked.items()]
+def fill_in(namespace: dict[str, Any], profile: str) -> None:
+    """Replace, in a notebook's `globals()`, each parameter in `USUAL` that is -1 by its number for `profile`."""
+    namespace.update({name: USUAL[name][profile != "cpu"] for name in USUAL if namespace.get(name) == -1})

@@ -1,4 +1,4 @@
-"""What a training did and came from, as training.json keeps it."""
+"""What a training did and where it came from, as stored in training.json."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ PUBLISHED = {"steps": 272, "minutes": 34, "final loss": 0.3}  # the recipe on a 
 
 
 def attention(padding_free: bool) -> str:
-    """The attention kernel that Unsloth takes on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
+    """The attention kernel that Unsloth chooses on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
     if not torch.cuda.is_available():
         return "sdpa"
     from unsloth.utils.attention_dispatch import select_attention_backend
@@ -29,7 +29,7 @@ def attention(padding_free: bool) -> str:
 
 
 def effective_settings(trainer) -> dict:
-    """What the trainer will really do, read from the trainer and the model it holds."""
+    """The settings in effect, read from the trainer and its model."""
     args, model = trainer.args, trainer.model
     padding_free = bool(getattr(trainer.data_collator, "padding_free", False))
     return {
@@ -74,7 +74,7 @@ HISTORY = ("loss", "eval_loss", "learning_rate", "grad_norm", "seconds", "num_in
 
 
 def history(log: Sequence[dict]) -> list[dict[str, float]]:
-    """A trainer's log by step: step and those of `HISTORY` that were logged and are finite."""
+    """A trainer's log by step: the step and the finite values of `HISTORY`."""
     steps: dict[int, dict] = {}
     for entry in log:
         kept = {k: float(entry[k]) for k in HISTORY if k in entry}
@@ -87,9 +87,9 @@ def history(log: Sequence[dict]) -> list[dict[str, float]]:
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
     """Tokens, seconds, losses and trainable parameters of a finished training.
 
-    `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
-    `train_loss` is the mean of the last five logged steps; `gradient_checkpointing_seen` is what the layers did while they
-    trained (None when no step was left to train).
+    `tokens` counts the whole training, without padding; `seconds` and `tokens_per_second` cover only the part since the last
+    resume. `train_loss` is the mean of the last five logged steps. `gradient_checkpointing_seen` says whether the layers used it
+    (None if no step was left).
     """
     tokens = int(trainer.state.num_input_tokens_seen)
     shown = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
@@ -109,8 +109,8 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
 def identity(settings: Profile, parameters: Mapping, examples: Mapping[str, Sequence], origin: Mapping, dtype: torch.dtype) -> dict:
     """What makes two trainings the same one: a checkpoint is resumed only where all of it is equal.
 
-    `parameters` are those of 03_train, `examples` the encoded ones of each split, `origin` what `provenance` gives, `dtype` the number
-    format of the model.
+    `parameters` are those of 03_train, `examples` the encoded ones of each split, `origin` what `provenance` gives, `dtype` the
+    number format of the model.
     """
     chosen = {name: parameters[name] for name in _CHOSEN} | {"precision": str(dtype)}
     counts = {split: len(part) for split, part in examples.items()}

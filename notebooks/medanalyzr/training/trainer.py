@@ -1,4 +1,4 @@
-"""What 03_train needs beside the recipe in its cells: checks of its arguments, the adapter's first weights, a training that may go on."""
+"""Helpers of 03_train around the recipe in its cells: checks of arguments, initial adapter weights, a guarded training."""
 
 import difflib
 import errno
@@ -110,7 +110,7 @@ def _disk_is_full(error: Exception) -> bool:
 
 @contextmanager
 def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]:
-    """A block that trains: `trainer` is ready to start, or to go on from `checkpoint`, and what goes wrong is said in one sentence.
+    """A block that trains: it prepares `trainer` to start, or to resume from `checkpoint`, and reports errors in one sentence.
 
     Without a checkpoint the adapter gets its initial weights again, because an interrupted training may have changed them. A finished
     training is loaded, with no step left. After the block a model that trained in 8-bit floats uses its 16-bit weights again.

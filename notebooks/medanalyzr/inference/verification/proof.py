@@ -1,6 +1,6 @@
-"""Proofs that a line of an answer stands in the text of its report: by the strict reader, or by a search of our own.
+"""Proofs that a line of an answer is in the text of its report: by the strict reader, or by a separate search.
 
-A value belongs to the nearest name before it, in its record; where further numbers, words or intervals of the record cannot be
+A value belongs to the nearest name before it, within its record. If other numbers, words or intervals of the record cannot be
 explained, nothing is proved.
 """
 
@@ -124,7 +124,7 @@ class Proofs:
         return found
 
     def owner(self, m: Measurement) -> str:
-        """The name under which the strict reader reads every printing of the value of `m`, which it does not read; "" where there is none."""
+        """Another name to which the strict reader assigns every occurrence of the value of `m`; "" if there is none."""
         names = [r.name for r in self.report.measurements if (r.sign, r.value) == (m.sign, m.value)]
         digits = re.escape(_digits(m)).replace(",", "[.,]")
         printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.search.text))
@@ -148,7 +148,7 @@ class Proofs:
         return r if r.name == m.name else replace(r, name=m.name)
 
     def searched(self, g: Given) -> Measurement:
-        """The line's measurement as the own search of the text proves it. Raises Unproved."""
+        """The line's measurement as proved by the separate search. Raises Unproved."""
         found, reasons = [], []
         for record in self.search.of(g.key, _alike(g.m.analyte)):
             if not (here := values(self.search, record)):
