@@ -17,6 +17,7 @@ from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.engine.facts import BLOOD, Facts, flag, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known
+from medanalyzr.lab.reading.patient import Patient, read_patient
 from medanalyzr.lab.references import analytes, conversions, critical_limits, read_table
 from medanalyzr.lab.report import (
     CRITICAL,
@@ -27,7 +28,6 @@ from medanalyzr.lab.report import (
     decimals_needed,
     decimals_of,
     format_number,
-    parse_patient,
 )
 from medanalyzr.lab.rules import LACKS, answer_name, interpret, remarks
 from medanalyzr.lab.units import plain, usual_unit
@@ -236,7 +236,7 @@ def _not_read(report: Report) -> list[str]:
     }
     for i in sorted(places):
         for j in range(i - 1, max(i - 4, 0), -1):
-            if j in measured or not lines[j - 1].strip() or parse_patient(lines[j - 1]) != (None, None, False):
+            if j in measured or not lines[j - 1].strip() or read_patient(lines[j - 1]) != Patient():
                 break
             places.add(j)
     return [lines[i - 1] for i in sorted(places)]
