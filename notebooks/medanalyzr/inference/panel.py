@@ -30,14 +30,14 @@ class Panel:
     never as HTML.
     """
 
-    def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320):
+    def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 1600):
         self._examples = {name: ReceivedReport(name, text) for name, text in examples.items()}
         self._answer, self._stop, self._thread = answer, Event(), None
         wide = widgets.Layout(width="100%", height="10em")
         self.example = widgets.Dropdown(options=list(self._examples), description="Exemple")
         self.box = widgets.Textarea(value=next(iter(examples.values())), layout=wide, placeholder="Compte rendu")
         self.upload = widgets.FileUpload(multiple=False, description="Fichier", tooltip=FORMATS)
-        self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=1024, description="Longueur")
+        self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=2048, description="Longueur")
         self.temperature = widgets.FloatSlider(
             value=0.0, min=0.0, max=1.5, step=0.1, description="Température", style={"description_width": "initial"}
         )
@@ -134,7 +134,7 @@ class Panel:
             self._thread.join()
 
 
-def show_panel(examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320) -> Panel:
+def show_panel(examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 1600) -> Panel:
     """Show a `Panel` in a front end with ipywidgets (JupyterLab, Colab, Kaggle); elsewhere only a sentence."""
     panel = Panel(examples, answer, max_new_tokens)
     bundle = panel.widget._repr_mimebundle_()
