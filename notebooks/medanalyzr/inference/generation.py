@@ -13,7 +13,6 @@ from medanalyzr.dataset.prompts import IGNORED, tokens
 from medanalyzr.inference.guidance.grammar import without_cut_number
 from medanalyzr.inference.guidance.guided import Guide, write_guided
 
-
 CONTEXT = 4096  # tokens of a prompt and its answer together: 40 results take about 1,900 and 1,600
 
 
