@@ -117,6 +117,18 @@ def test_a_line_that_the_report_contradicts_shows_what_the_report_says():
     assert "corrigé" not in result.why  # nothing was read under that name
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Insuline 0,1 U/kg/h IVSE, K 4,1 mmol/L", "Insuline : 0,1 U/kg/h (intervalle manquant) : indéterminé"),
+        ("Mme M., IMC 31,4 kg/m², HbA1c 8,2 %", "IMC : 31,4 kg/m² (intervalle manquant) : indéterminé"),
+        ("FiO2\t28\t%\npH\t7,31\t\t7,35 - 7,45", "FiO2 : 28 % (intervalle manquant) : indéterminé"),
+    ],
+)
+def test_a_dose_a_weight_or_a_setting_is_no_proved_result(text, line):
+    assert why(text, line)
+
+
 def test_no_wrong_flag_is_shown_where_the_strict_reader_read_the_result(generated):
     for _, report in generated[::5]:
         blood = [m for m in report.measurements if m.specimen == "sang" and m.low is not None and m.high is not None]

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given
 from medanalyzr.inference.verification.record_values import intervals, values
+from medanalyzr.lab.engine.facts import in_french_unit
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
 from medanalyzr.lab.reading.names import key
@@ -159,7 +160,11 @@ class Proofs:
                 reasons.append(str(reason))
         if not found or reasons and any(reason.startswith("le texte") for reason in reasons):
             raise Unproved(reasons[0] if reasons else "appartenance non prouvée")
-        return found[0]
+        m = found[0]
+        strange = m.analyte is None or (m.unit and in_french_unit(m) is None)  # a dose, a weight, a setting of a device…
+        if strange and (m.low, m.high) == (None, None):
+            raise Unproved("ni analyse connue dans cette unité ni intervalle : peut-être pas un résultat")
+        return m
 
     def in_record(self, g: Given, record: Record, here: list[tuple[Item, bool]]) -> Measurement:
         """The line's measurement as one record prints it. Raises Unproved."""
