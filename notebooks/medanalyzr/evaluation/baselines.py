@@ -1,9 +1,11 @@
-"""The baselines of a tuned model: the rules, one flag for everything, and the base model with a few examples in its prompt."""
+"""The baselines of a tuned model: rules, one flag for everything, the base model with examples in its prompt, the reference adapter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from medanalyzr.core.run_folder import reference_source
 from medanalyzr.dataset.prompts import PROMPT, format_prompt
+from medanalyzr.inference.answer_cache import AnswerBook, source_of
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import FLAGS, parse_answer, parse_report, write_measurement
 from medanalyzr.lab.rules import answer_name, interpret
@@ -17,6 +19,16 @@ def rules_answer(row: Mapping[str, str]) -> str:
 def strict_answer(row: Mapping[str, str]) -> str:
     """The answer of the rules to those results of the report of `row` that the strict reader accepts."""
     return interpret(read_report(row["input"]))
+
+
+def reference_answers(prompts: Sequence[str]) -> list[str]:
+    """What the reference adapter answers to `prompts`, up to the first that it was not asked: artifacts/reference holds its answers,
+    by the hash of weights and prompt. Another adapter there, or other prompts, have none.
+    """
+    folder = reference_source()
+    if not (folder / "answers.jsonl").is_file():
+        return []
+    return [answer.text for answer in AnswerBook(folder / "answers.jsonl").known(source_of(folder / "adapter"), prompts)]
 
 
 def constant_answer(row: Mapping[str, str], flag: str) -> str:

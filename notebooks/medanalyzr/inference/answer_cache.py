@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 
 from medanalyzr.core.run_folder import json_lines
@@ -22,6 +23,10 @@ def source_of(adapter: Path, guided: str = "off") -> str:
     return f"adapter {weights_hash(adapter)}" + (", guided" if guided == "on" else "")
 
 
+def _hash(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+
+
 class AnswerBook:
     """The answers in a JSON-lines file: `source`, `asked` (the prompt's hash), `limit`, and the fields of `Answer`.
 
@@ -38,15 +43,19 @@ class AnswerBook:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
 
+    def known(self, source: str, prompts: Sequence[str]) -> list[Answer]:
+        """The kept answers of `source` to `prompts`, whatever their limit, up to the first prompt that it has not answered."""
+        kept = {asked: answer for (name, asked, _), answer in self._kept.items() if name == source}
+        answers = (kept.get(_hash(prompt)) for prompt in prompts)
+        return list(takewhile(lambda answer: answer is not None, answers))
+
     def ask(self, source: str, prompts: Sequence[str], limits: Sequence[int], generate: Generate) -> list[Answer]:
         """The answers of `source` to `prompts`, each of at most `limits` tokens, in order.
 
         `source` names the model and its weights. Answers that the file lacks come from `generate(prompts, limits, keep)` and are
         saved one by one.
         """
-        keys = [
-            (source, hashlib.sha256(prompt.encode()).hexdigest()[:16], limit) for prompt, limit in zip(prompts, limits, strict=True)
-        ]
+        keys = [(source, _hash(prompt), limit) for prompt, limit in zip(prompts, limits, strict=True)]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._kept}
         if new:
             places = list(new)
