@@ -80,7 +80,7 @@ def publishable(adapter: Path, target: Path, base: str, chat: str, card: str) ->
     Raises:
         MedAnalyzrError: the base model cannot be had.
     """
-    shutil.copytree(adapter, target, ignore=shutil.ignore_patterns("prompt_template.json"))
+    shutil.copytree(adapter, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prompt_template.json"))
     _name(target, hub_id(base) or named(base))
     write_text(target / "chat_template.jinja", chat)
     write_text(target / "README.md", card)
