@@ -6,7 +6,8 @@ import pytest
 import torch
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import encode, format_prompt
-from medanalyzr.evaluation import figures, teaching
+from medanalyzr.evaluation import figures
+from medanalyzr.notebook import teaching
 
 
 @pytest.fixture(autouse=True)
