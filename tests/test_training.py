@@ -1,12 +1,15 @@
 """Tokens, labels, scores and history, with the real tokenizers of SmolLM2 and Mistral."""
 
 import pytest
+import torch
 from medanalyzr import MedAnalyzrError
+from medanalyzr.acceleration.cpu import EXPLICIT, attend_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import IGNORED, encode, format_prompt, token_lengths
 from medanalyzr.training.base_models import mistral_tokenizer
 from medanalyzr.training.encoding import drop_overlong
 from medanalyzr.training.record import history
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROWS = load_bundled()[::40]
 
@@ -70,3 +73,15 @@ def test_smooth_keeps_length_and_mean_of_a_window():
     from medanalyzr.evaluation.figures import smooth
 
     assert smooth([1.0, 2.0, 6.0], window=3) == [1.5, 3.0, 4.0]
+
+
+def test_on_a_cpu_short_examples_are_trained_with_explicit_attention_and_the_same_loss(tiny_mistral):
+    model = AutoModelForCausalLM.from_pretrained(tiny_mistral, dtype=torch.float32)
+    example = encode(ROWS[0], AutoTokenizer.from_pretrained(tiny_mistral))
+    batch = {name: torch.tensor([example[name]]) for name in ("input_ids", "labels")}
+    found = []
+    for longest in (EXPLICIT + 1, EXPLICIT):
+        attend_on_cpu(model, longest)
+        found.append((model.config._attn_implementation, float(model(**batch).loss)))
+    assert [name for name, _ in found] == ["sdpa", "eager"]
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
