@@ -134,10 +134,10 @@ class WordTokenizer:
 
 def test_too_long_a_report_is_refused_with_its_token_count(tmp_path):
     file = tmp_path / "a.txt"
-    file.write_text(f"{LINE}\n---\n{'mot ' * 2000}", encoding="utf-8")
+    file.write_text(f"{LINE}\n---\n{'mot ' * 4000}", encoding="utf-8")
     prompt = lambda report: format_prompt({"instruction": "Lisez.", "input": report})  # noqa: E731
     short, long = refuse_too_long(load_reports(str(file)), prompt, WordTokenizer(), 320)
-    assert not short.error and "too long" in long.error and "1728" in long.error and "20" in long.error
+    assert not short.error and "too long" in long.error and "3776" in long.error and "40" in long.error
 
 
 P = "Potassium : 6,8 mmol/L (3,5 - 5,0)"
@@ -208,7 +208,9 @@ def test_predictions_keep_the_order_and_say_what_is_wrong(tmp_path):
     assert list(first) == list(third) == [*FIELDS, "tokens", "ended", "repeats"] and list(second) == ["source", "error"]
     assert set(first["results"][0]) == set(Result.__slots__)
     assert first["report"] == LINE and first["critical"] == ["Potassium"] and note(first) == ""
-    assert [(r["verified"], r["why"]) for r in first["results"]] == [(False, "critique selon les règles")]
+    assert [(r["verified"], r["critical"], r["why"].partition(" ; ")[0]) for r in first["results"]] == [
+        (False, True, "critique selon les règles")
+    ]
     assert "no valid JSON" in second["error"] == note(second)
     assert [r["verified"] for r in third["results"]] == [True] and not third["critical"] and third["conclusion"]
     assert note(third) == "stopped: it repeats itself" and note(third | {"repeats": False}) == "cut at 5 tokens"

@@ -320,7 +320,7 @@ def test_a_model_card_names_sources_without_folders():
     from medanalyzr.export.model_card import model_card  # imports torch
 
     training = {"dataset": "/home/someone/mine.csv+bundled+Nassira/MedAnalyzr", "subset": "all", "examples": 3, "steps": 2}
-    card = model_card(training | {"profile": "cpu"}, None, "Mistral")
+    card = model_card(training | {"profile": "cpu", "base_model": "Mistral"}, None, "peft", "", "other")
     assert "mine.csv+bundled+Nassira/MedAnalyzr, 3 examples" in card and "someone" not in card
 
 

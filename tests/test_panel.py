@@ -23,7 +23,7 @@ def pressed(answer, report=REPORT):
 
 def test_the_answer_is_shown_and_each_line_with_what_is_proved_of_it():
     def answer(report, length, temperature, stopped):
-        assert report == REPORT and (length, temperature) == (320, 0.0)
+        assert report == REPORT and (length, temperature) == (1600, 0.0)
         yield from ("Potassium : 6,8 mmol/l ", "(3,5 ≤ 5,0 < 6,8) : élevé <script>")
 
     panel = pressed(answer)

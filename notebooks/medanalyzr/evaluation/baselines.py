@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from medanalyzr.core.run_folder import reference_source
 from medanalyzr.dataset.prompts import PROMPT, format_prompt
-from medanalyzr.inference.answer_cache import AnswerBook, source_of
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import FLAGS, parse_answer, parse_report, write_measurement
 from medanalyzr.lab.rules import answer_name, interpret
@@ -25,6 +24,8 @@ def reference_answers(prompts: Sequence[str]) -> list[str]:
     """What the reference adapter answers to `prompts`, up to the first that it was not asked: artifacts/reference holds its answers,
     by the hash of weights and prompt. Another adapter there, or other prompts, have none.
     """
+    from medanalyzr.inference.answer_cache import AnswerBook, source_of  # imports transformers, which Unsloth wants to come before
+
     folder = reference_source()
     if not (folder / "answers.jsonl").is_file():
         return []

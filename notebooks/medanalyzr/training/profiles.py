@@ -72,7 +72,7 @@ class Profile:
     @property
     def epochs(self) -> float:
         """The epochs of the trainer: over the rows, or over the rows of all passes together."""
-        return self.num_train_epochs / self.passes
+        return self.num_train_epochs / self.passes if self.passes > 1 else self.num_train_epochs
 
     @property
     def gradient_checkpointing(self) -> str | bool:
