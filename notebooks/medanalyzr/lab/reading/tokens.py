@@ -173,16 +173,7 @@ def _items(text: str) -> tuple[tuple, ...]:
             continue
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
-        elif (
-            item.kind == "other"
-            and item.text not in ":;,.=/'\"&|°"
-            or item.kind == "other"
-            and item.text in ",."
-            and built
-            and built[-1].kind == "value"
-            and i < len(row)
-            and row[i].kind == "value"
-        ):
+        elif item.kind == "other" and (item.text not in ":;,.=/'\"&|°" or _tears(item, built, row, i)):
             item.kind = "bad"
         elif item.kind in ("norm", "open", "close", "dash", "other"):
             continue
@@ -192,6 +183,11 @@ def _items(text: str) -> tuple[tuple, ...]:
     if label:
         built.append(Item("label", label, 0, len(text)))
     return tuple(map(attrgetter(*Item.__slots__), built))
+
+
+def _tears(sign: Item, built: list[Item], row: list[Item], i: int) -> bool:
+    """Whether a comma or point stands between two numbers (`4 ,6`): what is meant cannot be told."""
+    return sign.text in ",." and bool(built) and built[-1].kind == "value" and _solid(row, i, "value") is not None
 
 
 def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
