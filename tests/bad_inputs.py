@@ -14,6 +14,7 @@ from medanalyzr.core.hub import SMOLLM2
 from medanalyzr.core.run_folder import read_json, run_folder, write_json
 from medanalyzr.dataset.prepare import load_split, prepare, prepared
 from medanalyzr.evaluation.release import release
+from medanalyzr.export.gguf import kinds_of
 from medanalyzr.inference.report_files import load_reports
 from medanalyzr.notebook.benchmark import configurations
 from medanalyzr.notebook.inputs import check_inputs
@@ -279,6 +280,8 @@ CASES = {
     "a negative seed": (parameter(seed=-1), "between 0 and 4294967295"),
     "a seed of 33 bits": (parameter(seed=2**32), "between 0 and 4294967295"),
     "privacy maybe": (parameter("02_data", privacy="maybe"), "must be 'auto', 'off', 'warn' or 'stop'"),
+    "guided perhaps": (parameter("04_inference", guided="perhaps"), "must be 'off' or 'on'"),
+    "kinds of no file": (lambda folder: lambda: kinds_of("F16+Q3_K"), "'Q3_K' is no kind of GGUF file"),
     "gate maybe": (parameter("05_evaluation", gate="maybe"), "must be 'warn' or 'stop'"),
     "packing yes": (parameter(packing="yes"), "must be 'auto', 'on', 'shared' or 'off'"),
     "a share above 1": (parameter("05_evaluation", min_flags=95.0), "between 0 and 1"),
@@ -333,7 +336,7 @@ CASES = {
     "no row left to train on": (dataset("rows.json", rows(2), fractions=(0.5, 0.5)), "leaves no row to train on"),
     # reports
     "reports that are not there": (lambda folder: lambda: check_inputs({"reports": "missing.txt"}), "reports='missing.txt' is not"),
-    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "bilan.pdf is in none of the formats that are read"),
+    "a PDF of reports": (reports("bilan.pdf", b"%PDF"), "bilan.pdf is in none of the supported formats"),
     "an empty file of reports": (reports("bilan.txt", "\n \n"), "holds no report"),
     "a folder without reports": (no_reports, "holds no report that can be read .*notes.docx"),
     "a message that was cut": (reports("bilan.hl7", "MSH|^~"), "bilan.hl7: The file holds no report"),

@@ -148,7 +148,7 @@ def test_a_layer_gets_its_own_products_back():
 def test_layers_of_another_kind_are_refused():
     layer = block()
     del layer.self_attn.apply_qkv
-    with pytest.raises(MedAnalyzrError, match="float8='on' does not know the layers of Module: set float8='off'"):
+    with pytest.raises(MedAnalyzrError, match="float8='on' does not support the layers of Module: set float8='off'"):
         train_in_float8(layer)
 
 
@@ -159,5 +159,5 @@ def test_only_where_the_gpu_multiplies_them():
         check_settings(override(choose_profile("80gb", A100)[0], {"float8": "on"}), A100)
     with pytest.raises(MedAnalyzrError, match="load_in_4bit='off' and precision='bf16'"):
         check_settings(override(PROFILES["40gb"], {"float8": "on"}), H100)
-    with pytest.raises(MedAnalyzrError, match="float8='on' goes with packed rows"):
+    with pytest.raises(MedAnalyzrError, match="float8='on' needs packed rows"):
         check_settings(override(PROFILES["80gb"], {"packing": "off"}), H100)

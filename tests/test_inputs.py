@@ -46,7 +46,7 @@ def test_a_folder_is_read_file_by_file_and_what_is_not_read_is_named(tmp_path):
         ("i.bin, report 3", True),
     ]
     assert found[1].text == "CRP 3 mg/L < 5" and found[7].text == LINE.replace(",", ".") and found[3].text == LINE
-    assert "none of the formats" in found[9].error and "no result" in found[14].error
+    assert "none of the supported formats" in found[9].error and "no result" in found[14].error
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -120,7 +120,7 @@ def test_what_holds_no_report_is_refused_in_one_sentence(name, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
     (tmp_path / "report.pdf").write_bytes(b"%PDF")
-    with pytest.raises(MedAnalyzrError, match="reports=|none of the formats") as error:
+    with pytest.raises(MedAnalyzrError, match="reports=|none of the supported formats") as error:
         load_reports(str(tmp_path / name))
     assert "\n" not in str(error.value)
 
@@ -150,7 +150,7 @@ HOSTILE = {  # name and content of a file, and the report it is answered as, or 
     "10 MB.xml": (b" " * (10 * 2**20 + 1), "more than a report"),
     "binary.txt": (bytes(range(256)) * 100, "not UTF-8"),
     "binary.csv": (bytes(range(256)), "not UTF-8"),
-    "binary.xml": (bytes(range(256)), "none of the formats"),
+    "binary.xml": (bytes(range(256)), "none of the supported formats"),
     "utf-16.txt": (P.encode("utf-16"), "not UTF-8"),
     "empty.xml": ("", "holds no report"),
     "bomb.xml": (BOMB, "entities"),

@@ -140,7 +140,7 @@ def test_a_file_of_every_format_may_be_uploaded(name, reports):
         ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
         ("a.txt", b"a" * (LARGEST + 1), "more than a report can have"),
         ("a.XML", b"", "holds no report"),
-        ("a.pdf", b"%PDF", "none of the formats"),
+        ("a.pdf", b"%PDF", "none of the supported formats"),
         ("a.hl7", b"MSH|^~", "holds no report"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import NOTEBOOKS
 from medanalyzr import MedAnalyzrError
-from medanalyzr.notebook.parameters import USUAL, check_parameters, declared_parameters, usual
+from medanalyzr.notebook.parameters import USUAL, check_parameters, declared_parameters, fill_in
 from medanalyzr.training.profiles import PROFILES
 
 
@@ -111,5 +111,7 @@ def test_the_defaults_that_comments_name_are_those_that_are_used(notebook):
 
 
 def test_minus_one_means_by_profile():
-    asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1, "layout_reports": -1}
-    assert usual(asked, "cpu") == [40, 7, 8, 2, 2] and usual(asked, "t4") == [0, 7, 0, 40, 40]
+    for profile, numbers in (("cpu", [40, 7, 8, 2, 2]), ("t4", [0, 7, 0, 40, 40])):
+        asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1, "layout_reports": -1}
+        fill_in(asked, profile)
+        assert list(asked.values()) == numbers

@@ -10,6 +10,12 @@ from medanalyzr.core.run_folder import is_reference, read_json, run_folder, writ
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prepare import load_split, prepared
 from medanalyzr.dataset.split import fingerprint, split_rows
+from medanalyzr.evaluation.baselines import reference_answers
+from medanalyzr.inference.answer_cache import AnswerBook, source_of
+from medanalyzr.inference.generation import Answer
+from safetensors import safe_open
+
+SHIPPED = Path(__file__).parents[1] / "artifacts" / "reference"
 
 PARTS = split_rows(load_bundled(), 0.05, 0.1, 3407)
 
@@ -77,3 +83,31 @@ def test_rows_that_have_changed_since_are_said(source, capsys):
 def test_nothing_is_trained_in_its_run(source):
     with pytest.raises(MedAnalyzrError, match="run='reference' answers with the adapter that comes with the project"):
         prepared("auto", "bundled", run_folder("reference"), 3407, (0.05, 0.1))
+
+
+def test_the_answers_that_come_with_the_adapter_are_known_by_weights_and_prompt(source):
+    book = AnswerBook(source / "answers.jsonl")
+    name, prompts = source_of(source / "adapter"), ["one", "two", "three"]
+    book.ask(
+        name,
+        prompts[:2],
+        [9, 9],
+        lambda asked, limits, keep: [keep(i, Answer(text.upper(), 1, True)) for i, text in enumerate(asked)],
+    )
+    assert reference_answers(prompts) == ["ONE", "TWO"] and reference_answers(["other", "one"]) == []
+    (source / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
+    assert reference_answers(prompts) == []
+    (source / "answers.jsonl").unlink()
+    assert reference_answers(prompts) == []
+
+
+def test_the_shipped_adapter_is_the_one_of_its_record():
+    """The real files of artifacts/reference: rank and layers of the base model, 16 bits, the rows of now, no path of a machine."""
+    config, record = read_json(SHIPPED / "adapter" / "adapter_config.json", ""), read_json(SHIPPED / "training.json", "")
+    assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (16, 16, "HuggingFaceTB/SmolLM2-135M-Instruct")
+    with safe_open(SHIPPED / "adapter" / "adapter_model.safetensors", framework="pt") as file:
+        names = list(file.keys())
+        assert len(names) == 2 * 7 * 30 and file.get_slice(names[0]).get_dtype() == "BF16"
+    assert record["origin"]["data"] == {name: fingerprint(part) for name, part in PARTS.items()}
+    assert (record["subset"], record["layouts"], record["base_model"]) == ("all", "composed", "SmolLM2-135M-Instruct")
+    assert "/tmp" not in json.dumps(record) + json.dumps(config)

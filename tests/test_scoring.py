@@ -22,9 +22,9 @@ from medanalyzr.evaluation.metrics import (
 from medanalyzr.evaluation.perturbations import KINDS, Perturbation, consistency, make_perturbations
 from medanalyzr.evaluation.release import release
 from medanalyzr.evaluation.scoring import conclusion, score
-from medanalyzr.evaluation.tables import perturbation_table
+from medanalyzr.evaluation.tables import guided_table, perturbation_table
 from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
-from medanalyzr.inference.answer_cache import AnswerBook
+from medanalyzr.inference.answer_cache import AnswerBook, source_of
 from medanalyzr.inference.generation import Answer, _line_confidence
 from medanalyzr.lab.report import parse_answer, parse_report
 from medanalyzr.lab.rules import flag, interpret
@@ -315,3 +315,38 @@ def test_answers_are_asked_once_and_survive_a_cut(tmp_path):
 def test_the_table_of_perturbations_counts_invented_analytes():
     table = perturbation_table({}, abstention_scores([score(REPORT, REFERENCE + "\nFerritine : 5 µg/L : bas", REFERENCE)]))
     assert table.loc["analytes invented", "measured"] == "1" and table.loc["right refusals", "measured"] == "—"
+
+
+def test_guided_and_free_answers_are_kept_apart(tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    sources = [source_of(tmp_path), source_of(tmp_path, "on")]
+    book, asked = AnswerBook(tmp_path / "answers.jsonl"), []
+
+    def generate(prompts, limits, keep):
+        asked.append(prompts)
+        for place in range(len(prompts)):
+            keep(place, Answer(f"answer {len(asked)}", 2, True, forced=len(asked) - 1))
+
+    given = [book.ask(source, ["a"], [5], generate)[0] for source in (*sources, *sources)]
+    again = AnswerBook(tmp_path / "answers.jsonl").ask(sources[1], ["a"], [5], generate)[0]
+    assert [(one.text, one.forced) for one in (*given, again)] == [
+        ("answer 1", 0), ("answer 2", 1), ("answer 1", 0), ("answer 2", 1), ("answer 2", 1)
+    ]  # fmt: skip
+
+
+def test_free_and_guided_answers_side_by_side():
+    report, reference = "Potassium : 5,4 mmol/L (3,5 - 5,0)", "Potassium : 5,4 mmol/L (3,5 ≤ 5,0 < 5,4 ; appel dès 6,0) : élevé"
+    free = [Answer(reference.replace("6,0", "7,5"), 20, True)]
+    bound = [Answer(reference, 20, True, forced=15)]
+    results = {name: scores([score(report, given[0].text, reference)]) for name, given in (("free", free), ("guided", bound))}
+    table = guided_table(results, {"free": free, "guided": bound}, {"guided": 41.6})
+    assert table.loc["numbers that follow from the report", "free"].startswith("0.80")
+    assert table.loc["numbers that follow from the report", "guided"].startswith("1.00")
+    assert list(table.loc["tokens a second"]) == ["answered before", "42"] and list(table.loc["forced tokens"]) == ["0.00", "0.75"]
+
+
+def test_a_critical_limit_of_the_table_is_no_made_up_number():
+    report, reference = "Potassium : 5,4 mmol/L (3,5 - 5,0)", "Potassium : 5,4 mmol/L (3,5 ≤ 5,0 < 5,4) : élevé"
+    assert not score(report, "Potassium : 5,4 mmol/L (5,0 < 5,4 ; appel dès 6,0) : élevé", reference).made_up
+    assert score(report, "Potassium : 5,4 mmol/L (5,0 < 5,4 ; appel dès 6,5) : élevé", reference).made_up == ("6,5",)
+    assert not score(report, "Potassium : 5,4 mmol/L (5 < 5,4) : élevé", reference).made_up  # the same number, printed otherwise

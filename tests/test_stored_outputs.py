@@ -13,7 +13,7 @@ def shortened(folder: Path) -> Path:
     notebooks = copy_of_project(folder)
     path = notebooks / "03_train.ipynb"
     text = path.read_text(encoding="utf-8")
-    for long, short in (("max_steps: int = -1", "max_steps: int = 3"), ("max_new_tokens: int = 320", "max_new_tokens: int = 8")):
+    for long, short in (("max_steps: int = -1", "max_steps: int = 3"), ("max_new_tokens: int = 1600", "max_new_tokens: int = 8")):
         assert text.count(long) == 1
         text = text.replace(long, short)
     path.write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import IGNORED, encode, format_prompt, token_lengths
 from medanalyzr.training.base_models import mistral_tokenizer
-from medanalyzr.training.encoding import encode_rows
+from medanalyzr.training.encoding import drop_overlong
 from medanalyzr.training.record import history
 
 ROWS = load_bundled()[::40]
@@ -48,12 +48,13 @@ def test_mistral_tokenizer_is_mistrals_own():
 def test_over_length_examples_are_left_out_whole():
     tokenizer = mistral_tokenizer()
     lengths = sorted({len(encode(row, tokenizer)["input_ids"]) for row in ROWS})
-    examples, kept = encode_rows(ROWS, tokenizer, "answer", lengths[1])
+    encoded = [encode(row, tokenizer) for row in ROWS]
+    examples, kept = drop_overlong(encoded, ROWS, lengths[1])
     assert [encode(row, tokenizer) for row in kept] == examples
     assert 2 <= len(kept) < len(ROWS) and max(len(example["input_ids"]) for example in examples) == lengths[1]
-    assert encode_rows([], tokenizer, "answer", 64) == ([], [])
+    assert drop_overlong([], [], 64) == ([], [])
     with pytest.raises(MedAnalyzrError, match="None of .* rows fits max_seq_length=64"):
-        encode_rows(ROWS[:3], tokenizer, "answer", 64)
+        drop_overlong(encoded[:3], ROWS[:3], 64)
 
 
 def test_history_joins_what_one_step_logged():

@@ -33,7 +33,7 @@ def doubled(path):
         cells.append(cell)
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
             cells.append(nbformat.v4.new_code_cell(cell.source))
-            if "train(trainer, checkpoint)" in cell.source:
+            if "trainer.train(" in cell.source:
                 cells.insert(-2, nbformat.v4.new_code_cell(CUT.format(cell="\n    ".join(cell.source.splitlines()))))
     notebook.cells = cells
     nbformat.write(notebook, path)

@@ -9,8 +9,9 @@ from dataclasses import fields
 import pytest
 from medanalyzr.inference.verify import Result, as_line, verify
 from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.report import Report
-from medanalyzr.lab.rules import interpret
+from medanalyzr.lab.rules import flag, interpret
 from verify_cases import LAYOUTS, cases, wrong_lines
 
 REPORT = """Patient : femme, 54 ans
@@ -33,7 +34,7 @@ def why(report, line):
     """Why a line is not verified; "" where it is."""
     (result,) = verify(report, line).results
     assert result.verified == (result.why == "")
-    return result.why
+    return result.why.partition(" ; corrigé")[0]
 
 
 def test_right_answers_are_verified_in_every_layout(generated):
@@ -102,6 +103,40 @@ def test_every_number_of_a_report_is_no_value_but_its_own(generated):
 )
 def test_the_first_reason_in_words(line, reason):
     assert why(REPORT, line) == reason
+
+
+def test_a_line_that_the_report_contradicts_shows_what_the_report_says():
+    for line, said in (
+        ("Potassium : 3,9 mmol/L (3,5 ≤ 3,9 ≤ 5,0) : normal", "3,9 mmol/L, normal"),  # another value
+        ("Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8) : élevé", "6,8 mmol/L, élevé"),  # the critical mark is missing
+    ):
+        (result,) = verify(REPORT, line).results
+        assert (result.value, result.flag, result.critical, result.verified) == ("6,8", "élevé", True, False)
+        assert result.why.endswith(f" ; corrigé d'après le compte rendu (réponse : {said})")
+    (result,) = verify(REPORT, "Magnésium : 0,80 mmol/L (0,66 ≤ 0,80 ≤ 1,07) : normal").results
+    assert "corrigé" not in result.why  # nothing was read under that name
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Insuline 0,1 U/kg/h IVSE, K 4,1 mmol/L", "Insuline : 0,1 U/kg/h (intervalle manquant) : indéterminé"),
+        ("Mme M., IMC 31,4 kg/m², HbA1c 8,2 %", "IMC : 31,4 kg/m² (intervalle manquant) : indéterminé"),
+        ("FiO2\t28\t%\npH\t7,31\t\t7,35 - 7,45", "FiO2 : 28 % (intervalle manquant) : indéterminé"),
+    ],
+)
+def test_a_dose_a_weight_or_a_setting_is_no_proved_result(text, line):
+    assert why(text, line)
+
+
+def test_no_wrong_flag_is_shown_where_the_strict_reader_read_the_result(generated):
+    for _, report in generated[::5]:
+        blood = [m for m in report.measurements if m.specimen == "sang" and m.low is not None and m.high is not None]
+        if [key(m.name) for m in report.measurements].count(key(blood[0].name) if blood else "") != 1:
+            continue
+        wrong = f"{blood[0].name} : 0,001 {blood[0].unit} (0,001 ≤ 1) : normal"
+        (result,) = verify(report, wrong).results
+        assert not result.verified and (result.value, result.flag) == (blood[0].text, flag(blood[0])), (wrong, result)
 
 
 OF_ANTIBODIES = "valeur de « anticorps anti-tpo » pour le lecteur strict"

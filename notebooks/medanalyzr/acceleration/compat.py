@@ -1,7 +1,7 @@
-"""Every part of another library that this package uses although nobody promises to keep it, with the version it was tested with.
+"""The private parts of other libraries that this package uses, each with the version it was tested with.
 
-A new version may rename such a part, or give it other arguments. Then the fast path that rests on it is off, with one line that says
-so, and the training or the answer goes the ordinary way. Nothing is assigned to a name that is no longer read.
+A new version may rename such a part or change its arguments. Then the fast path that needs it is switched off, one line says so, and
+training or answering takes the ordinary path. Nothing is assigned to a name that is no longer read.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from medanalyzr.core.packages import installed
 
 @dataclass(frozen=True)
 class Symbol:
-    """A name in a module, its package with the version tested, and its first arguments (empty: only that it is there counts)."""
+    """A name in a module, its package and tested version, and its first arguments (empty: only its existence is checked)."""
 
     package: str
     tested: str
@@ -71,7 +71,7 @@ def _arguments(found: Any) -> list[str]:
 
 
 def fault(symbol: Symbol) -> str:
-    """What has become of `symbol` in the package that is installed, in words; "" where it is as it was tested."""
+    """How `symbol` differs in the installed package from the tested one, in words; "" if it does not."""
     where = f"{symbol.module}.{symbol.name} of {symbol.package} {installed(symbol.package)} (tested with {symbol.tested})"
     try:
         found = reduce(getattr, symbol.name.split("."), importlib.import_module(symbol.module))
@@ -84,7 +84,7 @@ def fault(symbol: Symbol) -> str:
 
 @cache
 def usable(part: str) -> bool:
-    """Whether everything that `part` (a key of `PARTS`) rests on is as it was tested; a line says what is not, once."""
+    """Whether everything that `part` (a key of `PARTS`) needs is as tested; if not, one line says what differs, once."""
     wrong = next(filter(None, map(fault, PARTS[part])), "")
     if wrong:
         print(f"Without {part}: {wrong}.")
@@ -92,15 +92,15 @@ def usable(part: str) -> bool:
 
 
 def require(part: str) -> None:
-    """The same for what has no ordinary way beside it.
+    """The same check for a part without an ordinary path to fall back on.
 
     Raises:
-        MedAnalyzrError: something is not as it was tested.
+        MedAnalyzrError: something differs from the tested version.
     """
     if wrong := next(filter(None, map(fault, PARTS[part])), ""):
         raise MedAnalyzrError(f"The check for {part} needs another version: {wrong}; install the pinned packages.")
 
 
 def share_attention(attend: Any) -> None:
-    """Let Unsloth's layers take the attention of rows with a shared beginning from `attend`."""
+    """Make Unsloth's layers use `attend` for the attention of rows with a shared prefix."""
     setattr(importlib.import_module(_ATTENTION.module), _ATTENTION.name, attend)

@@ -1,12 +1,13 @@
-"""Products with the frozen base model in 8-bit floats while it trains: on an H100 nearly twice as fast as in bfloat16.
+"""FP8 training: products with the frozen base weights in 8-bit floats, on an H100 nearly twice as fast as in bfloat16.
 
-Values are float8_e4m3fn (4 bits of exponent, 3 of mantissa, largest 448), with one scale a row of the left factor and one a column of
-the right one: the scheme that torchao calls rowwise. The base weights are rounded once, in both orientations, activations and
-gradients at each product. The adapter's own products, its gradients and the optimizer stay in bfloat16 and float32.
+Values are float8_e4m3fn (4 exponent bits, 3 mantissa bits, largest value 448). Each row of the left factor and each column of the
+right factor has its own scale; torchao calls this scheme rowwise. The base weights are quantized once, in both orientations;
+activations and gradients are quantized for each product. The products of the adapter, its gradients and the optimizer stay in
+bfloat16 and float32.
 
-Projections of one input (query, key and value; gate and up) are one product with all their weights, one rounding and one product with
-all their matrices A, forward and backward. In the MLP the adapter is added to gate and up where they are multiplied, so that these
-widest tensors are read once less. These kernels stand in for those of Unsloth.
+Projections of the same input (query, key and value; gate and up) are fused: one quantization, one product with all their weights
+and one with all their matrices A, forward and backward. In the MLP the adapter is added inside the kernel that multiplies gate and
+up, which saves one pass over these widest tensors. These kernels replace those of Unsloth.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ LARGEST = torch.finfo(torch.float8_e4m3fn).max
 try:
     import triton
     import triton.language as tl
-except ImportError:  # not on every machine without a GPU, and used on a GPU alone
+except ImportError:  # missing on some machines without a GPU, and used only on a GPU
     pass
 else:
 
@@ -55,7 +56,9 @@ else:
 
     @triton.jit
     def _adapted(base, low, right, m, n, rows, width, r, ends, low_stride, k_stride, n_stride, inner: tl.constexpr):
-        """A tile of base + low @ right (base rows × width, each row `ends` apart; low rows × r, right r × width), in the dtype of base."""
+        """A tile of base + low @ right in the dtype of base (base: rows × width with row stride `ends`; low: rows × r; right: r ×
+        width).
+        """
         k = tl.arange(0, inner)
         x = tl.load(low + m[:, None] * low_stride + k[None, :], mask=(m[:, None] < rows) & (k[None, :] < r), other=0.0)
         y = tl.load(right + k[:, None] * k_stride + n[None, :] * n_stride, mask=(k[:, None] < r) & (n[None, :] < width), other=0.0)
@@ -93,10 +96,10 @@ else:
 
 
 def to_float8(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """One or three `parts` (query, key and value; rows × columns each) side by side as float8_e4m3fn values, and the float32 scale of
-    each row (rows × 1): parts ≈ values · scale.
+    """One or three `parts` (such as query, key and value; rows × columns each) side by side as float8_e4m3fn values, and one
+    float32 scale per row (rows × 1): parts ≈ values · scale.
 
-    The largest value of a row becomes 448; a row of zeros stays zero.
+    The largest magnitude of a row becomes 448; a row of zeros stays zero.
     """
     if not parts[0].is_cuda:
         x = torch.cat(parts, 1).float()
@@ -133,7 +136,7 @@ def _gate_and_up_exact(both, low, bg, bu):
 def swiglu(both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Tensor) -> torch.Tensor:
     """silu(gate + low_gate @ bg.t()) · (up + low_up @ bu.t()), rows × width.
 
-    `both` has gate and up side by side (rows × 2 width), `low` likewise the inputs of bg and bu (width × r each).
+    `both` holds gate and up side by side (rows × 2 width), `low` the inputs of bg and bu (width × r each) side by side.
     """
     if not both.is_cuda:
         gate, up = _gate_and_up_exact(both, low, bg, bu)
@@ -146,9 +149,10 @@ def swiglu(both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Te
 def swiglu_backward(
     both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Tensor, dh: torch.Tensor, dlow: torch.Tensor, a: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `swiglu` gave, and the gradient of `both`, for the gradient dh + dlow @ a of what it gave (dlow rows × r, a r × width).
+    """The output of `swiglu` again, and the gradient of `both`, given the gradient dh + dlow @ a of that output (dlow: rows × r, a:
+    r × width).
 
-    On a GPU they take the places of dh and `both`.
+    On a GPU they overwrite dh and `both`.
     """
     if not both.is_cuda:
         gate, up = _gate_and_up_exact(both, low, bg, bu)
@@ -167,15 +171,15 @@ class Float8Matrix:
         self._values, self._scales, self._dtype = values.t(), scales.view(1, -1), matrix.dtype
 
     def product(self, values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-        """The product of what `to_float8` gave (rows × inputs) with this matrix, in its dtype."""
+        """The product of a result of `to_float8` (rows × inputs) with this matrix, in the dtype of the matrix."""
         return torch._scaled_mm(values, self._values, scales, self._scales, out_dtype=self._dtype, use_fast_accum=True)
 
 
 class Projections:
-    """The LoRA layers `layers` of one input, their frozen weights side by side in 8-bit floats.
+    """LoRA layers that share one input, with their frozen weights side by side in FP8.
 
-    The adapter of each adds scale · (x @ A.t()) @ B.t(); A is r × inputs, B outputs × r. `left` are all matrices scale · A, one below
-    the other, `right` the matrices B, in the dtype of x.
+    The adapter of a layer adds scale · (x @ A.t()) @ B.t(); A is r × inputs, B is outputs × r. `left` stacks all matrices scale ·
+    A, `right` lists the matrices B, both in the dtype of x.
     """
 
     def __init__(self, layers: Sequence[torch.nn.Module]):
@@ -196,7 +200,7 @@ class Projections:
         return [(torch.cat(adapters[:count]) * self._scales).to(dtype), *(b.to(dtype) for b in adapters[count:])]
 
     def parts(self, x: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The product of x (rows × inputs) with the weights, and `low`, that with `left`; of all layers side by side."""
+        """The products of x (rows × inputs) with the weights and with `left` (called `low`), for all layers side by side."""
         return self._weight.product(*to_float8(x)), x @ left.t()
 
     def outputs(self, x: torch.Tensor, left: torch.Tensor, *right: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -208,8 +212,8 @@ class Projections:
         return found, low
 
     def gradient_parts(self, dys: Sequence[torch.Tensor], *right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gradient of x that comes through the weights, for those of the outputs (one by one, or side by side in one tensor), and
-        the gradient of `low`.
+        """From the gradients of the outputs (a list, or one tensor side by side): the gradient of x through the weights, and that
+        of `low`.
         """
         each = dys if len(dys) > 1 else dys[0].split(self._widths, 1)
         return self._transposed.product(*to_float8(*dys)), torch.cat([dy @ b for dy, b in zip(each, right, strict=True)], 1)
@@ -244,7 +248,7 @@ class _Project(torch.autograd.Function):
 
 
 class _Mlp(torch.autograd.Function):
-    """down(silu(gate(x)) · up(x)); gate and up are kept without their adapters, the product of both is made again backward."""
+    """down(silu(gate(x)) · up(x)). Only gate and up without their adapters are stored; the backward pass recomputes their product."""
 
     @staticmethod
     def forward(ctx, x, wide, down, *adapters):
@@ -273,18 +277,19 @@ def _blocks(model) -> list[torch.nn.Module]:
 
 
 def train_in_float8(model, wanted: bool = True) -> None:
-    """Take the products with the base weights in 8-bit floats until `back_from_float8`; the weights themselves stay beside. Does
-    nothing unless `wanted`, nor where it is so already (the cell was run again after a training that was interrupted).
+    """Compute the products with the base weights in FP8 until `back_from_float8` is called; the 16-bit weights are kept.
+
+    Does nothing unless `wanted`, or if it was done before (a cell that is run again after an interruption).
 
     Raises:
-        MedAnalyzrError: the model is none whose layers Unsloth runs by itself (Llama, Mistral and their like).
+        MedAnalyzrError: Unsloth has no fast layers for this model (it has them for Llama, Mistral and similar models).
     """
     if not wanted or in_float8(model) or not usable("8-bit float products"):
         return
     for block in _blocks(model):
         attention, mlp = block.self_attn, block.mlp
         if not hasattr(attention, "apply_qkv"):
-            raise MedAnalyzrError(f"float8='on' does not know the layers of {type(block).__name__}: set float8='off'.")
+            raise MedAnalyzrError(f"float8='on' does not support the layers of {type(block).__name__}: set float8='off'.")
         block.exact = attention.apply_qkv, attention.apply_o, mlp.forward
         heads = Projections([attention.q_proj, attention.k_proj, attention.v_proj])
         out, wide, down = (Projections(layers) for layers in ([attention.o_proj], [mlp.gate_proj, mlp.up_proj], [mlp.down_proj]))
@@ -294,7 +299,7 @@ def train_in_float8(model, wanted: bool = True) -> None:
 
 
 def back_from_float8(model) -> None:
-    """Take the products with the weights themselves again; does nothing where it was so."""
+    """Use the 16-bit weights again; does nothing if they are in use."""
     for block in _blocks(model):
         if hasattr(block, "exact"):
             block.self_attn.apply_qkv, block.self_attn.apply_o, block.mlp.forward = block.exact
@@ -302,5 +307,5 @@ def back_from_float8(model) -> None:
 
 
 def in_float8(model) -> bool:
-    """Whether the products with the base weights are taken in 8-bit floats."""
+    """Whether the products with the base weights are computed in FP8."""
     return any(hasattr(block, "exact") for block in _blocks(model))

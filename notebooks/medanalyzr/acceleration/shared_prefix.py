@@ -1,10 +1,10 @@
-"""The tokens that all prompts begin with, computed once a packed step instead of once an example.
+"""Shared prefix: the tokens that all prompts begin with are computed once per packed step instead of once per example.
 
-The trainer packs whole examples; of its row stay the prefix once, the rest of the first example, the rest of the second, and so on. The
-tokens of a rest attend to the prefix and to those before them in their own rest. Steps, loss and gradients are those of the whole
-examples: nothing in the prefix is learnt, and its gradient is the sum over the examples. Unsloth carries such rows through its layers
-(its grouping of prompts for GRPO); its attention is one call of torch's FlashAttention here, instead of the FlexAttention kernel of
-Unsloth, whose blocks of 128 tokens do not suit short examples.
+The trainer packs whole examples into a row. Here the row is shortened: the prefix once, then the rest of each example. Each token
+of a rest attends to the prefix and to the earlier tokens of its own rest. Steps, loss and gradients are the same as with whole
+examples: the prefix has no labels, and its gradient is the sum over the examples. Unsloth's layers accept such rows (it groups
+prompts this way for GRPO). The attention is one call of torch's FlashAttention instead of Unsloth's FlexAttention kernel, whose
+blocks of 128 tokens do not suit short examples.
 """
 
 import os
@@ -19,7 +19,7 @@ from medanalyzr.dataset.prompts import IGNORED
 
 
 def flash_attention() -> bool:
-    """Whether torch has FlashAttention for the first GPU: it runs on those that know bfloat16 (NVIDIA's compute capability 8.0 and later)."""
+    """Whether torch has FlashAttention for the first GPU: it needs native bfloat16 (NVIDIA compute capability 8.0 or later)."""
     return device().bf16 and torch.backends.cuda.is_flash_attention_available()
 
 
@@ -28,10 +28,10 @@ def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
 
 
 class AttentionIndices:
-    """Of a row of `prefix` tokens and then `rests`, what each part sees: the prefix itself, a rest the prefix and itself.
+    """Which tokens each part of a row sees. The row has `prefix` tokens and then `rests`; a rest sees the prefix and itself.
 
-    `seen` are the indices of these tokens in the row, part after part; `own` are the indices in `seen` where each token of the row stands
-    for its own part, `copies` (rests × prefix) those where the prefix stands before a rest.
+    `seen` lists these tokens as indices into the row, part after part. `own` gives, for each token of the row, its index in `seen`
+    within its own part; `copies` (rests × prefix) gives the indices in `seen` of the prefix in front of each rest.
     """
 
     def __init__(self, prefix: int, rests: Sequence[int], target: torch.device):
@@ -45,14 +45,16 @@ class AttentionIndices:
         self.seen, self.own, self.copies = torch.cat(seen).to(target), torch.cat(own).to(target), torch.stack(copies).to(target)
 
     def gathered(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The gradient of the row for that of its tokens as `seen`."""
+        """The gradient of the row, from the gradient of the tokens in `seen`."""
         found = gradient[self.own]
         found[: self.copies.shape[1]] += gradient[self.copies].sum(0)
         return found
 
 
 class RowSegments:
-    """A row of `prefix` tokens and then `rests` (the tokens of each); `spared` are the tokens that whole examples would have more."""
+    """A row of `prefix` tokens and then `rests` (the length of each); `spared` is the number of tokens that whole examples would
+    add.
+    """
 
     def __init__(self, prefix: int, rests: Sequence[int]):
         self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
@@ -67,7 +69,9 @@ class RowSegments:
 
 
 class _Attend(torch.autograd.Function):
-    """Causal attention within parts of which queries are the last tokens (what torch.nn.attention.varlen calls from torch 2.12 on)."""
+    """Causal attention within parts whose last tokens are the queries (the operator behind torch.nn.attention.varlen since torch
+    2.12).
+    """
 
     @staticmethod
     def forward(ctx, query, key, value, segments, scale):
@@ -94,8 +98,8 @@ def attend(
 
 
 class SharedPrefix:
-    """What `examples` (see `prompts.encode`) all begin with, `ids`, up to the token before the first learnt one; empty where nothing
-    is shared, or `wanted` is False.
+    """The tokens `ids` with which all `examples` (see `prompts.encode`) begin, at most up to the token before the first label;
+    empty if nothing is shared, or if `wanted` is False.
     """
 
     def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
@@ -103,12 +107,14 @@ class SharedPrefix:
         self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
 
     def install(self, trainer) -> None:
-        """Let a trainer that packs compute the prefix once a step; does nothing without a prefix, and says so without FlashAttention."""
+        """Make a packing trainer compute the prefix once per step. Does nothing without a prefix; says so where FlashAttention is
+        missing.
+        """
         if not (self.ids and usable("the shared beginning of prompts")):
             return
         if not (flash_attention() and (trainer.args.bf16 or trainer.args.fp16)):
             print(
-                "What the prompts begin with is computed for each of them: sharing it needs FlashAttention (an A100 or later, 16 bits)."
+                "The common beginning of the prompts is computed for each of them: sharing it needs FlashAttention (an A100 or later, 16 bits)."
             )
             return
         share_attention(attend)
@@ -120,11 +126,11 @@ class SharedPrefix:
         return self.batch(self._collate(rows), *self._padding)
 
     def batch(self, packed: Mapping[str, torch.Tensor], pad: int, multiple: int) -> dict:
-        """A packed batch of the trainer (1 × tokens, the examples' tokens in `packed_seq_lengths`) with the prefix of the first example
-        alone, padded to a `multiple` of tokens.
+        """A packed batch of the trainer (1 × tokens, with the length of each example in `packed_seq_lengths`) in which only the
+        first example keeps its prefix, padded to a `multiple` of tokens.
 
-        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info`, the name under which Unsloth carries it, is
-        the `RowSegments`.
+        `packed_seq_lengths` become those of the prefix and of each rest; `prefix_seg_info`, the name under which Unsloth carries
+        it, is the `RowSegments`.
         """
         lengths, prefix = packed["packed_seq_lengths"].tolist(), len(self.ids)
         rests = [length - prefix for length in lengths]
@@ -144,5 +150,5 @@ class SharedPrefix:
 
 
 def share_prefix(trainer, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool) -> None:
-    """Let `trainer` compute what `examples` begin with once a step, where that is `wanted` and can be done (see `SharedPrefix.install`)."""
+    """Make `trainer` compute the common prefix of `examples` once per step, if `wanted` and possible (see `SharedPrefix.install`)."""
     SharedPrefix(examples, wanted).install(trainer)

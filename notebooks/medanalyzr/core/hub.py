@@ -1,14 +1,38 @@
-"""The model hub: the names of our models and datasets, and whether the hub answers."""
+"""The names of our models and datasets, the parts of a mixture, and whether the model hub answers."""
 
 import os
 
 from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.run_folder import existing
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 MISTRAL = "unsloth/mistral-7b-v0.3"
 BUNDLED = "bundled"
 MEDANALYZR = "Nassira/MedAnalyzr"
 HUB_TIMEOUT = 10  # seconds to connect, and to wait for an answer
+
+
+def sources_of(dataset: str) -> list[str]:
+    """The parts of a mixture such as "mine.csv+bundled"; of any other dataset the name as it is.
+
+    A path may hold a "+" itself: from the left, the longest piece that exists is one part. A name with nothing before or after a
+    "+" is no mixture.
+
+    Raises:
+        MedAnalyzrError: a part is named twice.
+    """
+    pieces, parts = dataset.split("+"), []
+    while pieces:
+        lengths = range(len(pieces), 1, -1)
+        taken = next((n for n in lengths if existing("+".join(pieces[:n]).strip())), 1)
+        parts.append("+".join(pieces[:taken]).strip())
+        pieces = pieces[taken:]
+    if len(parts) == 1 or not all(parts):
+        return [dataset]
+    named = [str(existing(part) or part) if part != BUNDLED else part for part in parts]
+    if twice := [part for i, part in enumerate(parts) if named[i] in named[:i]]:
+        raise MedAnalyzrError(f"dataset={dataset!r} names {twice[0]!r} twice: name each source once.")
+    return parts
 
 
 def check_hub(repository: str, kind: str = "models") -> None:

@@ -1,4 +1,6 @@
-"""The processes that train together, one a GPU, as torchrun starts them (see `medanalyzr.notebook.launch`); the first alone writes."""
+"""The processes of a distributed training, one per GPU, started by torchrun (see `medanalyzr.notebook.launch`); only the first
+writes.
+"""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -7,7 +9,7 @@ from medanalyzr.core.errors import MedAnalyzrError
 
 
 def processes() -> int:
-    """How many processes train together (1 unless torchrun started this one)."""
+    """The number of processes that train together (1 unless torchrun started this one)."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -17,7 +19,7 @@ def is_first() -> bool:
 
 
 def _group():
-    """accelerate's group of the processes; without a GPU it is one only when asked for the CPU."""
+    """accelerate's process group; without a GPU it exists only if the CPU is requested."""
     import torch
     from accelerate import PartialState
 
@@ -30,13 +32,13 @@ def first_process_first() -> AbstractContextManager:
 
 
 def wait_for_all() -> None:
-    """Until every process has come here."""
+    """Wait until every process has reached this line."""
     if processes() > 1:
         _group().wait_for_everyone()
 
 
 def shared(batch_size: int, accumulation: int) -> tuple[int, int]:
-    """Batch and accumulation of one process, whose product over all processes is that of the arguments.
+    """Batch size and accumulation per process, so that all processes together have the product of the arguments.
 
     Raises:
         MedAnalyzrError: the number of processes divides neither.

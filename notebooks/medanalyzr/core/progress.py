@@ -1,10 +1,13 @@
 """One line of progress, rewritten in place: in JupyterLab, on Colab, and in the notebooks papermill writes."""
 
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 
 from IPython.display import display
+
+from medanalyzr.core.run_folder import artifacts_folder
 
 _WIDTH = 24
 
@@ -55,7 +58,10 @@ class Progress:
 
 
 def quiet() -> None:
-    """No bars while weights load and rows are tokenized: they would be stored in the notebook as broken widgets."""
+    """No bars while weights load and rows are tokenized: they would be stored in the notebook as broken widgets.
+
+    Paths under artifacts/ that Unsloth prints on a CPU begin there: no path of this machine is stored either.
+    """
     import datasets
     import transformers
     from tqdm import tqdm
@@ -64,3 +70,11 @@ def quiet() -> None:
     modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # its bar has no other switch
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    if loader := sys.modules.get("unsloth_zoo.cpu.loader"):
+        own = getattr(loader._print, "own", loader._print)
+        loader._print = partial(_without_path, own)
+        loader._print.own = own
+
+
+def _without_path(show: Callable[[str], None], text: str) -> None:
+    show(text.replace(str(artifacts_folder().resolve()), "artifacts"))

@@ -82,6 +82,11 @@ def run_folder(run: str) -> Path:
     return path
 
 
+def reference_source() -> Path:
+    """artifacts/reference of the project, wherever the runs lie: adapter, record of its training, and its answers."""
+    return NOTEBOOKS.parent / "artifacts" / REFERENCE
+
+
 def is_reference(folder: Path) -> bool:
     """Whether `folder` is that of the run `REFERENCE`."""
     return folder == artifacts_folder() / "runs" / REFERENCE
@@ -89,7 +94,7 @@ def is_reference(folder: Path) -> bool:
 
 def _take_reference(folder: Path) -> None:
     """Bring the adapter and the training record of the project's artifacts/reference into `folder` where it has not the same ones."""
-    source, weights = NOTEBOOKS.parent / "artifacts" / REFERENCE, Path("adapter/adapter_model.safetensors")
+    source, weights = reference_source(), Path("adapter/adapter_model.safetensors")
     if lacking := [name for name in (weights, Path("training.json")) if not (source / name).is_file()]:
         raise MedAnalyzrError(
             f"run={REFERENCE!r} needs artifacts/{REFERENCE}/{lacking[0].as_posix()}, which this copy of the project does not hold: "

@@ -7,7 +7,9 @@ of one laboratory (`printing.Style`) and a family, which arranges them. All is d
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from random import Random
 
 from medanalyzr.dataset.composer import families, sentences, structured
@@ -18,16 +20,17 @@ from medanalyzr.lab.report import Measurement, Report, format_number, parse_answ
 from medanalyzr.lab.rules import interpret
 
 LONGEST = 40  # results of one report
+MANY = 5000  # examples from which on all processors compose
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
-    "columns": 28, "colon": 14, "tabs": 8, "pipes": 8, "csv": 8, "inline": 9, "prose": 8, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
+    "columns": 25, "colon": 13, "tabs": 8, "pipes": 8, "csv": 8, "inline": 10, "prose": 13, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
 FAMILIES = (*TRAINED, *HELD_OUT)
 _READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "hprim", "json_nested"), "program") | {
     "prose": "prose", "letter": "prose", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
-    "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t"), "pipes": families.separated(" | ", "|"),
+    "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t", ""), "pipes": families.separated(" | ", "|", "|"),
     "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": structured.json_text, "xml": structured.xml,
     "yaml": structured.yaml, "key_value": structured.key_value, "following_lines": families.following_lines,
     "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
@@ -53,12 +56,12 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
     if style.converts and style.chance(0.6):
         m = style.another_unit(m) or m
     second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
-    if style.no_interval or style.chance(0.02):
+    if style.no_interval or style.chance(0.04):
         m, second = replace(m, low=None, high=None, interval_unit=""), None
     elif style.zero and m.low is None and m.high and m.value >= 0 and m.specimen == "sang":
         m = replace(m, low=0.0)
     known = m.analyte and m.specimen == "sang"
-    m = replace(m, name=style.name(m.analyte) if known else style.cased(m.name))
+    m = replace(m, name=style.name(m.analyte) if known else style.mistyped(style.cased(m.name)))
     if style.unitless and known and style.chance(0.4):
         m = replace(m, unit="", interval_unit="")
     share = ""
@@ -74,6 +77,7 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
     return Line(
         m, m.name, chr(FIRST_TAG + place) + style.value(m), style.unit(m.unit) if m.unit else "", style.interval(m, told), placed.section,
         m.specimen, style.mark(m), share, twice, earlier, f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
+        style.of_both_sexes(m, told) if style.sex_columns and told.sex and (m.low, m.high) != (None, None) else ("", ""),
     )  # fmt: skip
 
 
@@ -134,6 +138,15 @@ def compose(report: Report, rng: Random, family: str | None = None, most: int = 
     return text, Report(told.sex, told.age, tuple(printed), pregnant=report.pregnant, text=text)
 
 
+def _composed(task: tuple[dict[str, str], int, int, Sequence[str] | None, int]) -> dict[str, str]:
+    """The `i`-th example of a seed: a row composed in a layout that its own random generator draws."""
+    row, i, seed, families, most = task
+    rng = Random(f"{seed} {i}")
+    family = rng.choice(list(families)) if families else rng.choices(list(TRAINED), list(TRAINED.values()))[0]
+    text, printed = compose(parse_report(row["input"]), rng, family, most)
+    return row | {"input": text, "output": interpret(printed), "layout": family}
+
+
 def sample(
     rows: Sequence[dict[str, str]], count: int, seed: int, families: Sequence[str] | None = None, most: int = LONGEST
 ) -> list[dict[str, str]]:
@@ -141,25 +154,27 @@ def sample(
 
     A row keeps all its columns; `input` is the composed report, `output` what the rules answer to it, `layout` its family. Rows
     without a report in our layout are passed over. The same arguments give the same examples on every machine; another `seed`
-    gives the same values in other layouts.
+    gives the same values in other layouts. Many examples are composed by all processors.
     """
-    reports = [(row, report) for row in rows if row["input"] and (report := parse_report(row["input"])).measurements]
-    made = []
-    for i in range(count if reports else 0):
-        row, report = reports[i % len(reports)]
-        rng = Random(f"{seed} {i}")
-        family = rng.choice(list(families)) if families else rng.choices(list(TRAINED), list(TRAINED.values()))[0]
-        text, printed = compose(report, rng, family, most)
-        made.append(row | {"input": text, "output": interpret(printed), "layout": family})
-    return made
+    reports = [row for row in rows if row["input"] and parse_report(row["input"]).measurements]
+    tasks = [(reports[i % len(reports)], i, seed, families, most) for i in range(count if reports else 0)]
+    if count < MANY:
+        return [_composed(task) for task in tasks]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        return list(workers.map(_composed, tasks, chunksize=200))
 
 
-def with_layouts(rows: Sequence[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
+def with_layouts(rows: Sequence[dict[str, str]], count: int, seed: int, passes: int = 1) -> list[dict[str, str]]:
     """`rows` and `count` examples composed from the values of some of them, shuffled together; with a `count` of 0 `rows` as they are.
 
-    Only rows whose answer has our lines are composed from: a dataset that answers in another form keeps it.
+    With more `passes` that many times, one after the other: each pass has the rows again and the values in other layouts. Only rows
+    whose answer has our lines are composed from: a dataset that answers in another form keeps it.
     """
+    if not count:
+        return list(rows)
     rng = Random(seed)
     ours = [row for row in rows if parse_answer(row["output"])]
-    together = [*rows, *sample(rng.sample(ours, len(ours)), count, seed)]
-    return rng.sample(together, len(together)) if count else together
+    turns = [row for _ in range(passes) for row in rng.sample(ours, len(ours))]
+    made = sample(turns, count * passes, seed)
+    together = [[*rows, *made[start : start + count]] for start in range(0, len(made), count)]
+    return [row for part in together for row in rng.sample(part, len(part))]

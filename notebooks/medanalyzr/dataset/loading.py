@@ -148,7 +148,9 @@ def local_file(dataset: str) -> Path | None:
         raise MedAnalyzrError(f"dataset={dataset!r} is not a {', '.join(ENDINGS)} file.")
     path = Path(dataset).expanduser()
     if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
-        raise MedAnalyzrError(f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', or 'bundled'.")
+        raise MedAnalyzrError(
+            f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', 'bundled', or several joined by +."
+        )
     return None
 
 

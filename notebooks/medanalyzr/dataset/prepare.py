@@ -5,49 +5,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.hub import sources_of
 from medanalyzr.core.processes import first_process_first
 from medanalyzr.core.run_folder import is_reference, read_json, read_jsonl, replacing, write_json, write_jsonl
 from medanalyzr.dataset.bundled import ORIGINS
-from medanalyzr.dataset.loading import Row, check_rows, is_local, load_rows
-from medanalyzr.dataset.privacy import gate
-from medanalyzr.dataset.split import fingerprint, groups_of, overlap, split_rows
+from medanalyzr.dataset.loading import Row
+from medanalyzr.dataset.mixture import about_sources, checked_sources, keys_across, repeated_rows, split_mixture
+from medanalyzr.dataset.split import fingerprint, groups_of, keys_of, overlap, split_rows
 
 FRACTIONS = (0.05, 0.1)  # shares of the rows for validation and test where nothing else is asked for
 QUICK = ("hémoglobine et rein", "hématologie", "glycémie", "lipides")  # what a small model learns in minutes (tries.json)
 
 
-def privacy_mode(asked: str, dataset: str) -> str:
-    """The mode "off", "warn" or "stop" for `asked`; "auto" stops for a local file, else warns."""
-    return asked if asked != "auto" else "stop" if is_local(dataset) else "warn"
-
-
 def prepare(dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto") -> dict:
     """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report.
+
+    What becomes of several sources ("mine.csv+bundled") is told in `medanalyzr.dataset.mixture`; the report has each under `sources`.
 
     Raises:
         MedAnalyzrError: the dataset cannot be used, or holds personal data and `privacy` stops (then nothing is written).
     """
-    rows, found = check_rows(load_rows(dataset), dataset)
-    mode = privacy_mode(privacy, dataset)
-    personal = gate(rows, found.kept, dataset, mode)
-    parts = split_rows(rows, validation_fraction, test_fraction, seed)
+    sources = checked_sources(dataset, privacy)
+    mixed, fractions = len(sources) > 1, (validation_fraction, test_fraction)
+    parts = split_mixture(sources, *fractions, seed) if mixed else split_rows(sources[0].rows, *fractions, seed)
     if not parts["train"]:
         raise MedAnalyzrError(f"dataset={dataset!r} leaves no row to train on: lower validation_fraction and test_fraction.")
-    groups = {name: Counter(groups_of(part)) for name, part in parts.items()}
+    rows = [row for source in sources for row in source.rows]
+    groups = {name: Counter(groups_of(part, keys_across if mixed else keys_of)) for name, part in parts.items()}
     by_patient = sum("patient" in row for row in rows)
+    shared = overlap(parts["train"], parts["test"])
+    if mixed:
+        parts["train"] += repeated_rows(parts["train"])
+        about = {"sources": about_sources(sources, parts)}
+        about |= {name: sum(one[name] for one in about["sources"].values()) for name in ("rows_read", "rows_used")}
+    else:
+        about = sources[0].about()
     report = {
         "dataset": dataset,
         "seed": seed,
-        "columns": found.columns,
-        "rows_read": found.rows_read,
-        "rows_used": len(rows),
-        "findings": found.table(),
-        "privacy": {"mode": mode, "found": personal},
+        **about,
         "rows": {name: len(part) for name, part in parts.items()},
         "groups": {name: len(sizes) for name, sizes in groups.items()},
         "grouped_by": "patient" if by_patient == len(rows) else "patient or text" if by_patient else "text without numbers",
         "largest_group": max(size for sizes in groups.values() for size in sizes.values()),
-        "overlap": overlap(parts["train"], parts["test"]),
+        "overlap": shared,
         "categories": dict(Counter(row.get("category", "") for row in rows)),
         "fingerprint": {name: fingerprint(part) for name, part in parts.items()},
     }
@@ -74,7 +75,7 @@ def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tup
         if not (folder / "data_report.json").is_file():
             return prepare(default if dataset == "auto" else dataset, folder, *fractions, seed)
     report = read_json(folder / "data_report.json", "02_data")
-    if dataset not in ("auto", report["dataset"]):
+    if dataset not in ("auto", report["dataset"]) and sorted(sources_of(dataset)) != sorted(sources_of(report["dataset"])):
         raise MedAnalyzrError(
             f"The run folder holds the dataset {report['dataset']!r} and {dataset!r} was asked for: run 02_data with it first, "
             "or choose another run."
@@ -90,7 +91,7 @@ def prepared(dataset: str, default: str, folder: Path, seed: int, fractions: tup
 def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
     """All rows, or with name "measured" the complete reports of measured values, with "quick" those of the categories `QUICK`.
 
-    Rows whose `origin` is none of the bundled set's are kept: only the bundled set has this choice.
+    Rows whose `origin` is none of the bundled set's are kept: only the bundled set has this choice, in a mixture, too.
     """
 
     def chosen(row: Row) -> bool:

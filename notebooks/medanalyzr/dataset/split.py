@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from medanalyzr.dataset.loading import COLUMNS, Row, nearly
 
@@ -23,13 +24,13 @@ def keys_of(row: Mapping[str, str]) -> tuple[str, str, str]:
     return "who " + who, "report " + (nearly(row["input"]) or question_of(row)), "answer " + nearly(row["output"])
 
 
-def groups_of(rows: Sequence[Mapping[str, str]]) -> list[int]:
-    """For each row the index of the first row of its group: rows that share a key (see `keys_of`), directly or by others."""
+def groups_of(rows: Sequence[Mapping[str, str]], keys: Callable[[Mapping[str, str]], tuple[str, ...]] = keys_of) -> list[int]:
+    """For each row the index of the first row of its group: rows that share one of their `keys`, directly or by others."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     columns: dict[str, int] = {}
-    pairs = [(i, columns.setdefault(key, len(rows) + len(columns))) for i, row in enumerate(rows) for key in keys_of(row)]
+    pairs = [(i, columns.setdefault(key, len(rows) + len(columns))) for i, row in enumerate(rows) for key in keys(row)]
     size = len(rows) + len(columns)
     places = tuple(zip(*pairs, strict=True)) or ((), ())
     _, labels = connected_components(coo_array(([True] * len(pairs), places), shape=(size, size)), directed=False)
@@ -37,21 +38,35 @@ def groups_of(rows: Sequence[Mapping[str, str]]) -> list[int]:
     return [first.setdefault(label, i) for i, label in enumerate(labels[: len(rows)].tolist())]
 
 
-def split_rows(rows: Sequence[Row], validation_fraction: float, test_fraction: float, seed: int) -> dict[str, list[Row]]:
-    """Train, validation and test rows; the rows of one group (see `groups_of`) stay together.
+def split_rows(
+    rows: Sequence[Row],
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    groups_given: Sequence[int] | None = None,
+    source_of: Callable[[Row], str] = lambda row: "",
+) -> dict[str, list[Row]]:
+    """Train, validation and test rows; the rows of one group (`groups_given`, else those of `groups_of`) stay together.
 
-    Groups are ordered by a hash of the seed and of their first row, so the split is the same on every machine.
+    Groups are ordered by a hash of the seed and of their first row, so the split is the same on every machine. The fractions hold
+    for each source (`source_of` a row) by itself: a group goes where each of its sources has room.
     """
     groups: dict[int, list[Row]] = {}
-    for row, group in zip(rows, groups_of(rows), strict=True):
+    for row, group in zip(rows, groups_of(rows) if groups_given is None else groups_given, strict=True):
         groups.setdefault(group, []).append(row)
     names = {group: repr(keys_of(members[0])) for group, members in groups.items()}
     order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{names[group]}".encode()).hexdigest())
     parts: dict[str, list[Row]] = {name: [] for name in SPLITS}
-    quota = {"test": test_fraction * len(rows), "validation": validation_fraction * len(rows)}
+    sizes, taken = Counter(map(source_of, rows)), {"test": Counter(), "validation": Counter()}
+    fractions = {"test": test_fraction, "validation": validation_fraction}
     for group in order:
-        part = next((name for name, size in quota.items() if len(parts[name]) + len(groups[group]) <= size), "train")
+        mine = Counter(map(source_of, groups[group]))
+        part = next(
+            (name for name in taken if all(taken[name][s] + n <= fractions[name] * sizes[s] for s, n in mine.items())), "train"
+        )
         parts[part] += groups[group]
+        if part in taken:
+            taken[part] += mine
     return parts
 
 

@@ -1,22 +1,34 @@
-"""What a tuned model must beat: the rules, one flag for everything, and the base model shown a few examples."""
+"""The baselines of a tuned model: rules, one flag for everything, the base model with examples in its prompt, the reference adapter."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from medanalyzr.core.run_folder import reference_source
 from medanalyzr.dataset.prompts import PROMPT, format_prompt
+from medanalyzr.inference.answer_cache import AnswerBook, source_of
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import FLAGS, parse_answer, parse_report, write_measurement
 from medanalyzr.lab.rules import answer_name, interpret
 
 
 def rules_answer(row: Mapping[str, str]) -> str:
-    """What the rule engine answers to the report of `row`."""
+    """The answer of the rules to the report of `row`."""
     return interpret(parse_report(row["input"]))
 
 
 def strict_answer(row: Mapping[str, str]) -> str:
-    """What the rule engine answers to what the strict reader proves of the report of `row`; it leaves out what it refuses."""
+    """The answer of the rules to those results of the report of `row` that the strict reader accepts."""
     return interpret(read_report(row["input"]))
+
+
+def reference_answers(prompts: Sequence[str]) -> list[str]:
+    """What the reference adapter answers to `prompts`, up to the first that it was not asked: artifacts/reference holds its answers,
+    by the hash of weights and prompt. Another adapter there, or other prompts, have none.
+    """
+    folder = reference_source()
+    if not (folder / "answers.jsonl").is_file():
+        return []
+    return [answer.text for answer in AnswerBook(folder / "answers.jsonl").known(source_of(folder / "adapter"), prompts)]
 
 
 def constant_answer(row: Mapping[str, str], flag: str) -> str:
@@ -26,13 +38,13 @@ def constant_answer(row: Mapping[str, str], flag: str) -> str:
 
 
 def most_frequent_flag(references: Sequence[str]) -> str:
-    """The flag that most analytes of the reference answers have («normal» where none has any)."""
+    """The most frequent flag of the reference answers («normal» if they have none)."""
     flags = [m.flag for reference in references for m in parse_answer(reference).values()]
     return max(FLAGS, key=flags.count) if flags else "normal"
 
 
 def few_shot_examples(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """The shortest row whose reference has each flag, without repetition: up to three examples for `few_shot_prompt`."""
+    """Examples for `few_shot_prompt`: for each of the three flags the shortest row that has it, each row once."""
     chosen: list[Mapping[str, str]] = []
     for flag in FLAGS:
         having = [row for row in rows if any(m.flag == flag for m in parse_answer(row["output"]).values())]

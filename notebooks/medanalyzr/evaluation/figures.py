@@ -1,4 +1,4 @@
-"""The figures of the notebooks: each is saved as PNG in the run folder and shown."""
+"""The figures of the notebooks: each is shown, and saved as PNG in the run folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,13 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"  # Okabe-
 FLAG_COLOURS = {"bas": BLUE, "normal": GREEN, "élevé": ORANGE, "indéterminé": GREY}
 
 
-def _finish(figure, path: Path) -> None:
+def _finish(figure, path: Path, title: str = "") -> None:
+    """Title, save and show `figure`; its panels may have titles of their own."""
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.set_figheight(figure.get_figheight() + 0.35)
+        figure.suptitle(title)
     figure.tight_layout()
     if is_first():
         figure.savefig(path, dpi=150)
@@ -24,7 +28,7 @@ def _finish(figure, path: Path) -> None:
 
 
 def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, path: Path) -> None:
-    """Histogram of example lengths in tokens, one outline per tokenizer."""
+    """Histogram of the lengths of the examples in tokens, one outline per tokenizer."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
     top = max(max(values) for values in lengths.values())
     step = max(1, top // 40)
@@ -35,7 +39,7 @@ def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, pat
         axis.axvline(max_seq_length, color=GREY, ls="--", label=f"max_seq_length = {max_seq_length}")
     axis.set(xlabel="tokens per example (prompt, answer, end)", ylabel="examples")
     axis.legend(frameon=False)
-    _finish(figure, path)
+    _finish(figure, path, "Length of the examples")
 
 
 def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
@@ -52,11 +56,11 @@ def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     axis.tick_params(axis="y", labelsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path)
+    _finish(figure, path, "Flags of each analyte")
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
-    """The mean of each value and its neighbours, `window` in all (fewer at the ends)."""
+    """The moving average over `window` values (fewer at both ends)."""
     half = window // 2
     parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
     return [sum(part) / len(part) for part in parts]
@@ -75,10 +79,10 @@ def loss_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
     axis.plot(steps, losses, color=BLUE, lw=0.8, alpha=0.35, label="training, each step")
     axis.plot(steps, smooth(losses), color=BLUE, lw=2, label="training, mean of 9 steps")
     _curve(axis, history, "eval_loss", "validation", color=ORANGE, lw=1.5, marker="o")
-    axis.set(xlabel="step", ylabel="loss per token", yscale="log")
+    axis.set(xlabel="step", ylabel="loss per token (nats)", yscale="log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
-    _finish(figure, path)
+    _finish(figure, path, "Training and validation loss")
 
 
 def health_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -110,18 +114,18 @@ def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int 
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.2 * len(names)))
     axis.barh(names, right, color=BLUE, label="right")
     axis.barh(names, wrong, left=right, color=ORANGE, label="wrong")
-    axis.set(xlabel="flags")
+    axis.set(xlabel="number of flags")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(axis="y", labelsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path)
+    _finish(figure, path, "Right and wrong flags of each analyte")
 
 
 def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> None:
     """Counts of given flags (columns) for each expected flag (rows), shaded by the share of the row.
 
-    Not scikit-learn's `ConfusionMatrixDisplay`: it wants as many rows as columns, and shades by the numbers that it writes.
+    scikit-learn's `ConfusionMatrixDisplay` needs as many rows as columns, and shades by the numbers it prints.
     """
     expected = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion]
     given = [flag for flag in (*FLAG_COLOURS, "absent") if flag in confusion or any(flag in row for row in confusion.values())]
@@ -134,14 +138,14 @@ def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> 
     axis.set(xlabel="flag given", ylabel="flag expected")
     axis.set_xticks(range(len(given)), given)
     axis.set_yticks(range(len(expected)), expected)
-    _finish(figure, path)
+    _finish(figure, path, "Expected and given flags (counts)")
 
 
 def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
-    """Shares with their 95 % intervals: a panel for each title of `shares`, a line for each name in it."""
+    """Shares with their 95 % intervals: one panel per title of `shares`, one line per name in it."""
     shown = {title: {name: s for name, s in rows.items() if s["of"]} for title, rows in shares.items()}
     names = list(dict.fromkeys(name for rows in shown.values() for name in rows))
-    figure, axes = plt.subplots(1, len(shown), figsize=(8, 1 + 0.3 * len(names)), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(shown), figsize=(8, 1.2 + 0.3 * len(names)), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], shown.items(), strict=True):
         for name, share in rows.items():
             y = names.index(name)
@@ -150,13 +154,13 @@ def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
             axis.annotate(
                 f"{share['count']}/{share['of']}", (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7
             )
-        axis.set(title=title, xlim=(-0.05, 1.05), ylim=(len(names) - 0.5, -0.7))
+        axis.set(title=title, xlabel="share", xlim=(-0.05, 1.05), ylim=(len(names) - 0.5, -0.7))
         axis.set_yticks(range(len(names)), names)
     _finish(figure, path)
 
 
 def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
-    """Right flags in each layout (`families`: family -> source -> share), a point with its 95 % interval for each source of answers."""
+    """Right flags per layout (`families`: family -> source -> share): a point with its 95 % interval for each source of answers."""
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.42 * len(families)))
     sources = list(next(iter(families.values())))
     for i, (source, colour) in enumerate(zip(sources, (GREY, BLUE, ORANGE, GREEN), strict=False)):
@@ -167,16 +171,16 @@ def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
     axis.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
     axis.set(xlabel="share of flags right", xlim=(-0.02, 1.02), ylim=(len(families) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(sources), loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path)
+    _finish(figure, path, "Flags in layouts never trained on, with 95% intervals")
 
 
 def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Share of wrong flags among the most confident ones, against how many are kept."""
+    """Share of wrong flags among the most confident ones, against the share that is kept."""
     figure, axis = plt.subplots(figsize=(5.5, 3))
     axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE)
-    axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="wrong among them", xlim=(0, 1.02))
+    axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="share of wrong flags", xlim=(0, 1.02))
     axis.set_ylim(bottom=0)
-    _finish(figure, path)
+    _finish(figure, path, "Wrong flags among the most confident")
 
 
 def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -194,7 +198,7 @@ def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> No
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set(xlabel="share of flags right", xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path)
+    _finish(figure, path, "Right flags in each category")
 
 
 def speed_figure(table: Sequence[Mapping], path: Path) -> None:
@@ -205,4 +209,4 @@ def speed_figure(table: Sequence[Mapping], path: Path) -> None:
     axis.bar_label(bars, [f"MFU {row['mfu']:.0%}" for row in table], padding=4, fontsize=8)
     axis.set(xlabel="tokens per second", xlim=(0, 1.25 * max(speeds)))
     axis.invert_yaxis()
-    _finish(figure, path)
+    _finish(figure, path, "Training speed")

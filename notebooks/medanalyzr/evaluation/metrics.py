@@ -1,7 +1,7 @@
-"""What the scores of many answers say together: shares with their intervals, differences, confidence against error.
+"""Scores over many answers: shares with their intervals, differences, confidence against error.
 
-Intervals of single proportions are Wilson's (J Am Stat Assoc 1927;22:209-212); those of flags, of which one report has several,
-resample whole reports (Efron, Ann Stat 1979;7:1-26).
+Single proportions have Wilson's interval (J Am Stat Assoc 1927;22:209-212). A report has several flags, so their interval comes from
+resampling whole reports (Efron, Ann Stat 1979;7:1-26).
 """
 
 import math
@@ -16,7 +16,7 @@ from medanalyzr.lab.report import FLAGS, UNDETERMINED, parse_answer
 
 LABELS = (*FLAGS, UNDETERMINED)
 RESAMPLES = 2000
-FEW_REPORTS = 10  # below, percentiles of resampled reports are too narrow
+FEW_REPORTS = 10  # with fewer reports, percentiles of resamples are too narrow
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 _DEGREE = re.compile(r"\b(?:legere|moderee?|severe|majeure?|marquee?|profonde|effondre|tres|abaisse|discretement)\b")
 
@@ -32,7 +32,7 @@ def wilson(count: int, total: int) -> dict:
 
 
 def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of `statistic` over resampled reports; `parts` hold a number per report each."""
+    """The 95 % percentile interval of `statistic` over resampled reports; each of `parts` has one number per report."""
     from scipy.stats import bootstrap
 
     def vectorized(*samples, axis=-1):
@@ -54,9 +54,9 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
 def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
     """Right flags of all analytes, with the 95 % interval over reports, macro-F1 and confusion.
 
-    Where all flags are right, or none, resampling has nothing to vary: the interval is then Wilson's, a report counting once.
-    `count`, `of`, `share`, `low`, `high`; `by_flag` (share right of each expected flag), `macro_f1` over bas, normal and
-    élevé, `confusion` (expected flag -> given flag or "absent" -> count). Shares are None without flagged analytes.
+    If all flags are right, or none, all resamples are equal; the interval is then Wilson's, and each report counts once. Returns
+    `count`, `of`, `share`, `low`, `high`, `by_flag` (share right of each expected flag), `macro_f1` over bas, normal and élevé, and
+    `confusion` (expected flag -> given flag or "absent" -> count). Shares are None without flagged analytes.
     """
     lines = [line for one in scored for line in one.lines]
     total, right = len(lines), sum(line.right for line in lines)
@@ -83,7 +83,7 @@ def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
 
 
 def _score_interval(share: float, reports: int) -> tuple[float, float]:
-    """Wilson's 95 % interval (as in `wilson`) of a share that need not be a whole number of reports."""
+    """Wilson's 95 % interval (as in `wilson`) of a share of `reports` that need not be a whole count."""
     z2 = Z95**2
     centre, half = share + z2 / (2 * reports), Z95 * math.sqrt(share * (1 - share) / reports + z2 / (4 * reports**2))
     return max(0.0, (centre - half) / (1 + z2 / reports)), min(1.0, (centre + half) / (1 + z2 / reports))
@@ -92,9 +92,9 @@ def _score_interval(share: float, reports: int) -> tuple[float, float]:
 def difference(first: Sequence[Scored], second: Sequence[Scored], seed: int = 0) -> dict | None:
     """Share of right flags of `first` minus that of `second` on the same reports, with its paired 95 % interval.
 
-    Resampling says nothing where all reports differ alike (it would repeat the difference), and too little with fewer than
-    `FEW_REPORTS`: the interval is then Newcombe's from the score intervals of both shares, each report counting once
-    (Stat Med 1998;17:873-890, method 10), which is on the wide side for pairs. None with fewer than two reports that have flags.
+    Resampling is useless if all reports differ by the same amount, and unreliable with fewer than `FEW_REPORTS`. The interval is
+    then Newcombe's, from the score intervals of both shares, and each report counts once (Stat Med 1998;17:873-890, method 10); for
+    pairs it is rather too wide. None with fewer than two reports that have flags.
     """
     pairs = [(a.right, b.right, len(a.lines)) for a, b in zip(first, second, strict=True) if a.lines]
     if len(pairs) < 2:
@@ -111,7 +111,9 @@ def difference(first: Sequence[Scored], second: Sequence[Scored], seed: int = 0)
 
 
 def critical_scores(scored: Sequence[Scored]) -> dict:
-    """Critical values found (`recall`), missed (`miss_rate`), and `false_alarms` among the others, each with Wilson's interval."""
+    """Critical values found (`recall`) and missed (`miss_rate`), and `false_alarms` among the other values, with Wilson's
+    intervals.
+    """
     lines = [line for one in scored for line in one.lines]
     critical = [line for line in lines if line.critical]
     found = sum(line.called_critical for line in critical)
@@ -124,7 +126,7 @@ def critical_scores(scored: Sequence[Scored]) -> dict:
 
 
 def coverage_scores(scored: Sequence[Scored]) -> dict:
-    """Abnormal analytes left out, analytes invented, values and units repeated rightly, numbers that follow from the report."""
+    """Abnormal analytes left out, analytes invented, values and units copied correctly, numbers that follow from the report."""
     lines = [line for one in scored for line in one.lines]
     abnormal = [line for line in lines if line.expected in ("bas", "élevé")]
     written = [line for line in lines if line.given != ABSENT]
@@ -142,7 +144,7 @@ def coverage_scores(scored: Sequence[Scored]) -> dict:
 def pattern_scores(scored: Sequence[Scored]) -> dict:
     """The conclusions: precision, recall and F1 over all patterns, found and expected `by_name`, exact reports.
 
-    `degrees` counts those whose word hangs on a threshold (légère, modérée, sévère, majeure…).
+    `degrees` counts the patterns with a word that depends on a threshold (légère, modérée, sévère, majeure…).
     """
     kept = [one for one in scored if one.patterns]
     by_name: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -167,9 +169,9 @@ def pattern_scores(scored: Sequence[Scored]) -> dict:
 
 
 def abstention_scores(scored: Iterable[Scored]) -> dict:
-    """Right refusals («indéterminé» where it is due), flags made up there, wrong refusals elsewhere, with Wilson's intervals.
+    """Right refusals («indéterminé» where it is expected), flags made up there, wrong refusals elsewhere, with Wilson's intervals.
 
-    `invented` counts the analytes to which an answer gives a line though the report has none for it (a value in urine).
+    `invented` counts the analytes with a line in the answer but none in the report (such as a value in urine).
     """
     scored = list(scored)
     lines = [line for one in scored for line in one.lines]
@@ -184,7 +186,7 @@ def abstention_scores(scored: Iterable[Scored]) -> dict:
 
 
 def scores(scored: Sequence[Scored], seed: int = 0) -> dict:
-    """Every score of one source of answers, as evaluation.json keeps it."""
+    """Every score of one source of answers, as stored in evaluation.json."""
     return {
         "reports": len(scored),
         "flags": flag_scores(scored, seed),

@@ -1,4 +1,4 @@
-"""Reports changed in one respect, to see whether the answer changes as it must: counterfactual pairs, invariances, abstention."""
+"""Reports changed in one respect, to test whether the answer changes as it must: counterfactual pairs, invariances, abstention."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +21,12 @@ from medanalyzr.lab.report import (
 from medanalyzr.lab.rules import flag, interpret
 
 Row = dict[str, str]
-MARGIN = 0.05  # of the limit: how far a moved value lies beyond it; half the interval at most, one printed step at least
+MARGIN = 0.05  # a moved value lies this share of the limit beyond it: at least one printed step, at most half the interval
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A test row and its changed twin; `key` is the analyte that was changed ("" where the whole report was)."""
+    """A test row and its changed copy; `key` is the changed analyte ("" if the whole report was changed)."""
 
     kind: str
     key: str
@@ -51,7 +51,7 @@ ABSTAIN = ("no interval", "no unit", "no sex", "child", "pregnant", "urine")
 
 
 def _across(m: Measurement, rng: Random) -> Measurement | None:
-    """`m` with its value on the other side of a limit; None where the rules give it no plain flag, or nothing lies there."""
+    """`m` with its value on the other side of a limit; None if the rules give it no plain flag, or if no value is possible there."""
     if m.sign or m.interval_unit or m.specimen != "sang" or flag(m) not in FLAGS:
         return None
     decimals = len(m.text.partition(",")[2])
@@ -103,7 +103,7 @@ def _no_sex(report: Report, rng: Random) -> tuple[str, Report] | None:
 
 
 def _of_another(report: Report, **who) -> tuple[str, Report] | None:
-    """The report of somebody else, without any interval; None where it has none or is not of an adult in blood."""
+    """The report as that of another patient, without intervals; None if it has none, or is not about the blood of an adult."""
     old = (report.age or 40) < 18 or report.pregnant or any(m.specimen != "sang" for m in report.measurements)
     bare = tuple(replace(m, low=None, high=None, interval_unit="") for m in report.measurements)
     return None if old or bare == report.measurements else ("", replace(report, measurements=bare, text="", **who))
@@ -138,14 +138,14 @@ _CHANGES: dict[str, Callable[[Report, Random], tuple[str, Report] | None]] = {
 
 
 def _points(text: str) -> str:
-    """A report with decimal points in its numbers; those of the unit mL/min/1,73 m² stay."""
+    """A report with decimal points in its numbers; the unit mL/min/1,73 m² is not changed."""
     return re.sub(r"(?<=\d)(?<!/1),(?=\d)", ".", text)
 
 
 def make_perturbations(rows: Sequence[Row], kinds: Iterable[str], count: int, seed: int) -> list[Perturbation]:
-    """Up to `count` perturbations of each kind, from the rows whose report is written as the rules write it and has no duplicate analyte.
+    """Up to `count` perturbations of each kind, from rows whose report is in the format of the rules and has no duplicate analyte.
 
-    The reference of a changed report is what the rules say to it; a changed order or sign keeps the flags of the original.
+    The rules write the reference of a changed report; a changed order or decimal sign keeps the flags of the original.
     """
     perturbations = []
     for kind in kinds:
@@ -174,8 +174,8 @@ def _flags(answer: str) -> dict[str, str]:
 def consistency(perturbations: Sequence[Perturbation], before: Sequence[str], after: Sequence[str]) -> dict[str, dict]:
     """For "limit" and the invariances, how many pairs of answers (to original and changed report) behave as they must.
 
-    "limit": the changed analyte has the right flag in both answers (`flipped`), all others keep theirs (`others_kept`), and
-    both (`consistent`). An invariance: every analyte of the reference has a flag, the same in both answers.
+    For "limit": `flipped` if the changed analyte has the right flag in both answers, `others_kept` if all others keep theirs,
+    `consistent` if both hold. For an invariance: every analyte of the reference has a flag, and it is the same in both answers.
     """
     result = {}
     for kind in ("limit", *INVARIANT):

@@ -1,18 +1,18 @@
 """One answer scored against its reference: each analyte, each number, each conclusion.
 
-An answer counts as it is written: an analyte it leaves out is wrong, the first line of an analyte counts, and what it adds
-to the report is listed.
+Answers are scored as written: a missing analyte is wrong, only the first line of an analyte counts, and additions to the report are
+listed.
 """
 
 import re
 from dataclasses import dataclass
 
-from medanalyzr.lab.references import conversions, convert, decimals_in, fold
-from medanalyzr.lab.report import Measurement, format_number, parse_answer, parse_report
+from medanalyzr.inference.guidance.grammar import NUMBER, numbers_in
+from medanalyzr.lab.references import conversions, convert, critical_limits, decimals_in, fold
+from medanalyzr.lab.report import Measurement, format_number, number, parse_answer, parse_report
 from medanalyzr.lab.rules import answer_key
 
 ABSENT = "absent"
-_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)?(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer against its reference. `numbers` counts those the answer writes, `made_up` lists those that follow from
-    nothing in report or reference, `points` counts decimal points where French has a comma.
+    """One answer against its reference. `numbers` counts the numbers in the answer, `made_up` lists those that follow from neither
+    report nor reference, `points` counts decimal points where French has a comma.
     """
 
     lines: tuple[Line, ...]
@@ -72,14 +72,14 @@ class Scored:
 
 
 def conclusion(answer: str) -> frozenset[str]:
-    """What an answer concludes: the parts of its line «Conclusion : a ; b.», folded, without what stands in brackets."""
+    """The conclusions of an answer: the parts of its line «Conclusion : a ; b.», folded, without text in brackets."""
     line = next((text for text in answer.splitlines() if fold(text).startswith("conclusion :")), "")
     parts = re.sub(r"\s*\([^)]*\)", "", fold(line).partition(":")[2]).rstrip(". ").split(" ; ")
     return frozenset(" ".join(part.split()) for part in parts if part.strip())
 
 
 def _same_value(given: Measurement, expected: Measurement) -> tuple[bool, bool]:
-    """Whether value and unit are those expected; the value in another known unit of the analyte is right, too."""
+    """Whether value and unit are the expected ones; the same value in another known unit of the analyte is also right."""
     if fold(given.unit) == fold(expected.unit):
         return (given.sign, given.value) == (expected.sign, expected.value), True
     try:
@@ -91,21 +91,26 @@ def _same_value(given: Measurement, expected: Measurement) -> tuple[bool, bool]:
 
 
 def _numbers(text: str) -> list[str]:
-    """The numbers in a text, with a decimal comma; the line of next steps is left out («contrôler à 3 mois»)."""
+    """The numbers in an answer, with a decimal comma; the line of next steps is left out («contrôler à 3 mois»)."""
     kept = (line for line in text.splitlines() if not fold(line).startswith("suite :"))
-    return [found.replace(".", ",") for line in kept for found in _NUMBER.findall(line)]
+    return [found.replace(".", ",") for line in kept for found in NUMBER.findall(line)]
 
 
-def _following(report: str, reference: str) -> set[str]:
-    """The numbers an answer may write: those of report and reference, and each value in the other units of its analyte."""
-    allowed = {*_numbers(report), *_numbers(reference)}
-    for m in parse_report(report).measurements:
+def _following(report: str, reference: str) -> set[float]:
+    """What the numbers of an answer may be: those of report and reference, the critical limits of its analytes, and each value in the
+    other units of its analyte.
+    """
+    allowed = {number(found) for found in numbers_in(report) | numbers_in(reference)}
+    for m in (*parse_report(report).measurements, *parse_answer(reference).values()):
+        limits = critical_limits(m.analyte) if m.analyte else None
+        allowed |= {bound for bound in (limits.low, limits.high) if bound is not None} if limits else set()
         for analyte, unit in conversions():
             if analyte == m.analyte:
                 try:
-                    allowed.add(format_number(convert(analyte, m.value, m.unit, unit), decimals_in(analyte, unit)))
+                    text = format_number(convert(analyte, m.value, m.unit, unit), decimals_in(analyte, unit))
                 except KeyError:
                     break
+                allowed.add(number(text))
     return allowed
 
 
@@ -119,13 +124,13 @@ def score(report: str, answer: str, reference: str) -> Scored:
         called = bool(found and found.critical)
         lines.append(Line(key, m.name, m.flag, found.flag if found else ABSENT, m.critical, called, value, unit))
     known = {*expected, *(answer_key(m) for m in parse_report(report).measurements)}
-    numbers, allowed = _numbers(answer), _following(report, reference)
+    written, allowed = _numbers(answer), _following(report, reference)
     return Scored(
         lines=tuple(lines),
         invented=tuple(m.name for key, m in given.items() if key not in known),
         patterns=conclusion(reference),
         given_patterns=conclusion(answer),
-        numbers=len(numbers),
-        made_up=tuple(number for number in numbers if number not in allowed),
+        numbers=len(written),
+        made_up=tuple(found for found in written if number(found) not in allowed),
         points=len(re.findall(r"(?<![\w.,])\d+\.\d", answer)),
     )

@@ -1,4 +1,4 @@
-"""The tables of 05_evaluation, as pandas DataFrames ready to read."""
+"""The tables of 05_evaluation, as pandas DataFrames."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from medanalyzr.inference.generation import Answer
 
 
 def share(value: Mapping) -> str:
-    """A share with its 95 % interval and counts: `0.87 [0.80, 0.92] (110 of 126)`; "—" where nothing was counted."""
+    """A share with its 95 % interval and counts: `0.87 [0.80, 0.92] (110 of 126)`; "—" if nothing was counted."""
     if not value.get("of"):
         return "—"
     interval = "" if value["low"] is None else f" [{value['low']:.2f}, {value['high']:.2f}]"
@@ -24,7 +24,7 @@ def _two(value: float | None) -> str:
 
 
 def show(table: pd.DataFrame, structured: bool) -> None:
-    """Show a table; a sentence instead where the reference answers have no flagged lines."""
+    """Show a table, or a sentence if the reference answers have no flagged lines."""
     if structured:
         with pd.option_context("display.max_colwidth", None):
             display(table)
@@ -33,7 +33,7 @@ def show(table: pd.DataFrame, structured: bool) -> None:
 
 
 def comparison_table(results: Mapping[str, Mapping], differences: Mapping[str, Mapping | None]) -> pd.DataFrame:
-    """A row for each source of answers: reports, right flags, macro-F1, critical recall, exact reports, the tuned model's lead."""
+    """One row per source of answers: reports, right flags, macro-F1, critical recall, exact reports, lead of the tuned model."""
     rows = []
     for name, result in results.items():
         lead = differences.get(name)
@@ -62,8 +62,8 @@ def detail_table(result: Mapping) -> pd.DataFrame:
         {
             "abnormal analytes left out": share(coverage["abnormal_left_out"]),
             "analytes invented": str(coverage["invented_analytes"]),
-            "values repeated rightly": share(coverage["values_right"]),
-            "units repeated rightly": share(coverage["units_right"]),
+            "values copied correctly": share(coverage["values_right"]),
+            "units copied correctly": share(coverage["units_right"]),
             "numbers that follow from the report": share(coverage["numbers_that_follow"]),
             "decimal points instead of commas": str(coverage["decimal_points"]),
             "conclusions, precision": _two(patterns["precision"]),
@@ -74,8 +74,28 @@ def detail_table(result: Mapping) -> pd.DataFrame:
     )
 
 
+def guided_table(
+    results: Mapping[str, Mapping], answers: Mapping[str, Sequence[Answer]], speed: Mapping[str, float]
+) -> pd.DataFrame:
+    """A column for free and for guided answers: what the grammar must bring, what it may cost, tokens a second (of answers that were
+    asked for now) and the share of tokens that were forced.
+    """
+    columns = {}
+    for name, result in results.items():
+        tokens, forced = sum(a.tokens for a in answers[name]), sum(a.forced for a in answers[name])
+        columns[name] = {
+            "numbers that follow from the report": share(result["coverage"]["numbers_that_follow"]),
+            "analytes invented": str(result["coverage"]["invented_analytes"]),
+            "abnormal analytes left out": share(result["coverage"]["abnormal_left_out"]),
+            "flags right": share(result["flags"]),
+            "tokens a second": f"{speed[name]:.0f}" if name in speed else "answered before",
+            "forced tokens": f"{forced / max(tokens, 1):.2f}",
+        }
+    return pd.DataFrame(columns).rename_axis("what")
+
+
 def pattern_table(result: Mapping, most: int = 12) -> pd.DataFrame:
-    """The most frequent conclusions of the references and how often the answers draw them."""
+    """The most frequent conclusions of the references, and how often the answers draw them."""
     rows = [{"conclusion": name} | counts for name, counts in list(result["patterns"]["by_name"].items())[:most]]
     return pd.DataFrame(rows, columns=["conclusion", "found", "of"]).set_index("conclusion")
 
@@ -96,7 +116,7 @@ def perturbation_table(steady: Mapping[str, Mapping], abstention: Mapping[str, M
 
 
 def text_table(scores: Mapping[str, Mapping]) -> pd.DataFrame:
-    """chrF, ROUGE-L, and the shares of answers that end, are French, repeat nothing."""
+    """chrF, ROUGE-L, and the shares of answers that end by themselves, are in French, and repeat nothing."""
     rows = {
         name: {"chrF": f"{s['chrf']:.1f}", "ROUGE-L": _two(s["rouge_l"])}
         | {key.replace("_", " "): share(s[key]) for key in ("ended", "french", "without_repetition")}
@@ -106,7 +126,7 @@ def text_table(scores: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def by_analyte(scored: Sequence[Scored]) -> dict[str, tuple[int, int]]:
-    """Right flags and flags in all, by the analyte's name."""
+    """Right flags and total flags by name of the analyte."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for line in (line for one in scored for line in one.lines):
         counts[line.name][0] += line.right
@@ -124,7 +144,7 @@ def by_category(scored: Sequence[Scored], rows: Sequence[Mapping[str, str]]) -> 
 
 
 def confidences(answers: Sequence[Answer], scored: Sequence[Scored]) -> list[tuple[float, bool]]:
-    """Confidence and correctness of every flag that the answers give."""
+    """Confidence and correctness of every flag in the answers."""
     pairs = []
     for answer, one in zip(answers, scored, strict=True):
         found = line_confidence(answer.text, answer.confidence)

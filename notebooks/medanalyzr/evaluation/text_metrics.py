@@ -8,7 +8,7 @@ from medanalyzr.evaluation.metrics import wilson
 from medanalyzr.inference.generation import Answer
 from medanalyzr.lab.report import parse_line
 
-FEW_WORDS = 4  # below, the language of a text is not judged
+FEW_WORDS = 4  # the language of a shorter text is not judged
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)?")
 
 
@@ -29,20 +29,20 @@ def _classify():
 
 
 def language(answer: str) -> str | None:
-    """The language of what an answer says beside its measurement lines ("fr", "en"…); None where it says too little."""
+    """The language of an answer without its measurement lines ("fr", "en"…); None if too few words are left."""
     said = " ".join(line for line in answer.splitlines() if parse_line(line) is None)
     return _classify()(said)[0] if len(re.findall(r"[^\W\d_]{2,}", said)) >= FEW_WORDS else None
 
 
 def repeated_lines(answer: str) -> int:
-    """How many lines of an answer stand in it already."""
+    """How many lines of an answer repeat an earlier line."""
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
     return len(lines) - len(set(lines))
 
 
 def text_scores(answers: Sequence[Answer], references: Sequence[str]) -> dict:
-    """chrF (sacrebleu, 0 to 100), mean ROUGE-L F1 (0 to 1), and shares with Wilson's interval: answers that end by
-    themselves, that are French (of those whose language can be told), that repeat no line.
+    """chrF (sacrebleu, 0 to 100), mean ROUGE-L F1 (0 to 1), and with Wilson's intervals the shares of answers that end by
+    themselves, are in French (of those long enough to tell), and repeat no line.
     """
     from sacrebleu.metrics import CHRF
 

@@ -11,11 +11,13 @@ from medanalyzr.evaluation.scoring import ABSENT, score
 from medanalyzr.evaluation.tables import share
 from medanalyzr.lab.report import parse_answer
 
-MOST = 12  # results of one report: prompts of up to 1,900 tokens
+MOST = 12  # results per report: its prompt has up to 1,900 tokens
 
 
 def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> list[dict[str, str]]:
-    """`each` reports of every family in `HELD_OUT`, composed from the values of `rows` that have our answers; `layout` names the family."""
+    """`each` reports of every family in `HELD_OUT`, composed from the values of those `rows` that have flagged answers; `layout`
+    names the family.
+    """
     ours = [row for row in rows if parse_answer(row["output"])]
     return [
         row
@@ -25,9 +27,10 @@ def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> l
 
 
 def by_family(rows: Sequence[Mapping[str, str]], texts: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str, dict[str, dict]]:
-    """For each family among `rows` and each source of answers (`texts`): the share of right flags with its 95 % interval over reports.
+    """For each family among `rows` and each source of answers (`texts`): the share of right flags with its 95 % interval over
+    reports.
 
-    `reports` counts them; `refused` is the share of analytes without a line in the answer, which are not right either.
+    `reports` is their number; `refused` is the share of analytes without a line in the answer, which count as not right.
     """
     found: dict[str, dict[str, dict]] = {}
     for family in dict.fromkeys(row["layout"] for row in rows):

@@ -4,8 +4,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+
 from medanalyzr.core.errors import MedAnalyzrError
 
+KINDS = ("F16", "Q8_0", "Q4_K_M")  # weights of 16, about 8.5 and about 4.8 bits
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -56,18 +59,70 @@ def _interleaved(weight, heads: int):
     return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(folder: Path, path: Path) -> None:
-    """Write the Llama or Mistral model saved in `folder` as GGUF with 8-bit weights (Q8_0), norms in float32.
-
-    The layout is that of the package gguf, llama.cpp's own; a value is off by at most 1/254 of the largest in its block of 32.
+def kinds_of(names: str) -> list[str]:
+    """The kinds in "F16+Q8_0", from small files to large ones.
 
     Raises:
-        MedAnalyzrError: the model is of another architecture, or its tokenizer of another kind.
+        MedAnalyzrError: a name is none of `KINDS`.
+    """
+    asked = names.split("+")
+    if wrong := [name for name in asked if name not in KINDS]:
+        raise MedAnalyzrError(
+            f"kinds={names!r}: {wrong[0]!r} is no kind of GGUF file written here: choose among {', '.join(KINDS)}."
+        )
+    return [kind for kind in reversed(KINDS) if kind in asked]
+
+
+def _storage(name: str, width: int, block: int, blocks: int, kind: str):
+    """How a matrix is stored in a file of `kind`. Q4_K_M is llama.cpp's mixture: six bits for the outputs of the model and, in half
+    of the layers, for values and ffn_down; where rows do not divide into 256, eight bits for six and five for four.
+    """
+    from gguf import GGMLQuantizationType as Type
+
+    if kind != "Q4_K_M":
+        return Type[kind]
+    often = block < blocks // 8 or block >= 7 * blocks // 8 or (block - blocks // 8) % 3 == 2
+    six = name.startswith(("output", "token_embd")) or (often and name.endswith(("attn_v.weight", "ffn_down.weight")))
+    if width % 256:
+        return Type.Q8_0 if six else Type.Q5_0
+    return Type.Q6_K if six else Type.Q4_K
+
+
+def _quantized(weight, kind):
+    """The bytes of a matrix in `kind`; the kinds of 256 values a block come from the package libgguf.
+
+    Raises:
+        MedAnalyzrError: libgguf is needed and not installed.
+    """
+    import gguf
+
+    if kind not in (gguf.GGMLQuantizationType.Q4_K, gguf.GGMLQuantizationType.Q6_K):
+        return gguf.quants.quantize(weight, kind)
+    try:
+        import libgguf
+    except ImportError:
+        raise MedAnalyzrError(
+            "A GGUF file of kind Q4_K_M needs the package libgguf: pip install libgguf, or leave it out."
+        ) from None
+    rows = libgguf.quantize_rows(weight, libgguf.GGMLQuantizationType[kind.name])
+    return np.asarray(rows, dtype=np.uint8).reshape(weight.shape[0], -1)
+
+
+def write_gguf(folder: Path, path: Path, kind: str = "Q8_0", chat_template: str = "") -> None:
+    """Write the Llama or Mistral model saved in `folder` as GGUF with weights of `kind` (see `KINDS`), norms in float32, and with a
+    `chat_template` (without one, llama.cpp takes ChatML for a chat, which no model of this project was trained on).
+
+    The layout is that of the package gguf, llama.cpp's own; with Q8_0 a value is off by at most 1/254 of the largest in its
+    block of 32.
+
+    Raises:
+        MedAnalyzrError: the model is of another architecture, its tokenizer of another kind, or `kind` is none of `KINDS`.
     """
     import gguf
     import torch
     from safetensors import safe_open
 
+    kinds_of(kind)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config["architectures"] not in (["LlamaForCausalLM"], ["MistralForCausalLM"]):
         raise MedAnalyzrError(f"{config['architectures'][0]} cannot be written as GGUF here: only Llama and Mistral models can.")
@@ -88,8 +143,10 @@ def write_gguf(folder: Path, path: Path) -> None:
     writer.add_rope_freq_base(rope)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind}"])
     _vocabulary(writer, folder, config["vocab_size"])
+    if chat_template:
+        writer.add_chat_template(chat_template)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
@@ -101,8 +158,9 @@ def write_gguf(folder: Path, path: Path) -> None:
                 if weight.ndim == 1:
                     writer.add_tensor(name, weight)
                 else:
-                    kind = gguf.GGMLQuantizationType.Q8_0
-                    writer.add_tensor(name, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+                    block = int(found[1]) if (found := re.match(r"blk\.(\d+)\.", name)) else 0
+                    stored = _storage(name, weight.shape[1], block, config["num_hidden_layers"], kind)
+                    writer.add_tensor(name, _quantized(weight, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -1,9 +1,10 @@
-"""Answers kept in a file, one a line, so that a cut evaluation goes on where it was."""
+"""Answers saved in a file, one per line, so that an interrupted evaluation resumes where it stopped."""
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 
 from medanalyzr.core.run_folder import json_lines
@@ -13,14 +14,23 @@ Generate = Callable[[Sequence[str], Sequence[int], Callable[[int, Answer], None]
 
 
 def weights_hash(adapter: Path) -> str:
-    """A short hash of the weights in an adapter folder: another training is another model."""
+    """A short hash of the weights in an adapter folder; another training has another hash."""
     return hashlib.sha256((Path(adapter) / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def source_of(adapter: Path, guided: str = "off") -> str:
+    """What an `AnswerBook` knows the answers of an adapter by: its weights, and whether they were `guided` ("on" or "off")."""
+    return f"adapter {weights_hash(adapter)}" + (", guided" if guided == "on" else "")
+
+
+def _hash(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 class AnswerBook:
     """The answers in a JSON-lines file: `source`, `asked` (the prompt's hash), `limit`, and the fields of `Answer`.
 
-    A last line that was cut while it was written is dropped.
+    An incomplete last line is dropped.
     """
 
     def __init__(self, path: Path):
@@ -33,15 +43,19 @@ class AnswerBook:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
 
+    def known(self, source: str, prompts: Sequence[str]) -> list[Answer]:
+        """The kept answers of `source` to `prompts`, whatever their limit, up to the first prompt that it has not answered."""
+        kept = {asked: answer for (name, asked, _), answer in self._kept.items() if name == source}
+        answers = (kept.get(_hash(prompt)) for prompt in prompts)
+        return list(takewhile(lambda answer: answer is not None, answers))
+
     def ask(self, source: str, prompts: Sequence[str], limits: Sequence[int], generate: Generate) -> list[Answer]:
         """The answers of `source` to `prompts`, each of at most `limits` tokens, in order.
 
-        `source` names the model and its weights. What the file lacks is asked of `generate(prompts, limits, keep)` and
-        written as soon as it is there.
+        `source` names the model and its weights. Answers that the file lacks come from `generate(prompts, limits, keep)` and are
+        saved one by one.
         """
-        keys = [
-            (source, hashlib.sha256(prompt.encode()).hexdigest()[:16], limit) for prompt, limit in zip(prompts, limits, strict=True)
-        ]
+        keys = [(source, _hash(prompt), limit) for prompt, limit in zip(prompts, limits, strict=True)]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._kept}
         if new:
             places = list(new)

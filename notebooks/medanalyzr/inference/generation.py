@@ -10,13 +10,18 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
+from medanalyzr.inference.guidance.grammar import without_cut_number
+from medanalyzr.inference.guidance.guided import Guide, write_guided
+
+CONTEXT = 4096  # tokens of a prompt and its answer together: 40 results take about 1,900 and 1,600
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A generated answer; `ended` is False when it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
+    """A generated answer; `ended` is False if it was cut at max_new_tokens, or stopped because it repeats itself (`repeats`).
 
-    `confidence` has the model's probability of each line of `text`: the product over its tokens.
+    `confidence` has the model's probability of each line of `text`: the product over its tokens (under a grammar: among what it
+    allows). `forced` counts the tokens that a grammar left no choice for.
     """
 
     text: str
@@ -24,10 +29,11 @@ class Answer:
     ended: bool
     confidence: tuple[float, ...] = ()
     repeats: bool = False
+    forced: int = 0
 
 
 class _Confidence(LogitsProcessor):
-    """Keeps the log-probability of the most probable token, which is the one a greedy answer takes."""
+    """Keeps the log-probability of the most likely token, which greedy decoding takes."""
 
     def __init__(self):
         self.steps: list[list[float]] = []
@@ -43,7 +49,7 @@ def in_a_loop(ids: Sequence[int]) -> bool:
 
 
 class _Guard(StoppingCriteria):
-    """Ends an answer that turns in a loop; all of them once `stopped` says so, or `enough` to what was written."""
+    """Ends an answer that repeats itself, and all answers once `stopped()` is true or `enough` accepts the tokens written so far."""
 
     def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
         self._start, self._stopped, self._enough = prompt_length, stopped, enough
@@ -57,7 +63,7 @@ class _Guard(StoppingCriteria):
 
 
 def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
-    """The probability of each line that `pieces` (the text of each token) spell."""
+    """The probability of each line of the text whose tokens are `pieces`."""
     sums = [0.0]
     for piece, log in zip(pieces, logs, strict=True):
         sums[-1] += log
@@ -65,11 +71,14 @@ def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[floa
     return tuple(round(math.exp(value), 4) for value in sums)
 
 
-def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> Iterator[tuple[int, list[int], list[float]]]:
-    """Greedy answers to a padded batch, as they end: row, tokens, and the log-probability of each token.
+def _write(
+    model, inputs: dict, limits: Sequence[int], eos: int, pad: int, guide=None
+) -> Iterator[tuple[int, list[int], list[float], int]]:
+    """Greedy answers to a padded batch, as they end: row, tokens, the log-probability of each token, and how many were forced by a
+    `guide` (see `inference.guidance.guided`).
 
-    A row ends with `eos`, in a loop, or at its limit. On a CPU, where keys and values of ended rows would be copied on at every step,
-    the others go on without them once a quarter has ended; on a GPU a step costs the same for all.
+    A row ends with `eos`, in a loop, or at its limit. On a CPU, ended rows still cost time at every step; so once a quarter has
+    ended, the others continue without them. On a GPU a step takes the same time for any number of rows.
     """
     import torch
 
@@ -89,7 +98,7 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
                 input_ids=ids,
                 attention_mask=mask,
                 **going_on,
-                logits_processor=LogitsProcessorList([watched]),
+                logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
                 stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
                 max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
                 do_sample=False,
@@ -102,9 +111,11 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
             logs[row] += [step[place] for step in watched.steps]
             written = out.sequences[place, start:].tolist()
             if eos in written or pad in written or len(written) >= limits[row] or in_a_loop(written):
-                yield row, written[: limits[row]], logs[row]
+                yield row, written[: limits[row]], logs[row], guide.forced[row] if guide else 0
             else:
                 left.append(place)
+        if guide:
+            guide.keep(left)
         if left:
             out.past_key_values.batch_select_indices(torch.tensor(left, device=ids.device))
             going_on = {"past_key_values": out.past_key_values}
@@ -114,8 +125,8 @@ def _write(model, inputs: dict, limits: Sequence[int], eos: int, pad: int) -> It
 
 
 def padding_effect(model, tokenizer, prompts: Sequence[str]) -> float:
-    """The largest change of a probability of the first answer token when the first of `prompts` stands in a padded batch with the
-    others instead of alone: near 0 where padding is hidden, whatever the model has learnt.
+    """The largest change in the probabilities of the first answer token when the first of `prompts` is in a padded batch with the
+    others instead of alone. Near 0 if padding is masked, whatever the model has learnt.
     """
     import torch
 
@@ -141,11 +152,13 @@ def generate(
     batch_size: int = 8,
     title: str = "answers",
     keep: Callable[[int, Answer], None] = lambda place, answer: None,
+    grammars: Sequence[str | None] = (),
 ) -> list[Answer]:
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
     Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
-    the place of a prompt and its answer as soon as it is there.
+    the place of a prompt and its answer as soon as it is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a
+    free answer) the answers are guided.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
@@ -158,14 +171,20 @@ def generate(
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
-            for row, ids, logs in _write(model, inputs, [limits[i] for i in batch], eos, pad):
+            most, forms = [limits[i] for i in batch], [grammars[i] for i in batch] if grammars else []
+            if grammars and model.device.type == "cpu":
+                written = write_guided(model, tokenizer, inputs, most, forms, in_a_loop)
+            else:
+                written = _write(model, inputs, most, eos, pad, Guide(tokenizer, forms) if grammars else None)
+            for row, ids, logs, forced in written:
                 end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
                 ended, ids = eos in ids[: end + 1], ids[:end]
                 text = tokenizer.decode(ids, **whole)
                 confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
                 before = len(text) - len(text.lstrip())
                 confidence = confidence[text[:before].count("\n") :]
-                answers[batch[row]] = Answer(text.strip(), len(ids), ended, confidence, not ended and in_a_loop(ids))
+                text = text.strip() if ended or not grammars else without_cut_number(text.strip())
+                answers[batch[row]] = Answer(text, len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
                 keep(batch[row], answers[batch[row]])
                 bar.update(len(answers))
     finally:
@@ -194,18 +213,22 @@ def answer_loss(model, examples: Sequence[dict]) -> float:
     return total / count
 
 
-def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = 2048) -> None:
-    """Whether a prompt leaves room for its answer.
+def check_length(prompt: str, tokenizer, max_new_tokens: int, max_seq_length: int = CONTEXT) -> None:
+    """Check that a prompt leaves room for its answer.
 
     Raises:
-        MedAnalyzrError: it does not (says how many tokens it has and may have).
+        MedAnalyzrError: it does not (the message gives its number of tokens and the limit).
     """
     most = max_seq_length - max_new_tokens
     if len(prompt) > 100 * max_seq_length:
-        raise MedAnalyzrError(f"The report is too long: {len(prompt):,} characters, and {most} tokens leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: {len(prompt):,} characters, and at most {most} tokens leave room for the answer."
+        )
     count = len(tokens(prompt, tokenizer).input_ids)
     if count > most:
-        raise MedAnalyzrError(f"The report is too long: with its prompt {count} tokens, and {most} leave room for the answer.")
+        raise MedAnalyzrError(
+            f"The report is too long: it has {count} tokens with its prompt, and at most {most} leave room for the answer."
+        )
 
 
 def stream(
@@ -216,10 +239,10 @@ def stream(
     temperature: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[str]:
-    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else drawn.
+    """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else sampled.
 
-    It ends early when `stopped` says so, or when it repeats itself; when it is interrupted or no longer listened to, the model
-    stops, too. An error of the model is raised here.
+    It ends early if `stopped()` is true or it repeats itself. If the caller is interrupted or stops reading, the model stops, too.
+    An error of the model is raised here.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -264,7 +287,7 @@ def stream(
 
 
 def show_stream(pieces: Iterator[str]) -> str:
-    """Show an answer while it is generated, in one place of the notebook; returns the whole text."""
+    """Show an answer while it is generated, in one output of the notebook; returns the whole text."""
     show, text = live_text(), ""
     for piece in pieces:
         text += piece

@@ -1,4 +1,4 @@
-"""The panel of 04_inference: paste or upload a report, read the answer as it is written, then what of it is verified."""
+"""The panel of 04_inference: paste or upload a report, read the answer as it is written, then see which lines are verified."""
 
 import html
 import json
@@ -25,19 +25,19 @@ def _text(text: str) -> str:
 class Panel:
     """Report box, examples, upload, length and temperature, answer, and the checks of its lines.
 
-    `answer(report, max_new_tokens, temperature, stopped)` yields the pieces of an answer until `stopped()`. The report goes to
-    it as it stands in the box. Every report of an uploaded file joins the examples. Reports, answers and errors are shown as
-    text, never as HTML.
+    `answer(report, max_new_tokens, temperature, stopped)` yields the pieces of an answer until `stopped()`. It gets the report
+    exactly as in the box. Every report of an uploaded file is added to the examples. Reports, answers and errors are shown as text,
+    never as HTML.
     """
 
-    def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320):
+    def __init__(self, examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 1600):
         self._examples = {name: ReceivedReport(name, text) for name, text in examples.items()}
         self._answer, self._stop, self._thread = answer, Event(), None
         wide = widgets.Layout(width="100%", height="10em")
         self.example = widgets.Dropdown(options=list(self._examples), description="Exemple")
         self.box = widgets.Textarea(value=next(iter(examples.values())), layout=wide, placeholder="Compte rendu")
         self.upload = widgets.FileUpload(multiple=False, description="Fichier", tooltip=FORMATS)
-        self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=1024, description="Longueur")
+        self.length = widgets.IntSlider(value=max_new_tokens, min=16, max=2048, description="Longueur")
         self.temperature = widgets.FloatSlider(
             value=0.0, min=0.0, max=1.5, step=0.1, description="Température", style={"description_width": "initial"}
         )
@@ -91,7 +91,7 @@ class Panel:
             self._say(f"Lu : {file['name']}{several} {' '.join(filter(None, [found[0].error, *found[0].remarks]))}".strip())
 
     def _report(self) -> Report | str:
-        """What the format of the chosen file says of the report, as long as nobody changed its text; else the text in the box."""
+        """The report as read from the chosen file, as long as its text was not changed; else the text in the box."""
         chosen = self._examples[self.example.value]
         return chosen.read if chosen.read and chosen.text == self.box.value else self.box.value
 
@@ -129,13 +129,13 @@ class Panel:
             self.button.disabled, self.stop.disabled, self.copy.disabled = False, True, not self.text
 
     def wait(self) -> None:
-        """Until the answer that is being written is there."""
+        """Wait until the current answer is complete."""
         if self._thread:
             self._thread.join()
 
 
-def show_panel(examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 320) -> Panel:
-    """Show a `Panel` where a front end with ipywidgets listens (JupyterLab, Colab, Kaggle); elsewhere only a sentence is left."""
+def show_panel(examples: Mapping[str, str], answer: Answer, max_new_tokens: int = 1600) -> Panel:
+    """Show a `Panel` in a front end with ipywidgets (JupyterLab, Colab, Kaggle); elsewhere only a sentence."""
     panel = Panel(examples, answer, max_new_tokens)
     bundle = panel.widget._repr_mimebundle_()
     bundle["text/plain"] = "A panel for your own reports: open this notebook in JupyterLab, Colab or Kaggle to use it."

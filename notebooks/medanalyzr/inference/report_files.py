@@ -1,8 +1,8 @@
-"""Reports that a user brings in a file or a folder, and what is written about their answers.
+"""Reports that a user brings in a file or a folder, and the records of their answers.
 
-A file is told by how it begins: HPRIM, HL7, FHIR and CR-BIO by their first bytes, whatever its name; the rest by its ending. In a .txt
-a line of exactly three dashes or equal signs (`---`, `===`), or a new file, parts two reports. A blank line, a longer rule and a
-form feed stand within a report.
+HPRIM, HL7, FHIR and CR-BIO files are recognized by their first bytes, whatever their name; other files by their extension. In a
+.txt a line of exactly three dashes or equals signs (`---`, `===`) separates two reports; a blank line, a longer rule or a form feed
+does not.
 """
 
 import json
@@ -30,9 +30,9 @@ _BETWEEN = re.compile(r"^[^\S\n]*(?:---|===)[^\S\n]*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ReceivedReport:
-    """One report as it came: where it stands (`name, report 3`), its text, and why it cannot be answered ("" if it can).
+    """One report as it came: its source (`name, report 3`), its text, and why it cannot be answered ("" if it can).
 
-    `read` is what its format says of it (None for plain text, which the strict reader reads), `remarks` what is doubtful in it.
+    `read` is the report as read from its format (None for plain text, which the strict reader reads), `remarks` are doubts about it.
     """
 
     source: str
@@ -45,11 +45,11 @@ class ReceivedReport:
 def load_reports(name: str) -> list[ReceivedReport]:
     """The reports of a file or of a folder, as they came. "" gives [].
 
-    In a folder every entry is looked at. One that is not read, and a row without a report, is kept with its error, so that it
-    costs only itself.
+    In a folder every entry is tried. An entry that cannot be read, or a row without a report, is kept with its error and does not
+    stop the others.
 
     Raises:
-        MedAnalyzrError: there is no such file or folder, a single file cannot be read, or nothing in it is a report.
+        MedAnalyzrError: the file or folder does not exist, a single file cannot be read, or it holds no report.
     """
     if not name:
         return []
@@ -62,7 +62,7 @@ def load_reports(name: str) -> list[ReceivedReport]:
     if all(one.error for one in found):
         source, error = found[0].source, found[0].error.rstrip(".")
         first = error if error.startswith(source) else f"{source}: {error}"
-        raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} looked at; {first}).")
+        raise MedAnalyzrError(f"reports={name!r} holds no report that can be read ({len(found)} files tried; {first}).")
     return found
 
 
@@ -75,7 +75,7 @@ def _kept(entry: Path) -> list[ReceivedReport]:
 
 def _of_path(path: Path) -> list[ReceivedReport]:
     if not path.is_file():
-        raise MedAnalyzrError(f"{path.name} is no file: give a folder that lies deeper by itself.")
+        raise MedAnalyzrError(f"{path.name} is not a file: pass a subfolder as the parameter instead.")
     try:
         if path.stat().st_size > formats.LARGEST and path.suffix.lower() not in _TEXTS:
             size = f"{path.stat().st_size / 2**20:.0f} MiB"
@@ -89,7 +89,7 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
     """The reports in the bytes of a file called `name`; [] where it is empty.
 
     Raises:
-        MedAnalyzrError: the whole of it cannot be read.
+        MedAnalyzrError: the file as a whole cannot be read.
     """
     try:
         readings = formats.read_document(content)
@@ -101,7 +101,7 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
     if not content.strip():
         return []
     if suffix not in _TEXTS:
-        raise MedAnalyzrError(f"{name} is in none of the formats that are read ({FORMATS}).")
+        raise MedAnalyzrError(f"{name} is in none of the supported formats ({FORMATS}).")
     try:
         text = decode_text(content)
         if suffix == ".txt":
@@ -144,7 +144,7 @@ def _of_row(row: dict | str, source: str) -> ReceivedReport:
 def refuse_too_long(
     received: Sequence[ReceivedReport], prompt: Callable[[str], str], tokenizer, max_new_tokens: int
 ) -> list[ReceivedReport]:
-    """`received`, where a report whose `prompt` leaves no room for an answer has its error."""
+    """`received`, with an error for each report whose `prompt` leaves no room for an answer."""
     from medanalyzr.inference.generation import check_length  # imports transformers, which Unsloth must precede
 
     checked = []
@@ -161,8 +161,8 @@ def refuse_too_long(
 def predictions(received: Sequence[ReceivedReport], answers: Sequence["Answer"]) -> list[dict]:
     """The lines of predictions.jsonl, in the order of `received`; `answers` are those to the reports without an error.
 
-    A line holds what `medanalyzr.inference.verify.as_line` gives, and of the answer its tokens, whether it ended by itself and
-    whether it repeats itself; or `source` and `error`.
+    A line has the fields of `medanalyzr.inference.verify.as_line`, and `tokens`, `ended` and `repeats` of the answer; or only
+    `source` and `error`.
     """
     given, lines = iter(answers), []
     for one in received:
@@ -176,14 +176,14 @@ def predictions(received: Sequence[ReceivedReport], answers: Sequence["Answer"])
 
 
 def note(line: dict) -> str:
-    """What a reader must know of a line of predictions.jsonl before its answer: an error, a cut, a loop; "" for none."""
+    """What a reader must know before reading an answer in predictions.jsonl: an error, a cut or a loop; "" if nothing."""
     if "error" in line:
         return line["error"]
     return "" if line["ended"] else "stopped: it repeats itself" if line["repeats"] else f"cut at {line['tokens']} tokens"
 
 
 def overview(received: Sequence[ReceivedReport], lines: Sequence[dict]) -> Iterator[dict]:
-    """For each line of predictions.jsonl, how much of its answer is verified, what is critical or left out, and what must be known."""
+    """For each line of predictions.jsonl: how much of its answer is verified, what is critical or left out, and its note."""
     for one, line in zip(received, lines, strict=True):
         results = line.get("results", [])
         yield {

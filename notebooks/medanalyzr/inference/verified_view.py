@@ -1,4 +1,4 @@
-"""What the checks of an answer found, as HTML: all of it text, escaped."""
+"""The result of the checks of an answer as HTML, with all text escaped."""
 
 from html import escape
 
@@ -26,8 +26,8 @@ def _row(result: Result, colour: str) -> str:
 
 
 def verified_html(verified: Verified) -> str:
-    """Critical values first; each result with its flag and «vérifié» or the reason why not; what the answer leaves out; lines
-    that nobody read; conclusion and steps of the rules.
+    """Critical values first; then each result with its flag and «vérifié» or the reason why not; what the answer leaves out; unread
+    lines; conclusion and next steps of the rules.
     """
     urgent = escape(", ".join(verified.urgent))
     parts = [f"<p style='color:#a00000'><b>Valeur critique : {urgent}</b></p>"] if urgent else []

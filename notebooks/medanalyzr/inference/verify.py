@@ -1,8 +1,9 @@
-"""Every line of an answer is checked against the text of its report; what is not proved is said, with the first reason.
+"""Check of every line of an answer against the text of its report; a line that is not proved gets the first reason, and what the
+report says instead where the strict reader read it.
 
-A line is verified where its value stands in the report for that name, with its unit and interval, the strict reader (where it read
-the result) agrees, flag and critical mark follow from them, and the specimen is blood. Conclusion and next steps of the rules rest
-on the verified lines alone.
+A line is verified if the report gives its value for that name, with its unit and interval; if the strict reader agrees (where it
+read the result); if flag and critical mark follow from them; and if the specimen is blood. Conclusion and next steps of the rules
+use only the verified lines.
 """
 
 import re
@@ -17,7 +18,7 @@ from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.lines.results import SHARES
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, critical_limits
-from medanalyzr.lab.report import UNDETERMINED, Measurement, Report
+from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report
 from medanalyzr.lab.rules import flag, interpret
 from medanalyzr.lab.units import plain
 
@@ -26,7 +27,10 @@ _NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Result:
-    """One result of an answer, with the fields of predictions.jsonl; `why` says what is not proved ("" where verified)."""
+    """One result of an answer, with the fields of predictions.jsonl; `why` says what is not proved ("" if verified).
+
+    A line that the report contradicts is not verified, and its fields are those of the report: no wrong value or flag is shown.
+    """
 
     analyte: str | None
     name: str
@@ -46,10 +50,10 @@ class Result:
 class Verified:
     """What the checks of an answer found.
 
-    `results` are its lines in order; `left_out` what the strict reader has and the answer lacks (of other
-    specimens where a flag is due); `unread` the lines that look like
-    a result and that nobody read; `critical` the names of the values that the answer, the rules or the strict reader call critical;
-    `urgent` these values in words, each as the report prints it, or as the answer alone says, which is then told.
+    `results` are the lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
+    other specimens, only those that need a flag). `unread` are lines that look like a result and that were not read. `critical` are
+    the names of the values that the answer, the rules or the strict reader call critical. `urgent` are these values in words, as
+    the report prints them; a value that only the answer gives is marked as such.
     """
 
     results: list[Result]
@@ -97,13 +101,24 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
 
 
 def _reached(m: Measurement) -> bool:
-    """Whether the printed value by itself reaches a limit of the table."""
+    """Whether the printed value alone reaches a limit of the table."""
     french = in_french_unit(m) if m.analyte in analytes() and m.specimen == BLOOD else None
     return french is not None and reached(m.analyte, span(french.value, french.sign)) is not None
 
 
 def _result(m: Measurement, specimen: str, side: str, critical: bool, why: str) -> Result:
     return Result(m.analyte, m.name, specimen, m.text, m.unit, m.low, m.high, m.interval_unit, side, critical, not why, why)
+
+
+def _reading(g: Given, rest: list[Measurement]) -> Measurement | None:
+    """What the strict reader read under the name of a line that is not proved; None where it read nothing or several results."""
+    same = [r for r in rest if key(r.name) == g.key] or [r for r in rest if r.analyte and r.analyte == g.m.analyte]
+    return same[0] if len(same) == 1 else None
+
+
+def _said(g: Given) -> str:
+    """Value, flag and critical mark of a line of the answer, in words."""
+    return ", ".join(filter(None, (f"{g.m.text} {g.m.unit}".strip(), g.m.flag, CRITICAL if g.m.critical else "")))
 
 
 def _in_words(m: Measurement, printed: bool) -> str:
@@ -120,7 +135,7 @@ def _sides(report: Report) -> list[str | None]:
 
 
 def verify(report: Report | str, answer: str) -> Verified:
-    """Check every line of `answer` against `report` (its text, or what the strict reader read of it)."""
+    """Check every line of `answer` against `report` (its text, or the report as read)."""
     report = read_report(report) if isinstance(report, str) else report
     report = replace(report, measurements=tuple(map(own_troponin, report.measurements)))
     lines = [(line, read_line(line)) for line in answer.splitlines() if line.strip() and not _NO_RESULT.match(line)]
@@ -133,8 +148,10 @@ def verify(report: Report | str, answer: str) -> Verified:
             found.append(str(reason))
     printed = [m for m in found if not isinstance(m, str)]
     rest = [r for r in report.measurements if id(r) not in proofs.used]
-    due = iter(_sides(replace(report, measurements=(*printed, *rest))))
+    sides = _sides(replace(report, measurements=(*printed, *rest)))
+    due, of_rest = iter(sides), dict(zip(map(id, rest), sides[len(printed) :], strict=True))
     results, proved, critical = [], [], {}  # the critical ones: in words, and their names
+    shown: set[int] = set()  # readings that stand in place of a wrong line, by `id`
     for (line, g), m in zip(lines, found, strict=True):
         if g is None:
             results.append(Result(None, line.strip()[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
@@ -149,8 +166,16 @@ def verify(report: Report | str, answer: str) -> Verified:
             why = str(reason)
         if g.m.critical or side or _reached(m):
             critical[_in_words(m, is_printed)] = m.name
-        results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))
-    sides = list(due)
+        specimen, side_of_flag, is_critical = g.m.specimen, g.m.flag, g.m.critical
+        if why:
+            read = m if is_printed else _reading(g, [r for r in rest if id(r) not in shown])
+            if read:
+                shown.add(id(read))
+                m, specimen, side_of_flag = read, read.specimen, flag(read)
+                is_critical = bool(side or of_rest.get(id(read))) or _reached(read)
+                why += f" ; corrigé d'après le compte rendu (réponse : {_said(g)})"
+        results.append(_result(m, specimen, side_of_flag, is_critical, why))
+    sides = list(of_rest.values())
     critical |= {_in_words(r, True): r.name for r, side in zip(rest, sides, strict=True) if side or _reached(r)}
     denied = {name for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str) for name in (g.key, g.m.analyte)} - {
         None

@@ -30,6 +30,7 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
     "grossesse": ("intervalle manquant", "intervalles hors grossesse non applicables : {}", 4,
                   "demander les intervalles du trimestre ({})"),
 }  # fmt: skip
+LACKS = tuple(dict.fromkeys(line for line, *_ in _LACKING.values()))  # how a line may say what is missing
 _CALL = "prévenir le médecin"
 _CALCIUM = analytes()["calcium"]
 _FLUIDS = {"urine": "urines", "lcr": "LCR"}
@@ -101,7 +102,7 @@ def critical_comparison(m: Measurement, facts: Facts) -> str:
     return f"appel {' ou '.join(calls)}{unit}" if calls else ""
 
 
-def _remarks(m: Measurement, facts: Facts) -> Iterator[str]:
+def remarks(m: Measurement, facts: Facts) -> Iterator[str]:
     """What else decides: why a critical limit does not count, the corrected calcium, a bound that follows from the age."""
     if lifted := facts.lifted(m):
         yield lifted["remark"]
@@ -125,7 +126,7 @@ def answer_line(m: Measurement, facts: Facts) -> str:
     """The line of the answer for one measurement: value, unit, comparisons and flag, with its critical mark."""
     parts = [comparison(m, facts.sexe if facts.adulte else "")]
     if m.specimen == BLOOD:
-        parts += [*_remarks(m, facts), critical_comparison(m, facts)]
+        parts += [*remarks(m, facts), critical_comparison(m, facts)]
     line = f"{answer_name(m)} : {m.text} {m.unit}".rstrip() + f" ({' ; '.join(filter(None, parts))})"
     return f"{line} : {flag(m)}" + (f", {CRITICAL}" if facts.critical_side(m) else "")
 
@@ -208,11 +209,11 @@ def _steps(facts: Facts, findings: Sequence[Finding]) -> list[str]:
 
 
 def interpret(report: Report) -> str:
-    """The reference answer to a report: a flagged line per analyte, a conclusion and, where useful, the next steps by urgency."""
+    """The reference answer: a flagged line per analyte in the order of the text, a conclusion and, where useful, next steps by urgency."""
     facts = Facts(report)
     drawn = patterns.draw(facts)
     findings = [*drawn, *_rest(facts, drawn)]
-    lines = [answer_line(m, facts) for m in facts.blood + [m for m in facts.others if flag(m) != UNDETERMINED]]
+    lines = [answer_line(m, facts) for m in facts.measurements if m.specimen == "sang" or flag(m) != UNDETERMINED]
     lines.append(f"Conclusion : {' ; '.join(patterns.conclude(findings))}.")
     if steps := _steps(facts, findings):
         lines.append(f"Suite : {' ; '.join(steps)}.")

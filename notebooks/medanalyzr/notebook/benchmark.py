@@ -1,4 +1,4 @@
-"""Training configurations measured side by side: each in its own process, on the same rows."""
+"""Training configurations measured under the same conditions: each in its own process, on the same rows."""
 
 import statistics
 import subprocess
@@ -28,11 +28,12 @@ def _steps_of_notebook(record: dict) -> list[dict]:
 def measured(
     name: str, steps: Sequence[dict], wall: float, peak_gib: float, epoch_tokens: int, flops_per_token: float, matmul_flops: float
 ) -> dict:
-    """One line of the table. `steps` have seconds and tokens, the first two are left out; `wall` is the whole run in seconds.
+    """One row of the table. `steps` have seconds and tokens, and the first two are ignored; `wall` is the time of the whole run in
+    seconds.
 
-    `mfu` is the model FLOPs utilization (Chowdhery et al., arXiv:2204.02311), here of `matmul_flops`, the measured operations per second
-    of a large matrix product. It counts forward and backward pass once: what is computed again (gradient checkpointing) is no use.
-    `start_up_s` is what the run took beside its steps at their median.
+    `mfu` is the model FLOPs utilization (Chowdhery et al., arXiv:2204.02311), here relative to `matmul_flops`, the measured speed
+    of a large matrix product. It counts forward and backward pass once; recomputation (gradient checkpointing) does not count.
+    `start_up_s` is the time of the run beyond its steps (each counted at the median).
 
     Raises:
         MedAnalyzrError: fewer than three steps.
@@ -55,13 +56,13 @@ def measured(
 
 
 def median_run(runs: Sequence[dict], name: str) -> dict:
-    """Of the lines of `measured` of one configuration the one of median speed (of an even number the slower of the two)."""
+    """The row of `measured` with the median speed of a configuration (of an even number of runs, the slower of the middle two)."""
     lines = sorted((run for run in runs if run["configuration"] == name), key=lambda run: run["tokens_per_second"])
     return lines[(len(lines) - 1) // 2]
 
 
 def run_profile(name: str, parameters: dict, folder: Path) -> tuple[list[dict], float, float]:
-    """Steps, seconds in all, and peak memory in GiB of 03_train under profile `name`, in a folder of its own."""
+    """Steps, total seconds and peak memory in GiB of 03_train with profile `name`, run in a folder of its own."""
     run = folder / name
     seconds = run_notebook("03_train", parameters | {"run": str(run), "profile": name, "resume": False}, run)
     record = read_json(run / "training.json", "03_train")
@@ -69,7 +70,7 @@ def run_profile(name: str, parameters: dict, folder: Path) -> tuple[list[dict], 
 
 
 def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, folder: Path) -> tuple[list[dict], float, float]:
-    """The same of `medanalyzr.training.plain_trainer` with batch and rate of `profile`.
+    """The same for `medanalyzr.training.plain_trainer`, with batch size and learning rate of `profile`.
 
     Raises:
         MedAnalyzrError: the process failed (its last line).
@@ -95,7 +96,7 @@ def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, fo
 
 
 def configurations(asked: str, chosen: str) -> list[str]:
-    """The names in `asked` ("a,b"); "auto" is the profile of this machine, on a GPU the recipe, and plain.
+    """The names in `asked` ("a,b"). "auto" means the recipe (on a GPU), the profile of this machine, and plain.
 
     Raises:
         MedAnalyzrError: a name that is neither a profile nor "plain".

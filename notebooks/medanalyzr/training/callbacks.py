@@ -1,4 +1,4 @@
-"""Callbacks of a training: the bar, the counts of each step, and the stop of a training gone wrong."""
+"""Callbacks of a training: the progress bar, the counts of each step, and the stop of a training that fails."""
 
 import math
 import time
@@ -9,25 +9,25 @@ from transformers import TrainerCallback
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress
 
-LOSS_FLOOR, FIRST_STEPS = 1e-3, 10  # a loss this low this early: labels or weights are wrong (unsloth issue 2957)
+LOSS_FLOOR, FIRST_STEPS = 1e-3, 10  # so low a loss so early means that labels or weights are wrong (unsloth issue 2957)
 
 
-FP16_SKIPS = 20  # in fp16 the loss scale is found by skipping steps with infinite gradients; more in a row are a fault
+FP16_SKIPS = 20  # fp16 finds its loss scale by skipping steps with infinite gradients; more than this in a row is an error
 
 
 class ShowProgress(TrainerCallback):
-    """A bar with the time left and the last loss; adds seconds and tokens to each logged step; stops a training gone wrong.
+    """A bar with the remaining time and the last loss; adds seconds and tokens to each logged step; stops a training that fails.
 
-    The tokens (padding left out, a shared prefix counted with each example) are added up on the device and read when the loss is, so
-    that no step waits for its count. The seconds of a step run from one log to the next: loading of the batch included, validation and
-    saving not.
+    Tokens are counted without padding, and a shared prefix counts in each example. They are summed on the device and read together
+    with the loss, so that no step waits for its count. The seconds of a step include loading its batch, but not validation and
+    saving.
     """
 
     hook = None
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
         if self.hook:
-            self.hook.remove()  # of a training that was interrupted in this process
+            self.hook.remove()  # left by an interrupted training of this process
         self.bar, self.skipped = Progress("training", state.max_steps), 0
         self.bar.resume_at(state.global_step)
         self.tokens_before, self.counted, self.checkpointing = int(state.num_input_tokens_seen), 0, None

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a cut: sealed when whole, found again, refused when something else is being trained."""
+"""Checkpoints that survive a crash: sealed when complete, found again, and refused if the settings have changed."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ def _digest(path: Path) -> str:
 
 
 def seal(checkpoint: Path) -> None:
-    """Write the hash of every file of a finished checkpoint beside them: from now on it counts."""
+    """Write the hash of every file of a finished checkpoint beside them. Only a sealed checkpoint is used."""
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL)
     write_json(checkpoint / SEAL, {path.relative_to(checkpoint).as_posix(): _digest(path) for path in files})
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a sealed checkpoint (a file that is missing or changed), or ""."""
+    """What is wrong with a sealed checkpoint (a missing or changed file), or ""."""
     for name, digest in read_json(checkpoint / SEAL, "03_train").items():
         path = checkpoint / name
         if not path.is_file():
@@ -52,12 +52,12 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
-    """The last whole checkpoint to go on from, or None for a fresh start; records `settings` beside the checkpoints.
+    """The last complete checkpoint to resume from, or None for a fresh start; records `settings` beside the checkpoints.
 
-    A checkpoint without its seal was cut while it was written and is removed. With `resume=False` all are removed.
+    A checkpoint without a seal is incomplete and is removed. With `resume=False` all are removed.
 
     Raises:
-        MedAnalyzrError: the checkpoints were made with other settings (names those that differ), or one was changed.
+        MedAnalyzrError: the checkpoints were made with other settings (the message names them), or a file was changed.
     """
     record = folder / "settings.json"
     if not resume and is_first():
@@ -78,7 +78,7 @@ def find_checkpoint(folder: Path, settings: dict, resume: bool) -> str | None:
             )
         if wrong := damage(whole[0]):
             raise MedAnalyzrError(
-                f"{show_path(whole[0])} is damaged ({wrong}): delete that folder to go on from the checkpoint before it, "
+                f"{show_path(whole[0])} is damaged ({wrong}): delete that folder to resume from the checkpoint before it, "
                 "or set resume=False to start over."
             )
     write_json(record, settings)

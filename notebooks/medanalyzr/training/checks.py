@@ -1,4 +1,4 @@
-"""Named checks around a training: each guards against a run that ends well and teaches nothing, or the wrong thing."""
+"""Checks around a training: each guards against a run that finishes normally and has taught nothing, or the wrong thing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,18 +6,19 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.dataset.prompts import IGNORED, format_prompt, tokens
 from medanalyzr.training.profiles import TARGET_MODULES
 
-TOO_LONG = 0.2  # share of rows over max_seq_length from which a training is refused
+TOO_LONG = 0.2  # a training is refused if a larger share of its rows exceeds max_seq_length
 ISOLATION = 0.02  # relative difference of packed and separate losses that rounding may explain
 
 
 def check_examples(
     examples: Sequence[dict], rows: Sequence[Mapping[str, str]], tokenizer, train_on: str = "answer"
 ) -> dict[str, str]:
-    """Checks of encoded examples against the rows they come from; returns what each one found.
+    """Check encoded examples against the rows they come from; returns the finding of each check.
 
     Raises:
-        MedAnalyzrError: padding equals the end token, an example does not end with EOS or does not start with the prompt
-            that inference uses, nothing is learnt, or the learnt tokens do not spell the answer.
+        MedAnalyzrError: padding equals the end token; an example does not end with EOS, does not start with the prompt of
+        inference, or
+            has no labels; or its labels do not spell the answer.
     """
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         raise MedAnalyzrError(
@@ -44,10 +45,10 @@ def check_examples(
 
 
 def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, str]:
-    """How many rows do not fit.
+    """How many rows are too long.
 
     Raises:
-        MedAnalyzrError: over a fifth of them do not, or there are none.
+        MedAnalyzrError: more than a fifth of them are, or there are no rows.
     """
     if not rows:
         raise MedAnalyzrError("No training row is left: set subset='all', or prepare another dataset with 02_data.")
@@ -60,7 +61,7 @@ def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, st
 
 
 def expected_adapter(model, r: int) -> tuple[set[str], int]:
-    """Names of the adapted projections of `model`, and how many trainable parameters rank `r` gives them: r × (in + out) each."""
+    """Names of the adapted projections of `model`, and their trainable parameters for rank `r`: r × (inputs + outputs) each."""
     names, count = set(), 0
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]
@@ -71,10 +72,10 @@ def expected_adapter(model, r: int) -> tuple[set[str], int]:
 
 
 def check_adapter(model, r: int) -> dict[str, str]:
-    """The adapter lies on the seven projections, on all layers, and nothing else is trained.
+    """Check that the seven projections of all layers are adapted and that nothing else is trained.
 
     Raises:
-        MedAnalyzrError: other modules, or another number of parameters.
+        MedAnalyzrError: other modules are trained, or another number of parameters.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     modules = {part for name in trained for part in name.split(".") if part in TARGET_MODULES}
@@ -89,7 +90,7 @@ def check_adapter(model, r: int) -> dict[str, str]:
 
 
 def _first_batch(trainer) -> Mapping:
-    """The first training batch, without touching the random state that the training starts from."""
+    """The first training batch; the random state from which the training starts is not changed."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -97,8 +98,8 @@ def _first_batch(trainer) -> Mapping:
 
 
 def _packed_examples(batch: Mapping) -> list[dict]:
-    """The whole examples (`input_ids` and `labels`, 1 × tokens) of a packed batch, a shared prefix in front of each; none when each row
-    is an example.
+    """The examples of a packed batch (`input_ids` and `labels`, 1 × tokens), each with the shared prefix in front; none if each row
+    is one example.
     """
     import torch
 
@@ -112,11 +113,12 @@ def _packed_examples(batch: Mapping) -> list[dict]:
 
 
 def check_trainer(trainer, packing: bool) -> dict[str, str]:
-    """Checks of the first batch and of the settings that the trainer really has; returns what each one found.
+    """Check the first batch and the actual settings of the trainer; returns the finding of each check.
 
     Raises:
-        MedAnalyzrError: a column that makes the trainer build its own prompts, padding that is learnt, packing dropped
-            in silence, or adapter weights that are not float32.
+        MedAnalyzrError: a column makes the trainer build its own prompts, padding has labels, packing was silently dropped, or the
+        adapter
+            weights are not float32.
     """
     columns = set(trainer.train_dataset.column_names)
     if extra := columns & {"prompt", "completion", "text", "messages"}:
@@ -127,7 +129,7 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
     packed = len(_packed_examples(batch))
     if packing and not packed:
         raise MedAnalyzrError(
-            "Packing was asked for and the trainer does not pack: set packing='off', or see the notices of Unsloth above."
+            "Packing was requested, but the trainer does not pack: set packing='off', or read the notices of Unsloth above."
         )
     if "attention_mask" in batch and bool((batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()):
         raise MedAnalyzrError("Padding is not masked in the labels: the model would learn to pad.")
@@ -144,10 +146,10 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
 
 
 def check_isolation(trainer) -> dict[str, str]:
-    """Packed examples do not see each other, and all of them see the prefix they share: the loss of the first packed batch is that of
-    its examples one by one.
+    """Check that packed examples do not see each other, and that all of them see their shared prefix: the first packed batch must
+    have the same loss as its examples one by one.
 
-    Returns nothing to report when the trainer does not pack.
+    Returns an empty dict if the trainer does not pack.
 
     Raises:
         MedAnalyzrError: the losses differ by more than rounding explains.
@@ -182,12 +184,12 @@ def check_isolation(trainer) -> dict[str, str]:
 
 
 def check_fall(losses: Sequence[float]) -> str:
-    """The first and the last losses in words (means of five).
+    """The first and the last loss in words, each the mean of five steps.
 
     Raises:
-        MedAnalyzrError: after 20 steps or more the loss has not fallen.
+        MedAnalyzrError: the loss has not fallen after 20 steps or more.
     """
     first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
     if len(losses) >= 20 and not last < first:
-        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at last): lower learning_rate.")
+        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at the end): lower learning_rate.")
     return f"{first:.2f} over the first five steps, {last:.2f} over the last five"

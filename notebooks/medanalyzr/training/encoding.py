@@ -1,26 +1,25 @@
-"""Rows as tokens and labels."""
+"""Examples that fit, and how long an answer may be."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from medanalyzr.core.errors import MedAnalyzrError
-from medanalyzr.dataset.prompts import encode, tokens
+from medanalyzr.dataset.prompts import tokens
 
 
-def encode_rows(
-    rows: Sequence[Mapping[str, str]], tokenizer, train_on: str, max_seq_length: int
+def drop_overlong(
+    examples: Sequence[dict], rows: Sequence[Mapping[str, str]], max_seq_length: int
 ) -> tuple[list[dict], list[Mapping[str, str]]]:
-    """The examples of `rows` that fit `max_seq_length` tokens, and the rows they come from.
+    """The encoded `examples` of at most `max_seq_length` tokens, and those of `rows` they come from.
 
-    Longer ones are left out: a cut answer would lose its end token.
+    Longer ones are left out whole: a cut answer would lose its end token.
 
     Raises:
         MedAnalyzrError: there are rows and none of them fits.
     """
-    pairs = [(encode(row, tokenizer, train_on), row) for row in rows]
-    fitting = [(example, row) for example, row in pairs if len(example["input_ids"]) <= max_seq_length]
-    if pairs and not fitting:
-        raise MedAnalyzrError(f"None of {len(pairs)} rows fits max_seq_length={max_seq_length} tokens: raise it.")
+    fitting = [(example, row) for example, row in zip(examples, rows, strict=True) if len(example["input_ids"]) <= max_seq_length]
+    if rows and not fitting:
+        raise MedAnalyzrError(f"None of {len(rows)} rows fits max_seq_length={max_seq_length} tokens: raise it.")
     return [example for example, _ in fitting], [row for _, row in fitting]
 
 

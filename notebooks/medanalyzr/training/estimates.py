@@ -1,4 +1,4 @@
-"""What a training will take on the machine at hand, said before it starts."""
+"""Estimates of the time and memory that a training needs on this machine, made before it starts."""
 
 import math
 import statistics
@@ -14,15 +14,15 @@ from medanalyzr.core.run_folder import read_json
 from medanalyzr.training.profiles import Profile
 
 GIB = 2**30
-MFU = 0.52  # MFU that our trainings reach where they are compute-bound, of the measured matrix products (artifacts/benchmarks)
-MFU_FLOAT8 = 0.9  # the same with 8-bit floats, of the products in bfloat16
-LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s by layer and micro-batch of a kernel-launch-bound GPU step (same)
+MFU = 0.52  # MFU of our compute-bound trainings, relative to the measured matrix products (artifacts/benchmarks)
+MFU_FLOAT8 = 0.9  # the same with FP8, relative to products in bfloat16
+LAYER_S = {"off": 0.009, "on": 0.012, "unsloth": 0.0145}  # s per layer and micro-batch, if kernel-launch-bound (same source)
 RUNTIME_GIB = 0.9  # libraries, optimizer and buffers
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a Llama or Mistral model that decide about time and memory."""
+    """The sizes of a Llama or Mistral model that determine time and memory."""
 
     layers: int
     hidden: int
@@ -40,12 +40,14 @@ class Shape:
 
     @property
     def matrices(self) -> int:
-        """Parameters that a token is multiplied with: projections and output head; the embedding is only looked up."""
+        """Parameters that take part in products for each token: projections and output head. The embedding is only looked up."""
         return self.projections + self.vocabulary * self.hidden
 
     @property
     def flops_per_token(self) -> int:
-        """Operations of a LoRA training step for one token: two a parameter forward, two backward (the base learns nothing)."""
+        """Operations of a LoRA training step per token: two per parameter forward and two backward (the base weights have no
+        gradient).
+        """
         return 4 * self.matrices
 
 
@@ -54,7 +56,9 @@ SHAPES = {SMOLLM2: Shape(30, 576, 1536, 9, 3, 64, 49152), MISTRAL: Shape(32, 409
 
 
 def shape_of(base: str) -> Shape:
-    """The shape of a model folder or hub id, from its config.json (read without transformers, which Unsloth wants to come before)."""
+    """The shape of a model folder or hub id, from its config.json (read without transformers, which must be imported after
+    Unsloth).
+    """
     from huggingface_hub import hf_hub_download
 
     own = Path(base) / "config.json"
@@ -95,15 +99,14 @@ def measure_matmul_flops(machine: Device, dtype: str) -> float:
 def expected_seconds(
     settings: Profile, shape: Shape, machine: Device, examples: int, tokens: int, matmul_flops: float, longest: int
 ) -> float:
-    """Seconds of a training without its start-up.
+    """Seconds of a training without its start-up: the larger of two times.
 
-    The larger of two times. Compute-bound: the operations at an MFU of `MFU` (with 8-bit floats `MFU_FLOAT8`) of `matmul_flops`
-    operations per second (a third more with gradient checkpointing, which computes the forward pass twice). Kernel-launch-bound, on a
-    GPU: `LAYER_S` a layer and micro-batch.
-    `examples` and `tokens` are those of an epoch; packed rows hold `longest` tokens.
+    Compute-bound: the operations at `MFU` (with FP8 `MFU_FLOAT8`) of `matmul_flops` operations per second, and a third more with
+    gradient checkpointing, which computes the forward pass twice. Kernel-launch-bound, on a GPU: `LAYER_S` per layer and
+    micro-batch. `examples` and `tokens` are those of one epoch; packed rows hold `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
-    micro_batches = settings.num_train_epochs * rows / settings.batch_size
+    micro_batches = settings.epochs * rows / settings.batch_size
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
     seen = micro_batches * settings.batch_size * tokens / rows
@@ -116,9 +119,10 @@ def expected_seconds(
 def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens: int, r: int) -> float:
     """Peak memory in GiB of a training whose micro-batch holds up to `tokens` tokens.
 
-    Base model (a 4-bit weight takes 0.56 bytes with its scales; a CPU decodes it once to four; 8-bit floats lie beside it in two
-    orientations), adapter of rank `r` in float32 with gradient and optimizer (14 bytes a parameter), and the activations kept for the
-    backward pass: 2 × intermediate + 8 × hidden values a token and layer, or those of one layer with gradient checkpointing.
+    The sum of three parts. The base model: a 4-bit weight takes 0.56 bytes with its scales, or four bytes once a CPU has decoded
+    it; FP8 adds two copies of one byte each. The adapter of rank `r` in float32, with gradient and optimizer: 14 bytes per
+    parameter. The activations kept for the backward pass: 2 × intermediate + 8 × hidden values per token and layer, or those of one
+    layer with gradient checkpointing.
     """
     width = 2 if machine.kind == "cuda" else 4
     packed = 0.56 if settings.load_in_4bit == "on" and machine.kind == "cuda" else width + 2 * (settings.float8 == "on")
@@ -131,7 +135,7 @@ def expected_memory_gib(settings: Profile, shape: Shape, machine: Device, tokens
 
 
 def check_memory(settings: Profile, shape: Shape, machine: Device, max_seq_length: int, r: int) -> str:
-    """What the training needs at least, in words; examples that are not packed are not counted, for their length is not known yet.
+    """The minimum memory of the training, in words. Examples that are not packed are left out, because their length is not known yet.
 
     Raises:
         MedAnalyzrError: the machine has less.
@@ -149,7 +153,7 @@ def check_memory(settings: Profile, shape: Shape, machine: Device, max_seq_lengt
 def expectation(
     settings: Profile, shape: Shape, machine: Device, lengths: Sequence[int], max_seq_length: int, r: int, matmul_flops: float
 ) -> dict[str, float]:
-    """Minutes of the steps (start-up left out) and peak memory in GiB of a training on examples of `lengths` tokens."""
+    """Minutes of the steps (without start-up) and peak memory in GiB of a training on examples of `lengths` tokens."""
     row = max_seq_length if settings.packing != "off" else max(lengths)
     seconds = expected_seconds(settings, shape, machine, len(lengths), sum(lengths), matmul_flops, max_seq_length)
     return {"minutes": seconds / 60, "memory_gib": expected_memory_gib(settings, shape, machine, settings.batch_size * row, r)}

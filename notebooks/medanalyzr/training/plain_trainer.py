@@ -1,8 +1,8 @@
-"""The recipe with transformers, PEFT and TRL alone, without Unsloth: what 07_benchmark compares with.
+"""The recipe with transformers, PEFT and TRL only, without Unsloth: the baseline of 07_benchmark.
 
-`python -m medanalyzr.training.plain_trainer settings.json` in notebooks/, in a process of its own, because Unsloth changes these libraries
-where it is imported. settings.json: base_model, rows (a JSON-lines file), batch_size, gradient_accumulation_steps, checkpointing,
-steps, learning_rate, max_seq_length, seed, train_on; result (the file to write).
+`python -m medanalyzr.training.plain_trainer settings.json` in notebooks/. It needs a process of its own, because importing Unsloth
+changes these libraries. settings.json: base_model, rows (a JSON-lines file), batch_size, gradient_accumulation_steps,
+checkpointing, steps, learning_rate, max_seq_length, seed, train_on; result (the file to write).
 """
 
 import sys
@@ -15,7 +15,7 @@ from medanalyzr.dataset.prompts import encode
 
 
 def main(asked: dict) -> dict:
-    """Train `steps` steps; returns seconds and tokens of each, peak memory in GiB, parameters, total seconds."""
+    """Train `steps` steps; returns seconds and tokens of each step, peak memory in GiB and total seconds."""
     start = time.monotonic()
     import torch
     from datasets import Dataset
@@ -49,7 +49,7 @@ def main(asked: dict) -> dict:
             self.began, self.seen = now, seen
 
     class OnCpu(SFTTrainer):
-        """TRL's loss is a Triton kernel for GPUs: here the one of transformers."""
+        """Uses the loss of transformers, because TRL's loss is a Triton kernel for GPUs."""
 
         def compute_loss(self, *args, **kwargs):
             return super(SFTTrainer, self).compute_loss(*args, **kwargs)

@@ -1,5 +1,6 @@
-"""The training profiles, and which one a machine gets."""
+"""The training profiles, and the choice of one for a machine."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -15,15 +16,20 @@ TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of one machine class. `max_steps` -1 means whole epochs; `packing` is "on", "off" or "shared" (packed, and what all
-    prompts begin with is computed once a step, see `medanalyzr.acceleration.shared_prefix`), `checkpointing` "on", "off" or "unsloth" (activations offloaded to
-    the CPU); `load_in_4bit` "on" or "off" (the base model in 16 bits: faster where it fits); `float8` "on" or "off" (products with a 16-bit
-    base model in 8-bit floats, see `medanalyzr.acceleration.float8`); `optimizer` is a name that transformers knows.
+    """Settings of one class of machines.
 
-    `subset` is "all", "measured" or "quick" (see `data.subset_of`): a CPU has minutes and learns from the complete reports
-    of measured values in four categories. `layouts` is "own" (the rows as they are) or "composed" (beside them `composed_examples` reports
-    made of their values in other layouts, see `medanalyzr.dataset.layouts`). `precision` is "fp32", "fp16", "bf16" or "best" (what the device does natively); `train_on` is
-    "answer" (loss on the answer) or "all" (whole text).
+    `subset` is "all", "measured" or "quick" (see `medanalyzr.dataset.prepare.subset_of`): a CPU has time for little, so it learns
+    from measured, complete reports of four categories. `layouts` is "own" (the rows as they are) or "composed" (and
+    `composed_examples` reports with their values in other layouts, see `medanalyzr.dataset.layouts`).
+
+    `precision` is "fp32", "fp16", "bf16" or "best" (the device's native format). `load_in_4bit` is "on" or "off" (the base model in
+    16 bits:
+    faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.float8`).
+
+    `max_steps` of -1 means whole epochs. `packing` is "on", "off" or "shared" (packed, and the common beginning of all prompts is
+    computed once per step, see `medanalyzr.acceleration.shared_prefix`). `checkpointing` is "on", "off" or "unsloth" (activations
+    are moved to the memory of the CPU). `optimizer` is a name that transformers knows. `train_on` is "answer" (loss on the answer)
+    or "all" (on the whole text).
     """
 
     name: str
@@ -59,8 +65,18 @@ class Profile:
         return self.composed_examples if self.layouts == "composed" else 0
 
     @property
+    def passes(self) -> int:
+        """How often the rows are gone through with layouts drawn anew: the epochs where layouts are composed, else 1 (an epoch repeats the rows)."""
+        return math.ceil(self.num_train_epochs) if self.composed and self.max_steps == -1 else 1
+
+    @property
+    def epochs(self) -> float:
+        """The epochs of the trainer: over the rows, or over the rows of all passes together."""
+        return self.num_train_epochs / self.passes
+
+    @property
     def gradient_checkpointing(self) -> str | bool:
-        """`checkpointing` as Unsloth takes it: True, False or "unsloth"."""
+        """`checkpointing` as an argument of Unsloth: True, False or "unsloth"."""
         return {"on": True, "off": False}.get(self.checkpointing, self.checkpointing)
 
 
@@ -71,14 +87,14 @@ PROFILES = {
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),
-        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", float8="on", layouts="composed", composed_examples=4000),
+        Profile("80gb", "GPU of 60 GiB or more", MISTRAL, MEDANALYZR, "all", "bf16", 4, 1, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused", load_in_4bit="off", layouts="composed", composed_examples=4000),
         Profile("recipe", "on request", MISTRAL, MEDANALYZR, "all", "best", 2, 4, 2e-4, 1, -1, "off", "unsloth", "all", 0.0, 0.0),
     )
 }  # fmt: skip
 
 
 def _fitted(profile: Profile, machine: Device) -> Profile:
-    """`profile` without 8-bit floats where `machine` does not multiply them (an A100)."""
+    """`profile`, with FP8 switched off if `machine` does not support it (such as an A100)."""
     return profile if machine.float8 else replace(profile, float8="off")
 
 
@@ -92,9 +108,7 @@ def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
         if requested not in PROFILES:
             raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
         if requested != "cpu" and machine.kind != "cuda":
-            raise MedAnalyzrError(
-                f"profile={requested!r} needs a CUDA GPU and this machine shows none: set profile='cpu' or 'auto'."
-            )
+            raise MedAnalyzrError(f"profile={requested!r} needs a CUDA GPU and this machine has none: set profile='cpu' or 'auto'.")
         return _fitted(PROFILES[requested], machine), "asked for by the parameter profile"
     if machine.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
@@ -107,24 +121,25 @@ def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
 
 
 def check_settings(settings: Profile, machine: Device) -> None:
-    """Whether `machine` can do what `settings` ask for.
+    """Check that `machine` supports `settings`.
 
     Raises:
-        MedAnalyzrError: a precision, 8-bit floats or packing that the device does not have, or 8-bit floats with a 4-bit base model or
-            without packing.
+        MedAnalyzrError: the device does not support the precision, FP8 or packing, or FP8 is combined with a 4-bit base model or
+        with unpacked
+            rows.
     """
     if settings.precision == "bf16" and not machine.bf16:
         raise MedAnalyzrError(f"precision='bf16' and this {machine.name} has no native bfloat16: set precision='best'.")
     if settings.precision == "fp16" and machine.kind != "cuda":
-        raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine shows none: set precision='best'.")
+        raise MedAnalyzrError("precision='fp16' needs a CUDA GPU and this machine has none: set precision='best'.")
     if settings.float8 == "on" and not machine.float8:
         raise MedAnalyzrError(
             f"float8='on' needs a GPU that multiplies 8-bit floats (H100, L40S…), not {machine.name}: set float8='off'."
         )
     if settings.float8 == "on" and (settings.load_in_4bit == "on" or settings.precision != "bf16"):
-        raise MedAnalyzrError("float8='on' goes with a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
+        raise MedAnalyzrError("float8='on' needs a base model in bfloat16: set load_in_4bit='off' and precision='bf16'.")
     if settings.float8 == "on" and settings.packing == "off":
-        raise MedAnalyzrError("float8='on' goes with packed rows: set packing='shared' or 'on', or float8='off'.")
+        raise MedAnalyzrError("float8='on' needs packed rows: set packing='shared' or 'on', or float8='off'.")
     if settings.packing != "off" and machine.kind != "cuda":
         raise MedAnalyzrError(f"packing={settings.packing!r} needs a CUDA GPU (Unsloth turns it off on a CPU): set packing='off'.")
 
@@ -135,17 +150,17 @@ def dtype_of(settings: Profile, machine: Device) -> str:
 
 
 def planned_steps(settings: Profile, examples: int) -> int:
-    """`max_steps` for the trainer: as set; for the recipe the full batches of its epochs, as published (2,182 rows: 272);
-    else -1, whole epochs with a last smaller batch.
+    """`max_steps` for the trainer. The profile `recipe` takes only the full batches of its epochs, as published (2,182 rows: 272
+    steps). The others take the value that is set, or -1: whole epochs, with a smaller last batch.
     """
     if settings.name != "recipe" or settings.max_steps != -1:
         return settings.max_steps
     batch = settings.batch_size * settings.gradient_accumulation_steps * processes()
-    return max(1, int(settings.num_train_epochs * examples) // batch)
+    return max(1, int(settings.epochs * examples) // batch)
 
 
 def override(profile: Profile, parameters: Mapping[str, Any]) -> Profile:
-    """`profile` with every notebook parameter of the same name that is not "auto" or -1, its batch shared among the processes."""
+    """`profile` with the notebook parameters of the same names, except "auto" and -1; the batch is divided among the processes."""
     names = (field.name for field in fields(profile) if field.name in parameters)
     asked = {name: parameters[name] for name in names if parameters[name] not in ("auto", -1)}
     if "num_train_epochs" in asked and "max_steps" not in asked:

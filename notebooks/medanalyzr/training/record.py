@@ -1,9 +1,10 @@
-"""What a training did and came from, as training.json keeps it."""
+"""What a training did and where it came from, as stored in training.json."""
 
 import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import torch
 
@@ -12,10 +13,14 @@ from medanalyzr.core.packages import describe
 from medanalyzr.core.run_folder import git_commit
 from medanalyzr.dataset.prompts import PREAMBLE, PROMPT
 from medanalyzr.training.callbacks import ShowProgress
+from medanalyzr.training.profiles import Profile
+
+_CHOSEN = ("lora_r", "lora_alpha", "max_seq_length", "seed", "evaluations", "keep_best", "early_stopping")
+PUBLISHED = {"steps": 272, "minutes": 34, "final loss": 0.3}  # the recipe on a small GPU, as its author published it
 
 
 def attention(padding_free: bool) -> str:
-    """The attention kernel that Unsloth takes on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
+    """The attention kernel that Unsloth chooses on this machine: flash_varlen, flash_dense, xformers or sdpa (torch's own)."""
     if not torch.cuda.is_available():
         return "sdpa"
     from unsloth.utils.attention_dispatch import select_attention_backend
@@ -24,7 +29,7 @@ def attention(padding_free: bool) -> str:
 
 
 def effective_settings(trainer) -> dict:
-    """What the trainer will really do, read from the trainer and the model it holds."""
+    """The settings in effect, read from the trainer and its model."""
     args, model = trainer.args, trainer.model
     padding_free = bool(getattr(trainer.data_collator, "padding_free", False))
     return {
@@ -69,7 +74,7 @@ HISTORY = ("loss", "eval_loss", "learning_rate", "grad_norm", "seconds", "num_in
 
 
 def history(log: Sequence[dict]) -> list[dict[str, float]]:
-    """A trainer's log by step: step and those of `HISTORY` that were logged and are finite."""
+    """A trainer's log by step: the step and the finite values of `HISTORY`."""
     steps: dict[int, dict] = {}
     for entry in log:
         kept = {k: float(entry[k]) for k in HISTORY if k in entry}
@@ -82,9 +87,9 @@ def history(log: Sequence[dict]) -> list[dict[str, float]]:
 def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
     """Tokens, seconds, losses and trainable parameters of a finished training.
 
-    `tokens` counts the whole training (padding left out), `seconds` and `tokens_per_second` this session of it;
-    `train_loss` is the mean of the last five logged steps; `gradient_checkpointing_seen` is what the layers did while they
-    trained (None when no step was left to train).
+    `tokens` counts the whole training, without padding; `seconds` and `tokens_per_second` cover only the part since the last
+    resume. `train_loss` is the mean of the last five logged steps. `gradient_checkpointing_seen` says whether the layers used it
+    (None if no step was left).
     """
     tokens = int(trainer.state.num_input_tokens_seen)
     shown = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ShowProgress))
@@ -101,9 +106,33 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
     }
 
 
+def identity(settings: Profile, parameters: Mapping, examples: Mapping[str, Sequence], origin: Mapping, dtype: torch.dtype) -> dict:
+    """What makes two trainings the same one: a checkpoint is resumed only where all of it is equal.
+
+    `parameters` are those of 03_train, `examples` the encoded ones of each split, `origin` what `provenance` gives, `dtype` the
+    number format of the model.
+    """
+    chosen = {name: parameters[name] for name in _CHOSEN} | {"precision": str(dtype)}
+    counts = {split: len(part) for split, part in examples.items()}
+    return asdict(settings) | chosen | counts | {"data": origin["data"], "prompt": origin["prompt"]}
+
+
+def beside_expected(result: Mapping, steps: int, memory_gib: float, planned: int, expected: Mapping) -> dict[str, dict]:
+    """The columns of a table: this run (what `summary` gives), what was expected before it, and what the recipe's author published."""
+    mine = {"steps": steps, "minutes": result["seconds"] / 60, "final loss": result["train_loss"], "tokens": result["tokens"]}
+    mine |= {"tokens per second": result["tokens_per_second"], "peak memory, GiB": memory_gib}
+    before = {"steps": planned, "minutes": expected["minutes"], "peak memory, GiB": expected["memory_gib"]}
+    return {"this run": mine, "expected before": before, "published recipe, small GPU": PUBLISHED}
+
+
 def provenance(report: Mapping, seed: int) -> dict:
-    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git)."""
+    """What a training came from: hashes of data, split and prompt, packages, device, seed, git commit (None without git).
+
+    Of a mixture also each source: its name, rows, hash, and how often its training rows are repeated.
+    """
     about = describe()
+    kept = ("dataset", "rows_used", "rows", "repeated", "fingerprint")
+    sources = {name: {key: one[key] for key in kept} for name, one in report.get("sources", {}).items()}
     return {
         "data": report["fingerprint"],
         "split": {name: report[name] for name in ("seed", "rows", "grouped_by")},
@@ -113,4 +142,4 @@ def provenance(report: Mapping, seed: int) -> dict:
         "device": about["device"],
         "seed": seed,
         "git_commit": git_commit(),
-    }
+    } | ({"sources": sources} if sources else {})

@@ -1,8 +1,11 @@
-"""What 03_train needs beside the recipe in its cells: the arguments for logging and checkpoints, and a training that may go on."""
+"""Helpers of 03_train around the recipe in its cells: checks of arguments, initial adapter weights, a guarded training."""
 
 import difflib
 import errno
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,41 +19,38 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.training.record import trainer_steps
 
 
-def monitoring_arguments(settings, validate: bool, evaluations: int = 4, keep_best: bool = False, early_stopping: int = 0) -> dict:
-    """The SFTConfig arguments for logging, validation and checkpoints.
-
-    Loss at every step; `evaluations` validations and checkpoints, evenly spread. With `keep_best` the adapter of the
-    lowest validation loss is the one that is kept. Validation keeps no logits, so it needs no more memory than training.
+def known_optimizer(name: str) -> str:
+    """`name`, if transformers has an optimizer of that name.
 
     Raises:
-        MedAnalyzrError: transformers knows no optimizer of the name in `settings`, or `keep_best` or `early_stopping` is asked for
-            where nothing is validated.
+        MedAnalyzrError: it has none (the message proposes similar names).
     """
-    if (keep_best or early_stopping) and not validate:
+    names = [str(optimizer.value) for optimizer in OptimizerNames]
+    if name not in names:
+        close = ", ".join(difflib.get_close_matches(name, names) or ("adamw_8bit", "adamw_torch"))
+        raise MedAnalyzrError(f"optimizer={name!r} does not exist: try {close}.")
+    return name
+
+
+def share_of_steps(evaluations: int) -> float:
+    """The share of the steps between two of `evaluations` validations; always below 1, which the trainer would read as every step."""
+    return min(1 / evaluations, 1 - 1e-9)
+
+
+def best_by(validate: bool, keep_best: bool, early_stopping: int) -> str | None:
+    """The metric that decides which adapter is the best: the validation loss, or None where nothing asks for the best one.
+
+    Raises:
+        MedAnalyzrError: `keep_best` or `early_stopping` is set and there is nothing to validate on.
+    """
+    if not (keep_best or early_stopping):
+        return None
+    if not validate:
         raise MedAnalyzrError(
-            "keep_best and early_stopping go by the validation loss and there is no validation row: set validation_examples, and "
+            "keep_best and early_stopping use the validation loss and there is no validation row: set validation_examples, and "
             "validation_fraction in 02_data, above 0."
         )
-    names, share = [str(name.value) for name in OptimizerNames], min(1 / evaluations, 1 - 1e-9)  # 1 would mean every step
-    if settings.optimizer not in names:
-        close = ", ".join(difflib.get_close_matches(settings.optimizer, names) or ("adamw_8bit", "adamw_torch"))
-        raise MedAnalyzrError(f"optimizer={settings.optimizer!r} does not exist: try {close}.")
-    best = {"load_best_model_at_end": keep_best, "metric_for_best_model": "eval_loss", "greater_is_better": False}
-    return {
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # it would log a loss that is not a number as 0, and wait for the GPU to look at it
-        "eval_strategy": "steps" if validate else "no",
-        "eval_steps": share,
-        "per_device_eval_batch_size": min(4, settings.batch_size),
-        "prediction_loss_only": True,
-        "save_strategy": "steps",
-        "save_steps": share,
-        "save_total_limit": 2,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "ddp_find_unused_parameters": False,  # several processes: every adapter weight is used in every step
-        **(best if keep_best or early_stopping else {}),
-    }
+    return "eval_loss"
 
 
 def stopping(patience: int) -> list[TrainerCallback]:
@@ -59,8 +59,8 @@ def stopping(patience: int) -> list[TrainerCallback]:
 
 
 def adapters_in_float32(model) -> None:
-    """Bring the trainable weights back to float32 after TRL cast those of a 4-bit model to bfloat16, and keep a copy of what they begin
-    with: a training that was interrupted before its first checkpoint starts again from there.
+    """Convert the trainable weights back to float32 after TRL cast those of a 4-bit model to bfloat16, and keep a copy of their initial
+    values: a training that was interrupted before its first checkpoint starts again from them.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -78,8 +78,8 @@ def _begin(trainer) -> None:
 
 
 def _finished(trainer, checkpoint: str) -> bool:
-    """Whether `checkpoint` is that of the last step, or of an early stop; then it is loaded, because the trainer itself would take one
-    step more.
+    """Whether `checkpoint` is that of the last step, or of an early stop. If so it is loaded here, because the trainer itself would take
+    one more step.
     """
     require("a finished training")
     state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
@@ -94,36 +94,49 @@ def _finished(trainer, checkpoint: str) -> bool:
     return True
 
 
-def train(trainer, checkpoint: str | None):
-    """`trainer.train`, from `checkpoint` where given; returns the seconds it took.
+@dataclass
+class GuardedTraining:
+    """What `training_guard` knows: whether a step is left to take, and, after its block, the seconds that the block took."""
 
-    A model that trained in 8-bit floats multiplies with its own weights again afterwards.
+    steps_left: bool = True
+    seconds: float = 0.0
+
+
+def _disk_is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) == errno.ENOSPC or any(
+        words in str(error) for words in ("No space left", "file write failed")
+    )
+
+
+@contextmanager
+def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]:
+    """A block that trains: it prepares `trainer` to start, or to resume from `checkpoint`, and reports errors in one sentence.
+
+    Without a checkpoint the adapter gets its initial weights again, because an interrupted training may have changed them. A finished
+    training is loaded, with no step left. After the block a model that trained in 8-bit floats uses its 16-bit weights again.
 
     Raises:
         MedAnalyzrError: the GPU is out of memory, or the disk is full.
     """
     from safetensors import SafetensorError
 
-    start = time.monotonic()
+    training, start = GuardedTraining(), time.monotonic()
     try:
-        if not (checkpoint and _finished(trainer, checkpoint)):
-            if not checkpoint:
-                _begin(trainer)
-            trainer.train(resume_from_checkpoint=checkpoint)
+        if checkpoint:
+            training.steps_left = not _finished(trainer, checkpoint)
+        else:
+            _begin(trainer)
+        yield training
     except torch.OutOfMemoryError:
         raise MedAnalyzrError(
             "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."
         ) from None
     except (OSError, RuntimeError, SafetensorError) as error:
-        if (
-            getattr(error, "errno", None) != errno.ENOSPC
-            and "No space left" not in str(error)
-            and "file write failed" not in str(error)
-        ):
+        if not _disk_is_full(error):
             raise
         raise MedAnalyzrError(
             f"The disk is full, so the checkpoint of step {trainer.state.global_step} could not be written; the one before it is "
             "kept: free space and run this notebook again."
         ) from None
     back_from_float8(trainer.model)
-    return time.monotonic() - start
+    training.seconds = time.monotonic() - start

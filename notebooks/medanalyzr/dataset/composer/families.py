@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
+from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases, without_accents
 
 Items = list[str | Line]  # headings and results
 
@@ -51,17 +51,32 @@ def _end(line: Line, style: Style) -> str:
 
 def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
     """One cell for each field of `order`; as many for earlier results as there are."""
+    low, high = style.bounds(line.m) if line.m else ("", "")
+    known = {"n": _name(line, style), "v": shown(line, style, False), "u": _unit(line, style), "vu": shown(line, style, True),
+             "i": line.interval, "s": line.share, "m": line.mark, "low": low, "high": high,
+             "men": line.by_sex[0], "women": line.by_sex[1]}  # fmt: skip
     cells: list[str] = []
     for field in order:
-        if field == "e":
-            cells += line.earlier or [""] * style.history
-        else:
-            cells.append({"n": _name(line, style), "v": shown(line, style, False), "u": _unit(line, style), "vu": shown(line, style, True),
-                          "i": line.interval, "s": line.share, "m": line.mark}[field])  # fmt: skip
+        cells += (
+            (line.earlier or [""] * style.history)
+            if field == "e"
+            else [known[field] if field in known else aside(line, field, style)]
+        )
     if style.doubles and not style.tight:
         cells += line.second
     cells[-1] += _end(line, style)
     return cells
+
+
+def aside(line: Line, kind: str, style: Style) -> str:
+    """What a table prints beside a result and nobody is asked for: codes, dates, techniques, states, the specimen."""
+    if kind == "specimen":
+        return phrases()[f"aside:{line.specimen}"][style.aside % 3]
+    if kind == "code":
+        return re.sub(r"[^A-Z0-9]", "", without_accents(line.name).upper())[: 3 + style.aside % 3]
+    if kind == "same":
+        return style.kept.setdefault(kind, style.phrase("aside:same"))
+    return style.words["d"] if kind == "date" else style.phrase(f"aside:{kind}")
 
 
 def _labels(order: Sequence[str], style: Style) -> list[str]:
@@ -72,13 +87,28 @@ def _labels(order: Sequence[str], style: Style) -> list[str]:
         if field == "e":
             cells += dates if style.small else [f"{style.phrase('label:e')} {day}" for day in dates]
         else:
-            cells.append(style.words["d"] if field[0] == "v" and dates and style.small else style.phrase(f"label:{field[0]}"))
+            cells.append(
+                style.words["d"]
+                if field[0] == "v" and dates and style.small
+                else style.phrase(f"label:{field.removesuffix('u') or 'u'}")
+            )
     return cells + ([""] * 3 if style.doubles and not style.tight else [])
 
 
 def _order(lines: Sequence[Line], style: Style) -> list[str]:
-    """The fields in the order of this report; marks and shares in a column of their own stand nowhere else."""
+    """The fields in the order of this report; marks and shares in a column of their own stand nowhere else.
+
+    In some reports the interval takes two columns: its bounds, or one for men and one for women. And columns stand between that
+    hold neither values nor intervals.
+    """
     order = style.rng.choice(phrases()["order"]).split()
+    for wanted, two in ((any(line.by_sex[0] for line in lines), ["men", "women"]),
+                        (style.apart and not any(line.m and line.m.interval_unit for line in lines), ["low", "high"])):  # fmt: skip
+        if wanted and "i" in order:
+            order = [field for x in order for field in (two if x == "i" else [x])]
+    if style.chance(0.15):
+        for kind in style.rng.sample(("same", "code", "date", "technique", "state", "specimen"), style.rng.choice((1, 1, 2, 3))):
+            order.insert(style.rng.randint(0, len(order)), kind)
     if "m" in order:
         style.mark_at = "column"
     if "s" in order:
@@ -90,10 +120,16 @@ def _order(lines: Sequence[Line], style: Style) -> list[str]:
 def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | str, str]], int]:
     """Rows of cells, each with the remark below it; headings as plain text; a head of labels where the order needs one. And the columns."""
     order = _order(lines, style)
-    needs = order.index("i") < 2 or {"e", "s"} & set(order)
+    value = next(place for place, field in enumerate(order) if field[0] == "v")
+    needs = {"e", "s", "men", "date"} & set(order) or any(field in ("i", "low") for field in order[:value])
     rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in items(lines, style)]
     if needs or style.chance(0.6):
-        rows.insert(0, (_labels(order, style), ""))
+        labels = _labels(order, style)
+        if style.history and style.chance(0.3):  # the dates on a line of their own
+            days = [next((day for day in (*style.dates, style.words["d"]) if day in cell), "") for cell in labels]
+            rows.insert(0, (days, ""))
+            labels = [cell.replace(day, "").strip() if day else cell for cell, day in zip(labels, days, strict=True)]
+        rows.insert(0, (labels, ""))
     return rows, max(len(row) for row, _ in rows if isinstance(row, list))
 
 
@@ -130,18 +166,18 @@ def columns(lines: Sequence[Line], style: Style, told: Told) -> str:
     return page(style, told, body)
 
 
-def separated(separator: str, ends: str = "") -> Callable[[Sequence[Line], Style, Told], str]:
-    """A table with a separator between its cells, as text copied from a program holds it."""
+def separated(separator: str, ends: str, *tight: str) -> Callable[[Sequence[Line], Style, Told], str]:
+    """A table with a separator between its cells, as text copied from a program holds it; `tight` are others in use."""
 
     def family(lines: Sequence[Line], style: Style, told: Told) -> str:
         rows, count = _table(lines, style)
-        mark = style.rng.choice((ends, ends, ""))
+        mark, between = style.rng.choice((ends, ends, "")), style.rng.choice((separator, separator, *tight))
         body = []
         for row, _ in rows:
             cells = [row] if isinstance(row, str) else row
             if isinstance(row, list) or mark:
                 cells = [*cells, *[""] * (count - len(cells))]
-            body.append(f"{mark} {separator.join(cells)} {mark}".strip(" "))
+            body.append(f"{mark} {between.join(cells)} {mark}".strip(" "))
         if mark and style.chance(0.4):
             body.insert(1, "|" + "---|" * count)
         return page(style, told, body)
@@ -182,7 +218,7 @@ def colon(lines: Sequence[Line], style: Style, told: Told) -> str:
 
 def inline(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Several results on a line, one after the other."""
-    between, separator = style.rng.choice((" ; ", " ; ", ", ", " | ")), style.rng.choice((" ", " : ", " = "))
+    between, separator = style.rng.choice((" ; ", " ; ", ", ", " | ", "    ", ". ")), style.rng.choice((" ", " : ", " = "))
     body: list[str] = []
     for item in items(lines, style):
         if isinstance(item, str):

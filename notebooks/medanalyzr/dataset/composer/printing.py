@@ -81,7 +81,8 @@ class Line:
     """One result as it is printed. `m` is what the answer must say of it, None where there is nothing to say (a result not given).
 
     `share` is the percentage beside a count, `second` the same result in another system (value, unit, interval), `earlier` the
-    values of earlier reports, `note` a method, footnote or bracket after the name, `below` a remark on a line of its own.
+    values of earlier reports, `note` a method, footnote or bracket after the name, `below` a remark on a line of its own, `by_sex` the
+    intervals of men and of women.
     """
 
     m: Measurement | None
@@ -97,6 +98,7 @@ class Line:
     earlier: tuple[str, ...] = ()
     note: str = ""
     below: str = ""
+    by_sex: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,7 @@ class Told:
 
     def short(self, style: "Style") -> str:
         """The patient at the head of a note: `F 73a`."""
-        age = self.years() if self.age is not None else ""
-        age = age.replace(" ans", "a") if style.small else age
+        age = "" if self.age is None else self.years().replace(" ans", "a" if style.small else " ans")
         return f"{self.sex or ''} {age}".strip() + (", enceinte 24 SA" if self.pregnant else "")
 
     def years(self) -> str:
@@ -149,7 +150,7 @@ class Style:
         self.structured, self.short = reader == "program", reader == "note"
         some = 4 if self.structured or reader == "prose" else None
         self.point = rng.choice(",..") if self.structured else rng.choices(",.", (80, 20))[0]
-        self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (40, 30, 10, 10, 10))[0]
+        self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (30, 40, 10, 10, 10))[0]
         if self.thousands == self.point:
             self.thousands = ""
         self.plain = rng.random() < 0.12
@@ -167,8 +168,8 @@ class Style:
         self.unit_too = rng.random() < 0.1  # the unit within the interval
         self.both_sexes, self.by_age = rng.random() < 0.12, reader == "eye" and rng.random() < 0.05
         self.sign = rng.choice(("{}", "{} ", "{} ", "words"))
-        self.small, self.spelled = rng.random() < 0.25, {}
-        self.converts, self.doubles = rng.random() < 0.35, rng.random() < 0.1
+        self.small, self.spelled, self.kept, self.aside = rng.random() < 0.25, {}, {}, rng.randrange(60)
+        self.converts, self.doubles = rng.random() < 0.45, rng.random() < 0.1
         self.marks = dict(zip(("bas", "élevé"), rng.choice(phrases()["mark"]).split(), strict=True)) if rng.random() < 0.35 else {}
         self.mark_at = rng.choice(
             ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
@@ -176,9 +177,11 @@ class Style:
         self.shares = rng.choice(("", "", "after") if some or self.short else ("", "", "before", "after"))
         self.notes = rng.choice((0, 0, 0, 0.15, 0.6)) if reader == "eye" else 0
         self.unitless = self.short and rng.random() < 0.2  # some units are left out
-        self.history = rng.choices((0, 1, 2), (72, 20, 8))[0]
+        self.history = rng.choices((0, 1, 2), (68, 22, 10))[0]
         self.interval_first = rng.random() < 0.12
-        self.no_interval = rng.random() < (0.35 if self.short else 0.05)
+        self.no_interval = rng.random() < (0.35 if self.short else 0.08)
+        self.brief, self.typos = self.short or rng.random() < 0.15, 0.4 if rng.random() < 0.08 and not self.structured else 0
+        self.apart, self.sex_columns = reader == "eye" and rng.random() < 0.15, reader == "eye" and rng.random() < 0.06
         today = date(2039, 1, 1) + timedelta(rng.randrange(2900))
         back = sorted(rng.sample(range(3, 800), 2))
         self.today, self.dates = today, [self.written(today - timedelta(days)) for days in back]
@@ -230,11 +233,7 @@ class Style:
         """The bounds of `m`, or another `pair`, each as printed; "" where there is none."""
         low, high = pair or (m.low, m.high)
         own = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else len(m.text.partition(",")[2])
-        needed = (
-            max(len(f"{x:.6f}".rstrip("0").partition(".")[2]) for x in (low, high) if x is not None)
-            if (low, high) != (None, None)
-            else 0
-        )
+        needed = max([len(f"{x:.6f}".rstrip("0").partition(".")[2]) for x in (low, high) if x is not None], default=0)
         decimals = needed if self.tight else max(own, needed)
         return tuple("" if x is None else self.number(format_number(x, decimals)) for x in (low, high))
 
@@ -251,6 +250,13 @@ class Style:
         if not groups:
             return self.frame.format(self._both(m)) if (m.low, m.high) != (None, None) else ""
         return ("   " if self.small else " ; ").join(f"{group} : {self._both(m, pair)}" for group, pair in groups.items())
+
+    def of_both_sexes(self, m: Measurement, told: Told) -> tuple[str, str]:
+        """The intervals of men and of women, the patient's own that of `m`; twice the same where they do not differ."""
+        pairs = dict.fromkeys("HF", (m.low, m.high))
+        if m.analyte and m.specimen == "sang" and not m.interval_unit and depends_on_sex(m.analyte):
+            pairs = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | {told.sex: (m.low, m.high)}
+        return tuple(self.frame.format(self._both(m, pairs[who])) for who in "HF")
 
     def _groups(self, m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
         """The bounds for each group of patients; the patient's own are those of `m`. Where the sex is not told, `m` has none."""
@@ -271,10 +277,19 @@ class Style:
         """A name of a known analyte as this report prints it."""
         names = _names()[analyte]
         name = names[0] if self.chance(0.3) else self.rng.choice(names)
-        if self.short:
+        if self.brief:
             name = min((name, *self.rng.choices(names, k=3)), key=len)
         printed = self.cased(names[0] if set(name) & set(_GREEK) and self.case is str.upper else name)
-        return printed if (known := find_analyte(printed)) and known.id == analyte else name
+        printed = printed if (known := find_analyte(printed)) and known.id == analyte else name
+        return self.mistyped(printed)
+
+    def mistyped(self, name: str) -> str:
+        """`name` with a slip of the keyboard (a letter twice, left out, or changed places with the next) where this report has slips."""
+        if len(name) < 6 or not self.chance(self.typos):
+            return name
+        at = self.rng.randint(1, len(name) - 3)
+        pair = name[at : at + 2]
+        return name[:at] + self.rng.choice((pair[0] + pair, pair[1], pair[::-1])) + name[at + 2 :] if pair.isalpha() else name
 
     def cased(self, name: str) -> str:
         """`name` in the case of this report; abbreviations keep their capitals."""
@@ -317,8 +332,8 @@ class Style:
             parts.append(rng.choice(phrases()["pregnant"]).format(rng.randint(8, 39)))
         told = Told("", sex, age, report.pregnant, report.comments)
         if age is not None and age >= 2 and self.chance(0.35):
-            born = self.today - timedelta(rng.randrange(350))
-            born = date(born.year - int(age), born.month, min(born.day, 28))
+            day = self.today - timedelta(rng.randrange(350))
+            born = day.replace(year=day.year - int(age), day=min(day.day, 28))
             parts += [f"{self.phrase('born', e='e' if sex == 'F' else '')} {self.written(born)}", self.phrase("sampled")]
         elif age is not None:
             parts.append(rng.choice(("{}", "{}", "Âge : {}", "âgé(e) de {}")).format(told.years()))
@@ -330,7 +345,5 @@ def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:
     """The bounds of the tables in the unit that `m` is printed in, rounded as a report prints it."""
     french = analytes()[m.analyte].unit
     unit = m.unit or french
-    return tuple(
-        None if x is None else round(convert(m.analyte, x, french, unit), decimals_in(m.analyte, unit))
-        for x in (bounds.low, bounds.high)
-    )
+    decimals = decimals_in(m.analyte, unit)
+    return tuple(None if x is None else round(convert(m.analyte, x, french, unit), decimals) for x in (bounds.low, bounds.high))

@@ -63,9 +63,11 @@ def _sentence(line: Line, style: Style, kind: str) -> str:
 
 def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
     """The laboratory's own sentences, one for each result."""
-    sentences = [style.phrase("prose_open")] if style.chance(0.5) else []
+    sentences, joined = [style.phrase("prose_open")] if style.chance(0.5) else [], style.chance(0.2)
     for item in items(lines, style):
         sentences.append(f"\n{item} :" if isinstance(item, str) else _sentence(item, style, "prose"))
+        if joined and style.chance(0.5):
+            sentences[-1] = re.sub(r"\.$", style.rng.choice((" ;", ",")), sentences[-1])
         if style.chance(0.06):
             sentences.append(style.phrase("prose_filler"))
     return page(style, told, _wrapped(" ".join(sentences), style).split("\n"))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
+from medanalyzr.dataset.composer.families import aside
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
@@ -21,8 +22,12 @@ def _bounds(line: Line, style: Style) -> tuple[str, str]:
 
 
 def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
-    """A record for each result. Bounds are apart in half of the reports, where value and interval share their unit."""
+    """A record for each result. Bounds are apart in half of the reports, where value and interval share their unit; in some the
+    fields stand in another order, or fields that nobody is asked for among them.
+    """
     apart, everywhere = style.chance(0.5), style.chance(0.5)
+    order = style.rng.sample(keys, len(keys)) if style.chance(0.3) else keys
+    more = style.rng.sample(("same", "date", "technique", "state"), style.rng.choice((1, 2))) if style.chance(0.2) else ()
     named = any(line.specimen != "sang" for line in lines)
     records = []
     for line in lines:
@@ -37,6 +42,8 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
             record["alerte"] = line.mark
         if line.earlier:
             record["anterieur"] = line.earlier[0]
+        record |= {style.kept.setdefault(f"key {kind}", style.phrase(f"key:{kind}")): aside(line, kind, style) for kind in more}
+        record = dict(sorted(record.items(), key=lambda item: order.index(item[0]) if item[0] in order else style.aside % 9))
         records.append(record if style.tight else {key: value for key, value in record.items() if value})
     return records
 

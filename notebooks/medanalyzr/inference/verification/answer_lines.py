@@ -64,7 +64,7 @@ def _of_name(name: str) -> tuple[str | None, str, str, str]:
 
 
 def read_line(line: str) -> Given | None:
-    """The measurement of a line of an answer, or None where it has not the form of one."""
+    """The measurement in a line of an answer, or None if the line does not have that form."""
     match = _LINE.match(line) if len(line) <= LONGEST_LINE else None
     if match is None:
         return None

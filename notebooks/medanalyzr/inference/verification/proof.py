@@ -1,6 +1,6 @@
-"""Proofs that a line of an answer stands in the text of its report: by the strict reader, or by a search of our own.
+"""Proofs that a line of an answer is in the text of its report: by the strict reader, or by a separate search.
 
-A value belongs to the nearest name before it, in its record; where further numbers, words or intervals of the record cannot be
+A value belongs to the nearest name before it, within its record. If other numbers, words or intervals of the record cannot be
 explained, nothing is proved.
 """
 
@@ -10,6 +10,7 @@ from functools import cache, cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given
 from medanalyzr.inference.verification.record_values import intervals, values
+from medanalyzr.lab.engine.facts import in_french_unit
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
 from medanalyzr.lab.reading.names import key
@@ -119,7 +120,7 @@ class Proofs:
         return found
 
     def owner(self, m: Measurement) -> str:
-        """The name under which the strict reader reads every printing of the value of `m`, which it does not read; "" where there is none."""
+        """Another name to which the strict reader assigns every occurrence of the value of `m`; "" if there is none."""
         names = [r.name for r in self.report.measurements if (r.sign, r.value) == (m.sign, m.value)]
         digits = re.escape(_digits(m)).replace(",", "[.,]")
         printings = len(re.findall(rf"(?<![\d.,]){digits}(?!\d|[.,]\d)", self.search.text))
@@ -143,7 +144,7 @@ class Proofs:
         return r if r.name == m.name else replace(r, name=m.name)
 
     def searched(self, g: Given) -> Measurement:
-        """The line's measurement as the own search of the text proves it. Raises Unproved."""
+        """The line's measurement as proved by the separate search. Raises Unproved."""
         found, reasons = [], []
         for record in self.search.of(g.key, _alike(g.m.analyte)):
             if not (here := values(self.search, record)):
@@ -154,7 +155,11 @@ class Proofs:
                 reasons.append(str(reason))
         if not found or reasons and any(reason.startswith("le texte") for reason in reasons):
             raise Unproved(reasons[0] if reasons else "appartenance non prouvée")
-        return found[0]
+        m = found[0]
+        strange = m.analyte is None or (m.unit and in_french_unit(m) is None)  # a dose, a weight, a setting of a device…
+        if strange and (m.low, m.high) == (None, None):
+            raise Unproved("ni analyse connue dans cette unité ni intervalle : peut-être pas un résultat")
+        return m
 
     def in_record(self, g: Given, record: Record, here: list[tuple[Item, bool]]) -> Measurement:
         """The line's measurement as one record prints it. Raises Unproved."""

@@ -127,17 +127,20 @@ def with_own_analytes(report: Report) -> Report:
 class Facts:
     """A report as conditions ask for it. Of an analyte printed twice the first value in blood counts.
 
-    `blood` and `others` are all measurements in blood and in other specimens.
+    `measurements` are all in the order of the report, `blood` and `others` those in blood and in other specimens.
     """
 
     def __init__(self, report: Report):
         report = with_own_analytes(report)
         self.report = report
         self.blood = [m for m in report.measurements if m.specimen == BLOOD]
-        self.others = [m for m in report.measurements if m.specimen != BLOOD]
         self._by_id: dict[str, Measurement] = {}
         renamed = self._renamed()
-        self.blood = [replace(m, analyte=renamed.get(m.analyte, m.analyte)) for m in self.blood]
+        self.measurements = [
+            replace(m, analyte=renamed.get(m.analyte, m.analyte)) if m.specimen == BLOOD else m for m in report.measurements
+        ]
+        self.blood = [m for m in self.measurements if m.specimen == BLOOD]
+        self.others = [m for m in self.measurements if m.specimen != BLOOD]
         for m in self.blood:
             self._by_id.setdefault(m.analyte or "", m)
         self.sexe, self.enceinte, self.age = report.sex, report.pregnant, span(report.age)

@@ -1,0 +1,193 @@
+"""The grammar of a report: every reference answer has its form, and no answer under it can invent a number, a name or a value."""
+
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+from llguidance import LLMatcher, LLTokenizer, grammar_from
+from medanalyzr import MedAnalyzrError
+from medanalyzr.dataset.bundled import KINDS, load_bundled
+from medanalyzr.dataset.layouts import sample
+from medanalyzr.dataset.prompts import format_prompt, tokens
+from medanalyzr.evaluation.scoring import score
+from medanalyzr.export.grammar import GENERAL, save_grammars
+from medanalyzr.inference.generation import _write, generate
+from medanalyzr.inference.guidance.grammar import grammar_of
+from medanalyzr.inference.guidance.guided import Guide, _vocabulary, _width, grammars_for, write_guided
+from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.rules import interpret
+from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
+
+ROWS = [row for row in load_bundled() if row["input"]]
+REPORT = "Patient : homme, 50 ans\nPotassium : 6,8 mmol/L (3,5 - 5,0)\nTSH : <0,01 mUI/L (0,40 - 4,00)"
+RIGHT = (
+    "Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8 ; critique 6,0 ≤ 6,8) : élevé, critique\nTSH : <0,01 mUI/L (0,01 ≤ 0,40) : bas\n"
+    "Conclusion : hyperkaliémie."
+)
+BYTES = LLTokenizer("byte")
+
+
+def accepted(grammar, text, vocabulary=BYTES):
+    matcher = LLMatcher(vocabulary, grammar_from("gbnf", grammar), log_level=0)
+    assert not matcher.is_error(), matcher.get_error()
+    wanted = vocabulary.tokenize_str(text)
+    return matcher.try_consume_tokens(wanted) == len(wanted) and matcher.is_accepting()
+
+
+def test_every_reference_answer_has_the_form_of_its_report():
+    rows = [row for kind in KINDS for row in [row for row in ROWS if row["kind"] == kind][:: 9 if kind else 7]]
+    assert len(rows) >= 300 and {row["kind"] for row in rows} == set(KINDS) - {"question"}
+    assert not [row["output"] for row in rows if not accepted(grammar_of(row["input"]), row["output"])]
+
+
+def test_the_rules_answer_to_what_the_reader_reads_of_a_free_report_has_the_form():
+    rows = sample(ROWS[::97], 60, 3, ("columns", "colon", "tabs", "pipes", "inline", "prose"))
+    read = [report for row in rows if (report := read_report(row["input"])).measurements]
+    assert len(read) > 30 and not [report.text for report in read if not accepted(grammar_of(report), interpret(report))]
+
+
+def test_answers_to_reports_that_the_reader_refuses_in_part_have_the_form():
+    """Out of JSON the reader proves nothing: names, numbers and units may still be only those that stand there."""
+    rows = sample(ROWS[::97], 12, 3, ("json",), 8)
+    assert sum(accepted(grammar_of(row["input"]), row["output"]) for row in rows) >= 11
+    report = "Potassium : 4,1 mmol/L (3,5 - 5,0)\nHémoglobine : 104 g/L, 120 à 160 (ou 96 ?)"
+    known = "Potassium : 4,1 mmol/L (3,5 ≤ 4,1 ≤ 5,0) : normal\n"
+    more, end = "Hémoglobine : 104 g/L (104 < 120 ; appel sous 70) : bas\n", "Conclusion : anémie."
+    assert read_report(report).unread and accepted(grammar_of(report), known + more + end)
+    assert accepted(grammar_of(report), known + end)
+    for wrong in (more + end, known + more.replace("104", "105", 1) + end, known + more.replace("Hémoglobine", "Sodium") + end,
+                  known + more.replace("g/L", "mg/L", 1) + end, known + more.replace("70", "80") + end):  # fmt: skip
+        assert not accepted(grammar_of(report), wrong)
+
+
+@pytest.mark.parametrize("which", ["SmolLM2", "Mistral"])
+def test_the_tokens_of_both_models_spell_the_grammar(which, artifacts):
+    from transformers import AutoTokenizer
+
+    tokenizer = mistral_tokenizer() if which == "Mistral" else AutoTokenizer.from_pretrained(smollm2_folder())
+    for row in ROWS[::500]:
+        matcher = LLMatcher(_vocabulary(tokenizer), grammar_from("gbnf", grammars_for(tokenizer, [row["input"]])[0]), log_level=0)
+        assert all(matcher.consume_token(token) for token in tokenizer(row["output"], add_special_tokens=False).input_ids)
+        assert matcher.is_accepting()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("élevé, critique", "normal"),  # what is judged stays open
+        ("3,5 ≤ 5,0 < 6,8", "3,5 ≤ 6,8 ≤ 5,0"),
+        ("critique 6,0 ≤ 6,8", "appel dès 6,0"),
+        (" ; critique 6,0 ≤ 6,8", ""),
+        ("hyperkaliémie.", "T4 libre basse ; stade G3a ; (50 ans).\nSuite : contrôler."),
+    ],
+)
+def test_judgements_stay_open(old, new):
+    assert accepted(grammar_of(REPORT), RIGHT)
+    assert accepted(grammar_of(REPORT), RIGHT.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Potassium", "Sodium"),
+        ("6,8 mmol/L", "6,9 mmol/L"),
+        ("6,8 mmol/L", "6,8 mg/L"),
+        ("<0,01 mUI/L", "0,01 mUI/L"),
+        ("5,0 < 6,8", "5,1 < 6,8"),
+        ("critique 6,0", "critique 6,5"),
+        ("hyperkaliémie.", "kaliémie à 7,1."),
+        ("hyperkaliémie.", "kaliémie à 6,8,1."),
+        ("hyperkaliémie.", "17 : normal"),
+        ("TSH : <0,01 mUI/L (0,01 ≤ 0,40) : bas\n", ""),
+        ("Conclusion", "Chlore : 100 mmol/L (95 ≤ 100 ≤ 105) : normal\nConclusion"),
+        (": bas", ": abaissé"),
+        ("hyperkaliémie.", "hyperkaliémie.\n\n### Instruction:"),
+    ],
+)
+def test_facts_are_fixed(old, new):
+    assert not accepted(grammar_of(REPORT), RIGHT.replace(old, new, 1))
+
+
+def test_names_with_quotes_and_backslashes_and_reports_without_results():
+    odd = 'Anti"corps\\n : 12 UI/L (0 - 20)'
+    assert accepted(grammar_of(odd), f"{odd.partition(' (')[0]} (0 ≤ 12 ≤ 20) : normal\nConclusion : normal.")
+    assert grammar_of(" \n") is None
+    assert accepted(grammar_of("Examen non réalisé."), "Conclusion : rien à lire.")
+    assert not accepted(grammar_of("Examen non réalisé."), "Sodium : 140 mmol/L (135 ≤ 140 ≤ 145) : normal\nConclusion : x.")
+
+
+@pytest.fixture(scope="module")
+def noise(tiny_mistral):
+    """An untrained model: it writes noise where nothing holds it."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(tiny_mistral, dtype="float32").eval()
+
+
+FEW = [row for row in ROWS if row["input"].count("\n") == 2][:600:200]
+PROMPTS = [format_prompt(row) for row in FEW]
+
+
+@pytest.fixture(scope="module")
+def guided(noise):
+    tokenizer = mistral_tokenizer()
+    return generate(noise, tokenizer, PROMPTS, 120, 8, grammars=grammars_for(tokenizer, [row["input"] for row in FEW]))
+
+
+def test_a_model_that_knows_nothing_keeps_to_the_report(guided):
+    scored = [score(row["input"], answer.text, row["output"]) for row, answer in zip(FEW, guided, strict=True)]
+    assert not [number for one in scored for number in one.made_up] and not [name for one in scored for name in one.invented]
+    assert all(line.value_right and line.unit_right for one in scored for line in one.lines)
+    assert sum(answer.forced for answer in guided) > 0.3 * sum(answer.tokens for answer in guided)
+
+
+def test_a_batch_says_what_its_reports_alone_do(noise, guided):
+    tokenizer = mistral_tokenizer()
+    for row, prompt, answer in zip(FEW, PROMPTS, guided, strict=True):
+        alone = generate(noise, tokenizer, [prompt], 120, grammars=grammars_for(tokenizer, [row["input"]]))[0]
+        assert (alone.text, alone.forced) == (answer.text, answer.forced)
+    free = generate(noise, tokenizer, PROMPTS[:2], 20, grammars=[None, None])
+    assert [a.text for a in free] == [a.text for a in generate(noise, tokenizer, PROMPTS[:2], 20)]
+
+
+def test_token_by_token_as_on_a_gpu_the_answers_are_the_same(noise, guided):
+    """There `model.generate` asks the model for forced tokens, too, in rows that end at different times."""
+    tokenizer = mistral_tokenizer()
+    guide = Guide(tokenizer, grammars_for(tokenizer, [row["input"] for row in FEW]))
+    tokenizer.padding_side = "left"
+    inputs = tokens(PROMPTS, tokenizer, return_tensors="pt", padding=True)
+    for row, ids, _, forced in _write(noise, inputs, [120] * len(FEW), tokenizer.eos_token_id, tokenizer.pad_token_id, guide):
+        text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert len(text) > 90 and guided[row].text.startswith(text)  # a loop is seen at once here, and on a CPU after a step
+        assert 20 < forced <= guided[row].forced
+
+
+def test_a_limit_cuts_a_guided_answer(noise):
+    tokenizer = mistral_tokenizer()
+    answer = generate(noise, tokenizer, [format_prompt(FEW[0])], 9, grammars=grammars_for(tokenizer, [FEW[0]["input"]]))[0]
+    assert answer.tokens == 9 and not answer.ended and FEW[0]["output"].startswith(answer.text.rstrip("�"))
+
+
+def test_as_many_tokens_are_read_at_once_as_pay():
+    assert _width([1] * 16) == 1 and _width([9] * 4) == 9
+    assert _width([1] * 15 + [40]) == 1  # fifteen rows do not wait for one
+
+
+def test_a_faulty_grammar_or_a_missing_package_is_one_sentence(artifacts, monkeypatch):
+    tokenizer = mistral_tokenizer()
+    inputs = {"input_ids": None, "attention_mask": None}
+    with pytest.raises(MedAnalyzrError, match="guided off"):
+        next(write_guided(SimpleNamespace(device="cpu"), tokenizer, inputs, [4], ['root ::= "a" {3,1}'], bool))
+    _vocabulary.cache_clear()
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(MedAnalyzrError, match="pip install llguidance, or set guided off"):
+        grammars_for(tokenizer, [REPORT])
+    _vocabulary.cache_clear()
+
+
+def test_the_general_form_holds_for_every_reference_and_is_written_beside_the_file(tmp_path):
+    assert all(accepted(GENERAL, row["output"]) for row in ROWS[::60])
+    save_grammars(tmp_path, {"first": REPORT, "empty": ""})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answer.gbnf", "first.gbnf"]
+    assert re.search(r'"Potassium : 6,8 mmol/L \("', (tmp_path / "first.gbnf").read_text(encoding="utf-8"))
