@@ -257,3 +257,8 @@ def test_verifying_a_thousand_reports_takes_no_two_seconds():
     for report, answer in ready:
         verify(report, answer)
     assert (time.process_time() - began) / lines * 15_000 < 2
+
+
+@pytest.mark.parametrize("text", ["", "Compte rendu sans résultat : 12 pages", "a." * 2000, "4,1 mmol/L\n" * 500])
+def test_a_text_without_any_name_proves_nothing(text):
+    assert why(text, "Potassium : 4,1 mmol/L (intervalle manquant) : indéterminé") == "nom absent du compte rendu"

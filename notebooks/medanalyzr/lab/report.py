@@ -174,26 +174,26 @@ def parse_report(text: str) -> Report:
     A line that only names a specimen counts for what follows.
     """
     who = read_patient(text)
-    specimen, found, comments = "sang", [], []
+    specimen, measurements, comments = "sang", [], []
     for place, line in enumerate(text.splitlines(), 1):
         if m := parse_line(line):
             specimen_of_it = m.specimen if specimen == "sang" else specimen
-            found.append(replace(m, specimen=specimen_of_it, line=place))
+            measurements.append(replace(m, specimen=specimen_of_it, line=place))
         elif heading := _heading(line):
             specimen = heading
         elif line.strip() and not fold(line).startswith("patient :"):
             comments.append(line.strip())
-    return Report(who.sex, who.age, tuple(found), pregnant=who.pregnant, text=text, comments=tuple(comments))
+    return Report(who.sex, who.age, tuple(measurements), pregnant=who.pregnant, text=text, comments=tuple(comments))
 
 
 def parse_answer(text: str) -> dict[str, Measurement]:
     """The flagged lines of an answer by analyte (see `Measurement.key`). The first line of an analyte counts."""
-    found: dict[str, Measurement] = {}
+    by_key: dict[str, Measurement] = {}
     for line in text.splitlines():
         measurement = parse_line(line)
         if measurement and measurement.flag:
-            found.setdefault(measurement.key, measurement)
-    return found
+            by_key.setdefault(measurement.key, measurement)
+    return by_key
 
 
 def decimals_of(text: str) -> int:

@@ -10,24 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL
-from medanalyzr.lab.engine.facts import BLOOD, Facts, agreed, ckd_epi_2009, flag, in_french_unit, in_interval_unit, short_name
+from medanalyzr.lab.engine.facts import BLOOD, Facts, agreed, flag, in_french_unit, in_interval_unit, short_name
 from medanalyzr.lab.engine.patterns import Finding
 from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte, fold
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
-
-__all__ = [
-    "LACKS",
-    "answer_key",
-    "answer_line",
-    "ckd_epi_2009",
-    "comparison",
-    "critical_comparison",
-    "flag",
-    "interpret",
-    "is_critical",
-    "missing",
-    "remarks",
-]
 
 _LACKING = {  # what is missing: how the line says it, how the conclusion does, its rank, and what it asks for
     "intervalle": ("intervalle manquant", "intervalle manquant : {}", 5, "demander l'intervalle du laboratoire"),
@@ -67,14 +53,10 @@ def missing(m: Measurement, sex: str | None) -> str:
     return "mesure" if flag(m) == UNDETERMINED else unit
 
 
-def is_critical(m: Measurement, report: Report | None = None) -> bool:
-    """Whether the value reaches a critical limit (≤ low or ≥ high, in the analyte's French unit).
-
-    With its `report`, the exceptions count as well, and the corrected calcium in place of the calcium.
-    """
-    facts = Facts(report or Report(None, None, (m,)))
-    own = (other for other in facts.report.measurements if other.specimen == BLOOD)
-    return any(original == m and facts.critical_side(used) for original, used in zip(own, facts.blood, strict=True))
+def is_critical(m: Measurement) -> bool:
+    """Whether a measurement by itself reaches a critical limit (≤ low or ≥ high, in the analyte's French unit)."""
+    facts = Facts(Report(None, None, (m,)))
+    return any(map(facts.critical_side, facts.blood))
 
 
 def comparison(m: Measurement, sex: str | None = None) -> str:

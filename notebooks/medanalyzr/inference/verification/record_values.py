@@ -44,17 +44,17 @@ def _numbers(search: Search, record: Record) -> Iterator[tuple[Item, str, list[s
 
 def values(search: Search, record: Record) -> list[tuple[Item, bool]]:
     """The numbers of a record that are neither bounds nor earlier results, and whether only words of linking stand before them."""
-    found, clear, dated = [], True, False
+    candidates, clear, dated = [], True, False
     for item, _, before, dates, earlier in _numbers(search, record):
         clear = clear and all(word in _LINK or harmless(word.rstrip("'")) for word in before)
         if item.is_date or item.kind == "bad":
-            clear, dated = clear and bool(found), item.is_date
+            clear, dated = clear and bool(candidates), item.is_date
             continue
-        may_be = (item.kind == "value" or item.sign and not found) and not (dated or dates or earlier)
+        may_be = (item.kind == "value" or item.sign and not candidates) and not (dated or dates or earlier)
         if may_be and _LOW.isdisjoint(before) and _HIGH.isdisjoint(before):
-            found.append((item, clear and not item.doubt))
+            candidates.append((item, clear and not item.doubt))
         dated = False
-    return found
+    return candidates
 
 
 def intervals(search: Search, record: Record, value: Item) -> list[Item]:

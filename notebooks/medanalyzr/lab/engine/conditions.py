@@ -152,13 +152,13 @@ def definitions() -> dict[str, str]:
     Raises:
         MedAnalyzrError: a name is defined twice, or means something already.
     """
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for file in sorted(path.stem for path in TABLES.glob("definitions*.csv")):
         for row in read_table(file):
-            if row["name"] in found or row["name"] in CONTEXT or row["name"] in analytes():
+            if row["name"] in meanings or row["name"] in CONTEXT or row["name"] in analytes():
                 raise MedAnalyzrError(f"tables/{file}.csv, {row['name']}: this name is taken; choose another one.")
-            found[row["name"]] = row["condition"]
-    return found
+            meanings[row["name"]] = row["condition"]
+    return meanings
 
 
 def definition(name: str) -> Expression:

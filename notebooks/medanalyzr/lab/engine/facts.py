@@ -96,10 +96,12 @@ def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
 @cache
 def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]]]:
     """The rows of a table with conditions by analyte, each with its condition compiled."""
-    found: dict[str, list[tuple[dict[str, str], Expression]]] = {}
+    by_analyte: dict[str, list[tuple[dict[str, str], Expression]]] = {}
     for row in read_table(table):
-        found.setdefault(row["analyte"], []).append((row, expression(row["condition"], f"tables/{table}.csv, {row['analyte']}")))
-    return found
+        by_analyte.setdefault(row["analyte"], []).append(
+            (row, expression(row["condition"], f"tables/{table}.csv, {row['analyte']}"))
+        )
+    return by_analyte
 
 
 def own_troponin(m: Measurement) -> Measurement:
@@ -150,8 +152,8 @@ class Facts:
         """What the analytes of a blood gas are: venous where the report says so; with a pH, bicarbonates are arterial."""
         if self.said(_VENOUS):
             return _OF_VEINS
-        found = {m.analyte for m in self.blood}
-        return {"bicarbonates": "hco3_art"} if "ph" in found and "hco3_art" not in found else {}
+        given = {m.analyte for m in self.blood}
+        return {"bicarbonates": "hco3_art"} if "ph" in given and "hco3_art" not in given else {}
 
     def without(self, analytes_left_out: set[str]) -> "Facts":
         """The same facts without the values of some analytes; itself where there are none of them."""
@@ -212,8 +214,8 @@ class Facts:
 
     def earlier(self, analyte: str) -> Span | None:
         """The earlier value that the line of `analyte` prints («antériorité : 131»), in the French unit."""
-        m, found = self._by_id.get(analyte), _EARLIER.search(DATE.sub("", self._line(analyte)))
-        m = in_french_unit(replace(m, sign="", value=number(found[1]), text=found[1])) if found else None
+        m, match = self._by_id.get(analyte), _EARLIER.search(DATE.sub("", self._line(analyte)))
+        m = in_french_unit(replace(m, sign="", value=number(match[1]), text=match[1])) if match else None
         return span(m.value) if m else None
 
     def days_since(self, analyte: str) -> float | None:
@@ -250,10 +252,10 @@ class Facts:
         m = self._by_id.get(analyte)
         if m is None:
             return None
-        found, value = flag(m), self.value(analyte)
+        judged, value = flag(m), self.value(analyte)
         if m.low is None and m.high is None and value is not None and self.bounds(analyte) != (None, None):
-            found = side(value, *self.bounds(analyte))
-        return found if found in (LOW, HIGH) else self.critical(analyte) or found
+            judged = side(value, *self.bounds(analyte))
+        return judged if judged in (LOW, HIGH) else self.critical(analyte) or judged
 
     def defined(self, name: str) -> Any:
         """The value of a name of definitions.csv."""
@@ -288,14 +290,14 @@ class Facts:
 
     def critical_side(self, m: Measurement) -> str | None:
         """The side on which a measurement in blood reaches its critical limit and no exception lifts it, or None."""
-        found = reached(m.analyte, self.deciding(m)) if m.analyte and m.specimen == BLOOD else None
-        return None if found and self.lifted(m) else found
+        reached_side = reached(m.analyte, self.deciding(m)) if m.analyte and m.specimen == BLOOD else None
+        return None if reached_side and self.lifted(m) else reached_side
 
     def lifted(self, m: Measurement) -> dict[str, str] | None:
         """The row of critical_exceptions.csv that lifts the critical limit which `m` reaches, or None."""
-        found = reached(m.analyte, self.deciding(m)) if m.analyte else None
-        rows = _conditional("critical_exceptions").get(m.analyte, ()) if found else ()
-        return next((row for row, condition in rows if row["side"] == found and condition.evaluate(self)), None)
+        reached_side = reached(m.analyte, self.deciding(m)) if m.analyte else None
+        rows = _conditional("critical_exceptions").get(m.analyte, ()) if reached_side else ()
+        return next((row for row, condition in rows if row["side"] == reached_side and condition.evaluate(self)), None)
 
     def critical(self, analyte: str) -> str | None:
         """The side on which the first value of `analyte` reaches its critical limit, or None."""

@@ -96,11 +96,11 @@ def rows() -> tuple[Row, ...]:
 
 def draw(facts: Facts) -> list[Finding]:
     """The findings of all rows that hold and are not replaced, in the order of the tables."""
-    found = [(row, facts) for row in rows() if row.section == FIRST and row.holds(facts)]
-    usable = facts.without({name for row, _ in found for name in row.replaces})
-    found += [(row, usable) for row in rows() if row.section != FIRST and row.holds(usable)]
-    replaced = {name for row, _ in found for name in row.replaces}
-    return [_finding(row, known) for row, known in found if not {row.id, row.id.rstrip("abcdefgh")} & replaced]
+    holding = [(row, facts) for row in rows() if row.section == FIRST and row.holds(facts)]
+    usable = facts.without({name for row, _ in holding for name in row.replaces})
+    holding += [(row, usable) for row in rows() if row.section != FIRST and row.holds(usable)]
+    replaced = {name for row, _ in holding for name in row.replaces}
+    return [_finding(row, known) for row, known in holding if not {row.id, row.id.rstrip("abcdefgh")} & replaced]
 
 
 def _finding(row: Row, facts: Facts) -> Finding:

@@ -13,6 +13,7 @@ from medanalyzr.lab.references import read_table
 
 LARGEST = 10 * 2**20  # bytes
 _SAMPLE = 2**16  # bytes that tell the encoding
+_POINTS = (("éèàêçµ°", 2), ("âîôûùëïüÉÈÀÊÇÔ²³", 1), ("’‘“”«»–…€œ±×½", 0))  # of letters and signs of French texts; others lose
 _READERS = {
     r"\s*<[?!A-Za-z]": read_cda,
     r"H\||\s*\x0b?(?:MSH|FHS|BHS)\W": read_hl7,
@@ -27,17 +28,7 @@ def _fits(text: str) -> int:
     for match in re.finditer(r"[^\x00-\x7f]", text):
         before, letter, after = text[match.start() - 1 : match.start()], match[0], text[match.end() : match.end() + 1]
         odd = letter.isupper() and before.islower() or letter.islower() and before.isupper() and after.isupper()
-        score += (
-            -2
-            if odd
-            else 2
-            if letter in "éèàêçµ°"
-            else 1
-            if letter in "âîôûùëïüÉÈÀÊÇÔ²³"
-            else 0
-            if letter in "’‘“”«»–…€œ±×½"
-            else -2
-        )
+        score += -2 if odd else next((points for letters, points in _POINTS if letter in letters), -2)
     return score
 
 

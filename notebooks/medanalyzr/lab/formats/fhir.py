@@ -51,7 +51,7 @@ def _value(o: dict) -> tuple[str, str, bool]:
     return next(filter(None, words), ""), "", not any(words)
 
 
-def _applies(reference, sex: str | None, age: int | None) -> bool:
+def _applies(reference, sex: str | None, age: float | None) -> bool:
     """Whether a reference range is a normal one and for this patient; what it is for must be known."""
     limits = [[v for v in _all(reference, "age", side, "value") if isinstance(v, Decimal)] for side in ("low", "high")]
     in_years = {_unit(reference, "age", side) for side in ("low", "high")} <= {"", "a", "an", "ans", "year", "years"}
@@ -61,7 +61,7 @@ def _applies(reference, sex: str | None, age: int | None) -> bool:
     return fits and _one(reference, "type", "coding", "code") in ("", "normal")
 
 
-def _interval(o: dict, sex: str | None, age: int | None) -> tuple[str, str, str]:
+def _interval(o: dict, sex: str | None, age: float | None) -> tuple[str, str, str]:
     """Bounds and unit of the range for this patient, the one for its sex or age first; empty where none or several apply."""
     fitting = [one for one in _all(o, "referenceRange") if _applies(one, sex, age)]
     found = set()

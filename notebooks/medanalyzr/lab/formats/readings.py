@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 
+from medanalyzr.lab.dates import age_on
 from medanalyzr.lab.formats.results import Result, identify, measure
 from medanalyzr.lab.references import analytes, find_analyte, fold
-from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval
+from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval, write_patient
 
 _SEXES = {"F": "F", "M": "H", "female": "F", "male": "H", "2": "F", "1": "H"}
 _SUFFIX = {"sang": "", "urine": " (urines)", "lcr": " (LCR)", "autre": " (autre prélèvement)"}
 READ = ("final", "corrected", "preliminary")
-Patient = tuple[str | None, int | None, list[str]]
+Patient = tuple[str | None, float | None, list[str]]
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,16 @@ def is_before(day: str, sampled: str) -> bool:
 
 
 def who(sex: str, born: str, sampled: str) -> Patient:
-    """Sex ("F", "H", None), age in whole years on the day of sampling (or None), and the codes of a wrong birth date."""
+    """Sex ("F", "H", None), age in years on the day of sampling (see `age_on`; or None), and the codes of a wrong birth date."""
     birth, day = day_of(born), day_of(sampled)
-    years = int(day[:4]) - int(birth[:4]) - (day[4:] < birth[4:]) if birth and day else -1
-    return _SEXES.get(sex), (years if 0 <= years <= 130 else None), ["birth_date_incomplete"] * bool(born.strip() and not birth)
+    age = age_on(date.fromisoformat(day), date.fromisoformat(birth)) if birth and day else None
+    return _SEXES.get(sex), age, ["birth_date_incomplete"] * bool(born.strip() and not birth)
 
 
 def patient_lines(patient: Patient) -> list[str]:
     """[`Patient : femme, 66 ans`], empty where neither is known."""
-    sex, age, _ = patient
-    known = [word for letter, word in (("F", "femme"), ("H", "homme")) if letter == sex] + [f"{age} ans"] * (age is not None)
-    return ["Patient : " + ", ".join(known)] if known else []
+    line = write_patient(Report(patient[0], patient[1], ()))
+    return [line] if line else []
 
 
 def _line(m: Measurement) -> str:

@@ -36,7 +36,14 @@ _HARMLESS = re.compile(
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
-BLOOD = re.compile(
+
+
+def _quick(words: str) -> re.Pattern:
+    """`words` compiled, what stands before the first letters of an alternative put behind them: it is searched ten times as fast."""
+    return re.compile(re.sub(r"(^|\|)(\\[bB]|\^)(\w\w)", r"\1\3(?<=\2\3)", words))
+
+
+BLOOD = _quick(
     r"\bsang(?!lant)|serum|serique|plasma|hematolog|hemogramme|numeration|\bnfs\b|hemostase|coagulation|hormon|thyroid|immunolog|serolog|"
     r"enzym|hepati|martial|lipid|gaz du sang|gazometri|formule|marqueur|cardia|inflammat|vitamin|immunoglobul|proteines seriques"
 )
@@ -45,7 +52,7 @@ BLOOD = re.compile(
 @cache
 def specimens() -> dict[str, re.Pattern]:
     """The words (folded) that name each specimen of tables/specimens.csv."""
-    return {row["specimen"]: re.compile(row["words"]) for row in read_table("specimens")}
+    return {row["specimen"]: _quick(row["words"]) for row in read_table("specimens")}
 
 
 @lru_cache(8192)
@@ -56,7 +63,7 @@ def specimen_of(text: str) -> str | None:
 
 def spoken_of(text: str) -> str | None:
     """The specimen that `text` (folded) speaks of, blood only where no other is named; None where it names none."""
-    return specimen_of(text) or ("sang" if BLOOD.search(text) else None)
+    return specimen_of.__wrapped__(text) or ("sang" if BLOOD.search(text) else None)
 
 
 @lru_cache(4096)
@@ -120,11 +127,11 @@ def known(name: str) -> str | None:
 
 def _without_last(text: str) -> str:
     """`text` (folded) without its last footnote, method or word for blood; as it is where none is left."""
-    found = _LAST.search(text)
-    if not found:
+    ending = _LAST.search(text)
+    if not ending:
         return text
-    words = found[0].strip(" []()*,-")
-    rest = text[: found.start()]
+    words = ending[0].strip(" []()*,-")
+    rest = text[: ending.start()]
     idle = harmless(words) or ("direct" in words and re.search("hdl|ldl", rest))
     if idle or not rest:
         return rest if idle else text

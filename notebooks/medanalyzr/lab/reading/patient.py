@@ -6,7 +6,7 @@ What two lines say differently is not known. Lines on doctors, secretaries and l
 import re
 from dataclasses import dataclass
 
-from medanalyzr.lab.dates import day_of, day_of_sample
+from medanalyzr.lab.dates import age_on, day_of, day_of_sample
 from medanalyzr.lab.references import fold
 
 _STAFF = re.compile(
@@ -67,10 +67,6 @@ class Patient:
     trimester: int | None = None
 
 
-def _of_interest(small: str) -> bool:
-    return any(hint in small for hint in _HINTS) or _HINT.search(small) is not None
-
-
 _LETTERS = {"f": "F", "h": "H", "m": "H", "feminin": "F", "masculin": "H", "femme": "F", "homme": "H"}
 
 
@@ -90,18 +86,22 @@ def _agreed(found: set) -> object | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _sexes(line: str, *patterns: re.Pattern) -> set[str]:
+    return {"F" if m["f"] else "H" for pattern in patterns for m in pattern.finditer(line)}
+
+
 def read_patient(text: str) -> Patient:
     """Sex, age and pregnancy as the report prints them; None for what it does not say or says in two ways."""
-    told = [line for line in text.splitlines() if _of_interest(line.lower())]
+    told = [line for line in text.splitlines() if any(hint in line.lower() for hint in _HINTS) or _HINT.search(line.lower())]
     lines = [_STAFF.sub(" ", fold(part)) for line in told for part in _PARTS.split(line)]
     plain = [line for line in lines if not _FOR_WHOM.search(line)]
     sure, titles = set(), set()
     for line in map(fold, told):
-        sure |= {"F" if m["f"] else "H" for pattern in (_SEX[0], _SEX[3]) for m in pattern.finditer(line)}
+        sure |= _sexes(line, _SEX[0], _SEX[3])
     sure |= {sex for sex in map(_LETTERS.get, _record(text, "sexe")) if sex}
     for line in plain:
-        sure |= {"F" if m["f"] else "H" for pattern in _SEX for m in pattern.finditer(line)}
-        titles |= {"F" if m["f"] else "H" for m in _TITLE.finditer(line) if not _NORMS.search(line)}
+        sure |= _sexes(line, *_SEX)
+        titles |= _sexes(line, _TITLE) if not _NORMS.search(line) else set()
     waiting = "\n".join(line if _PATIENT.match(line) else _NOT_PREGNANT.sub(" ", line) for line in lines)
     pregnant = bool(_PREGNANT.search(waiting))
     sex = _agreed(sure or titles)
@@ -115,7 +115,7 @@ def read_patient(text: str) -> Patient:
 
 
 def _age(lines: list[str], whole: str) -> float | None:
-    found = []
+    ages = []
     for line in lines:
         for m in _AGE.finditer(line):
             if m[4] or m[5]:
@@ -126,18 +126,15 @@ def _age(lines: list[str], whole: str) -> float | None:
                     continue
                 age = {"m": count / 12, "j": count / 365, "s": count / 52}.get(unit[0], float(count))
                 age += int(m[3]) / 12 if m[3] and count < 2 else 0
-            found.append((_SPOKEN.search(line) is not None, age))
-    found += [(True, float(age)) for age in _record(whole, "age") if age.isdigit()]
-    sure = {age for near, age in found if near} or {age for _, age in found}
+            ages.append((_SPOKEN.search(line) is not None, age))
+    ages += [(True, float(age)) for age in _record(whole, "age") if age.isdigit()]
+    sure = {age for near, age in ages if near} or {age for _, age in ages}
     if sure:
         return _agreed(sure)
     whole = fold(whole)
     told, sampled = _BORN.search(whole), day_of_sample(whole)
     born = day_of(told[1]) if told else None
-    if born is None or sampled is None or sampled < born:
-        return None
-    years = sampled.year - born.year - ((sampled.month, sampled.day) < (born.month, born.day))
-    return float(years) if years >= 2 else (sampled - born).days / 365.25
+    return age_on(sampled, born) if born and sampled else None
 
 
 # For whom an interval is printed --------------------------------------------------------------------------------------

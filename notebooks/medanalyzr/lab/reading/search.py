@@ -70,23 +70,23 @@ class Record:
 @cache
 def _longest() -> dict[str, int]:
     """How many words and numbers the longest name of the tables has, by its first word."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name in [row["name"] for row in read_table("never")] + [name for name, _ in aliases()]:
-        _count(found, name)
-    return found
+        _count(counts, name)
+    return counts
 
 
-def _count(found: dict[str, int], name: str) -> None:
+def _count(counts: dict[str, int], name: str) -> None:
     if parts := _PART.findall(flat(name)):
         first = key(parts[0])
-        found[first] = max(found.get(first, 0), len(parts))
+        counts[first] = max(counts.get(first, 0), len(parts))
 
 
-def signed_numbers(text: str, found: Iterable[Item]) -> set[tuple[str, float]]:
+def signed_numbers(text: str, printed: Iterable[Item]) -> set[tuple[str, float]]:
     """The numbers among the items of `text`, each with its sign; one that can be read in two ways in both, none that is torn (`4 ,6`)."""
     return {
         (i.sign, value)
-        for i in found
+        for i in printed
         if (i.kind == "value" or i.sign) and not _TORN.match(text, digits_end(text, i))
         for value in ([i.value, number(i.text, True)] if i.doubt else [i.value])
     }
@@ -140,21 +140,27 @@ class Search:
     @cached_property
     def records(self) -> list[Record]:
         """Every name with the items behind it."""
-        names, found, line, counted = list(self._names()), [], 1, 0
-        for (start, end, name, analyte), (following, *_) in zip(names, [*names[1:], (len(self.text),)], strict=True):
+        names, made, line, counted = list(self._names()), [], 1, 0
+        for (start, end, name, analyte), (following, *_) in zip(names, [*names[1:], (len(self.text),)], strict=False):
             line, counted = line + self.text.count("\n", counted, end), end
             record = Record(name, analyte, start, end, end, line, [])
             stop = _STOP.search(self.flat, end, following)
             record.items = self._behind(end, stop.start() if stop else following, line)
             record.until = max((i.end for i in record.numbers), default=end)
-            found.append(record)
-        return found
+            made.append(record)
+        return made
+
+    def holds(self, sign: str, value: float) -> bool:
+        """Whether a number with this sign stands in the text, behind a name or elsewhere."""
+        return (sign, value) in self._behind_names or (sign, value) in self._in_lines
 
     @cached_property
-    def numbers(self) -> set[tuple[str, float]]:
-        """Every number of the text with its sign, behind a name or not."""
-        found = set().union(*(signed_numbers(self.text, record.items) for record in self.records))
-        return found.union(*(signed_numbers(line, items(line)) for line in self.text.split("\n")))
+    def _behind_names(self) -> set[tuple[str, float]]:
+        return set().union(*(signed_numbers(self.text, record.items) for record in self.records))
+
+    @cached_property
+    def _in_lines(self) -> set[tuple[str, float]]:
+        return set().union(*(signed_numbers(line, items(line)) for line in self.text.split("\n")))
 
     def _behind(self, start: int, until: int, line: int) -> list[Item]:
         """The items from `start` on, over following lines as long as they belong to the name above them."""
@@ -162,12 +168,13 @@ class Search:
         while end >= 0 and self._goes_on(end + 1):
             end = self.text.find("\n", end + 1, until)
         text = self.text[start : until if end < 0 else end]
-        found = items(text, start)
-        for item, following in zip_longest(found, found[1:]):
-            item.line = line + text.count("\n", 0, item.pos - start)
+        behind, counted = items(text, start), start
+        for item, following in zip_longest(behind, behind[1:]):
+            line, counted = line + self.text.count("\n", counted, item.pos), max(counted, item.pos)
+            item.line = line
             if item.kind == "value" and following and following.kind == "unit":
                 item.unit = item.unit or following.text
-        return found
+        return behind
 
     def of(self, name: str, analytes: frozenset[str]) -> list[Record]:
         """The records under a name to the letter (its key), or else those of some analytes."""
@@ -202,10 +209,10 @@ class Search:
         """The specimen that each line names (None: none), and the one in force there: that of the last short line without a result
         that names one.
         """
-        inside, found = "sang", []
+        inside, lines = "sang", []
         for line in self.flat.split("\n"):
             named = spoken_of(line)
-            found.append((named, inside))
+            lines.append((named, inside))
             if named and len(line.split()) <= 8 and not _RESULT.search(line):
                 inside = named
-        return found
+        return lines

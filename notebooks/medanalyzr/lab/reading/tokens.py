@@ -5,12 +5,14 @@ A number ends at a space, a unit or a mark; what is glued to anything else (`13O
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 
 _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # form feed and others, as str.splitlines knows them
+LONGEST_CACHED = 1000  # characters of a text whose items are kept for the next time
 NARROW = "\u2009"  # stands for every space that may only divide thousands
 
 
@@ -125,7 +127,7 @@ def digits(text: str, thousands: bool = False) -> str:
 
 def tokens(text: str) -> list[Item]:
     """The items of one cell, columns from its begin; intervals and units are not yet put together."""
-    found, depth, place = [], 0, 0
+    cut, depth, place = [], 0, 0
     while place < len(text):
         match = _TOKEN.match(text, place)
         kind, raw = match.lastgroup, match[0]
@@ -147,17 +149,19 @@ def tokens(text: str) -> list[Item]:
             continue
         elif kind == "power":
             kind = "unit"
-        found.append(Item(kind, raw.strip(), match.start(), place, closed=depth > 0))
-    return found
+        cut.append(Item(kind, raw.strip(), match.start(), place, closed=depth > 0))
+    return cut
 
 
 def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
     """The items of one cell put together: numbers with their sign, intervals with their unit and the label before them."""
-    return [replace(item, pos=item.pos + at, end=item.end + at, cell=cell, line=line) for item in _items(text)]
+    cut = _items if len(text) < LONGEST_CACHED else _items.__wrapped__
+    return [Item(kind, raw, pos + at, end + at, cell, line, *rest) for kind, raw, pos, end, _, _, *rest in cut(text)]
 
 
 @lru_cache(32768)
-def _items(text: str) -> tuple[Item, ...]:
+def _items(text: str) -> tuple[tuple, ...]:
+    """The fields of the items of `text`: the items themselves change on their way."""
     row, built, label, i = tokens(text), [], "", 0
     while i < len(row):
         item, used = _interval(row, i) or _value(row, i) or (row[i], 1)
@@ -169,16 +173,7 @@ def _items(text: str) -> tuple[Item, ...]:
             continue
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
-        elif (
-            item.kind == "other"
-            and item.text not in ":;,.=/'\"&|°"
-            or item.kind == "other"
-            and item.text in ",."
-            and built
-            and built[-1].kind == "value"
-            and i < len(row)
-            and row[i].kind == "value"
-        ):
+        elif item.kind == "other" and (item.text not in ":;,.=/'\"&|°" or _tears(item, built, row, i)):
             item.kind = "bad"
         elif item.kind in ("norm", "open", "close", "dash", "other"):
             continue
@@ -187,7 +182,12 @@ def _items(text: str) -> tuple[Item, ...]:
         built.append(item)
     if label:
         built.append(Item("label", label, 0, len(text)))
-    return tuple(built)
+    return tuple(map(attrgetter(*Item.__slots__), built))
+
+
+def _tears(sign: Item, built: list[Item], row: list[Item], i: int) -> bool:
+    """Whether a comma or point stands between two numbers (`4 ,6`): what is meant cannot be told."""
+    return sign.text in ",." and bool(built) and built[-1].kind == "value" and _solid(row, i, "value") is not None
 
 
 def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
@@ -289,20 +289,20 @@ class Row:
     around: str | None = None
 
 
-def today_only(found: list[Item]) -> list[Item]:
+def today_only(printed: list[Item]) -> list[Item]:
     """The items without earlier results: what follows «Ant.» or a date, in the same brackets or to the end of the line."""
     kept, i, seen = [], 0, False
-    while i < len(found):
-        item = found[i]
+    while i < len(printed):
+        item = printed[i]
         if item.kind in ("earlier", "date") and item.closed:
             while kept and kept[-1].closed and kept[-1].cell == item.cell and kept[-1].line == item.line:
                 kept.pop()
-            while i < len(found) and found[i].closed and found[i].cell == item.cell and found[i].line == item.line:
+            while i < len(printed) and printed[i].closed and printed[i].cell == item.cell and printed[i].line == item.line:
                 i += 1
             continue
         if item.kind == "earlier" or (item.kind == "date" and seen):
             line = item.line
-            while i < len(found) and found[i].line == line:
+            while i < len(printed) and printed[i].line == line:
                 i += 1
             continue
         seen = seen or item.kind == "value"

@@ -92,14 +92,14 @@ def cells_of(line: str, delimiter: str | None) -> tuple[list[tuple[int, str]], b
     if "\t" in line or line.startswith("|") or " | " in line or line.count("|") > 2:
         parts = re.split(r"\t|\|", line.strip().removeprefix("|").removesuffix("|") if "\t" not in line else line)
         return [(i * STEP, part.strip()) for i, part in enumerate(parts)], True
-    found, place = [], 0
+    parted, place = [], 0
     for gap in _WIDE.finditer(line):
         if line[place : gap.start()].strip():
-            found.append((place, line[place : gap.start()]))
+            parted.append((place, line[place : gap.start()]))
         place = gap.end()
     if line[place:].strip():
-        found.append((place, line[place:]))
-    return found, False
+        parted.append((place, line[place:]))
+    return parted, False
 
 
 def delimiter_of(lines: list[str]) -> str | None:

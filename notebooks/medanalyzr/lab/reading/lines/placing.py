@@ -9,14 +9,14 @@ from medanalyzr.lab.reading.tokens import Item, Refused, Row, today_only
 
 def assign(row: Row) -> list[Item]:
     """The items of a row under the heads of its columns: without earlier results and comments, bounds as intervals."""
-    found, header, low, high = today_only(row.items), row.header, None, None
+    printed, header, low, high = today_only(row.items), row.header, None, None
     if header is None:
-        return _labelled(found)
+        return _labelled(printed)
     if header.broken:
         raise Refused("colonnes non comprises")
     kept, today, stray = [], [], []
-    place, over = _placed(row, found), {}
-    for item in found:
+    place, over = _placed(row, printed), {}
+    for item in printed:
         column = place.get(id(item))
         role = column.role if column else ""
         over[id(item)] = role
@@ -56,7 +56,7 @@ def assign(row: Row) -> list[Item]:
         for item in today:
             if item.kind == "interval":
                 item.kind, item.low, item.high = "value", None, None
-    elif header.has("prev") and not any(i.kind == "value" for i in kept) and any(i.kind == "value" for i in found):
+    elif header.has("prev") and not any(i.kind == "value" for i in kept) and any(i.kind == "value" for i in printed):
         raise Refused("aucun résultat du jour")
     if low or high:
         text = " - ".join(i.text for i in (low, high) if i)
@@ -67,13 +67,13 @@ def assign(row: Row) -> list[Item]:
     return _labelled(kept)
 
 
-def _placed(row: Row, found: list[Item]) -> dict[int, columns.Column]:
+def _placed(row: Row, printed: list[Item]) -> dict[int, columns.Column]:
     """The column of each item of the row's line.
 
     Where signs part the cells, by their number. Where spaces do: by rank, if there are as many values (intervals) as columns for
     them; else by place, which must agree to a character and keep the order of the heads.
     """
-    header, here = row.header, sorted((i for i in found if i.line == row.line), key=lambda i: i.pos)
+    header, here = row.header, sorted((i for i in printed if i.line == row.line), key=lambda i: i.pos)
     if header.split:
         if row.width < header.columns[-1].pos // columns.STEP + 1 and header.has("prev"):
             return _by_rank(header, here) or _shifted()
@@ -148,10 +148,10 @@ def _shifted() -> None:
     raise Refused("colonnes décalées")
 
 
-def _labelled(found: list[Item]) -> list[Item]:
+def _labelled(printed: list[Item]) -> list[Item]:
     """The items with each label («Homme», «1 à 3 ans») put on the intervals that follow it on its line."""
     kept, label = [], None
-    for item in found:
+    for item in printed:
         if item.kind == "label":
             label = item
         elif item.kind == "interval" and label and item.line == label.line:

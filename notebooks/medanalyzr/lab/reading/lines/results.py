@@ -16,10 +16,10 @@ SHARES = {"pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles"}  # pr
 _UP, _DOWN = re.compile(r"H|↑|▲|↗|⬆|\+|[ée]lev|haut", re.IGNORECASE), re.compile(r"B|L|↓|▼|↘|⬇|(?<!\()-|\bbas", re.IGNORECASE)
 
 
-def _measured(row: Row, found: list[Item]) -> tuple[list[Item], list[Item]]:
+def _measured(row: Row, printed: list[Item]) -> tuple[list[Item], list[Item]]:
     """The values and the intervals among the items of a row; `< 5` is a value where nothing else can be."""
-    values = [i for i in found if i.kind == "value"]
-    intervals = [i for i in found if i.kind == "interval"]
+    values = [i for i in printed if i.kind == "value"]
+    intervals = [i for i in printed if i.kind == "interval"]
     if not values:
         signed = [i for i in intervals if i.sign and not i.closed and not i.label]
         if not signed:
@@ -36,9 +36,9 @@ def _measured(row: Row, found: list[Item]) -> tuple[list[Item], list[Item]]:
     return values, intervals
 
 
-def _units(values: list[Item], found: list[Item], row: Row) -> None:
+def _units(values: list[Item], printed: list[Item], row: Row) -> None:
     """Gives units that stand alone to the values without one: the next after the value, else one before it."""
-    alone = [i for i in found if i.kind == "unit"]
+    alone = [i for i in printed if i.kind == "unit"]
     for value in values:
         if not value.unit:
             here = (value.line, value.pos)
@@ -174,12 +174,12 @@ def meant(intervals: list[Item], who: Patient) -> list[Item]:
 
 def decide(row: Row, who: Patient) -> Measurement:
     """The result of a row; Refused where it is not proved."""
-    found = assign(row)
-    if bad := next((i for i in found if i.kind == "bad"), None):
+    printed = assign(row)
+    if bad := next((i for i in printed if i.kind == "bad"), None):
         raise Refused(f"caractères illisibles : {bad.text}")
-    values, intervals = _measured(row, found)
+    values, intervals = _measured(row, printed)
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
-    for i in found:
+    for i in printed:
         if (
             i.kind in ("word", "fraction", "date")
             and not harmless(fold(i.text))
@@ -187,11 +187,11 @@ def decide(row: Row, who: Patient) -> Measurement:
         ):
             raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
     if not values:
-        words = " ".join(i.text for i in found if i.kind == "word")
+        words = " ".join(i.text for i in printed if i.kind == "word")
         raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
     if not row.certain:
         raise Refused("nom et valeur éloignés")
-    _units(values, found, row)
+    _units(values, printed, row)
     analyte = row.analyte
     shares = (
         [v for v in values if plain(v.unit) == "%"]
@@ -209,7 +209,7 @@ def decide(row: Row, who: Patient) -> Measurement:
             raise Refused("plusieurs valeurs")
     chosen = meant(intervals, who)
     main, interval = _pair(analyte, main, others, chosen)
-    return result(row, analyte, main, interval, found)
+    return result(row, analyte, main, interval, printed)
 
 
 def result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:

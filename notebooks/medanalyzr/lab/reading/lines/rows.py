@@ -123,6 +123,12 @@ def rows_of(text: str) -> State:
     return state
 
 
+def _specimen_called(text: str) -> str | None:
+    """The specimen that a cell or a word before a name stands for (`S`, `U`, «Urines»), or None."""
+    word = fold(text)
+    return _SPECIMENS.get(word.rstrip("s") if len(word) > 3 else word) or specimen_of(word)
+
+
 def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], split: bool) -> list[Row]:
     """The rows of one line: mostly one, several where names follow each other."""
     if state.earlier:
@@ -136,7 +142,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
             if role == "name":
                 place = i
             elif role == "specimen":
-                specimen = _SPECIMENS.get(fold(text).rstrip("s") if len(text) > 3 else fold(text)) or specimen_of(fold(text))
+                specimen = _specimen_called(text)
             elif role == "rowdate":
                 day = day_of(text)
         if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
@@ -146,7 +152,7 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         moment, place = text.strip(), place + 1
         pos, text = cells[place][0], f"{cells[place][1].strip()} ({moment})"
     if side := _SIDE.match(text):
-        specimen = _SPECIMENS.get(fold(side[1]).rstrip("s")) or specimen_of(fold(side[1])) or "sang"
+        specimen = _specimen_called(side[1]) or "sang"
         text = text[side.end() :]
     if _COMMENT.match(fold(text)):
         return []

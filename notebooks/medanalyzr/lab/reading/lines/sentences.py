@@ -33,18 +33,18 @@ _UNIT_END = re.compile(
 
 def paragraphs(prose: list[tuple[int, str, str | None]]) -> list[tuple[str, list[int], str | None]]:
     """Lines that follow each other as one text, with the number of the line that each character stands in."""
-    found: list[tuple[str, list[int], str | None]] = []
+    texts: list[tuple[str, list[int], str | None]] = []
     last = None
     for n, line, specimen in prose:
         if not re.search(r"\d", line) and (last is None or n != last + 1):
             continue
         if last is not None and n == last + 1:
-            text, where, kept = found.pop()
-            found.append((f"{text} {line.strip()}", where + [n] * (len(line.strip()) + 1), specimen if specimen == kept else None))
+            text, where, kept = texts.pop()
+            texts.append((f"{text} {line.strip()}", where + [n] * (len(line.strip()) + 1), specimen if specimen == kept else None))
         else:
-            found.append((line.strip(), [n] * len(line.strip()), specimen))
+            texts.append((line.strip(), [n] * len(line.strip()), specimen))
         last = n
-    return found
+    return texts
 
 
 def sentences(
