@@ -161,4 +161,4 @@ def test_only_where_the_gpu_multiplies_them():
     with pytest.raises(MedAnalyzrError, match="load_in_4bit='off' and precision='bf16'"):
         check_settings(override(PROFILES["40gb"], {"float8": "on"}), H100)
     with pytest.raises(MedAnalyzrError, match="float8='on' needs packed rows"):
-        check_settings(override(PROFILES["80gb"], {"packing": "off"}), H100)
+        check_settings(override(PROFILES["80gb"], {"float8": "on", "packing": "off"}), H100)
