@@ -12,7 +12,7 @@ from medanalyzr.core.run_folder import cache_folder, write_json
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import PROMPT, format_prompt, tokens
 from medanalyzr.evaluation.agreement import agreement
-from medanalyzr.evaluation.scoring import score
+from medanalyzr.evaluation.scoring import ABSENT, score
 from medanalyzr.export.adapter import check_for_vllm, complete, hub_id, publishable
 from medanalyzr.export.chat import INSTRUCTION, broken, chat_template
 from medanalyzr.export.gguf import _quantized, _storage, write_gguf
@@ -132,9 +132,13 @@ def test_llama_cpp_answers_what_transformers_does_under_the_grammar(runtime, exp
     model = AutoModelForCausalLM.from_pretrained(exported / "merged", dtype=torch.float32).eval()
     ours = [answer.text for answer in generate(model, smollm2, prompts, 120, 4, grammars=grammars)]
     theirs = [reply.text for reply in ask_all(runtime, prompts, 120, "llama.cpp", grammars)]
+    written = 0
     for row, text in zip(rows, theirs, strict=True):
         found = score(row["input"], text, row["output"])
-        assert not found.made_up and not found.invented and all(line.value_right for line in found.lines)
+        given = [line for line in found.lines if line.given != ABSENT]  # 120 tokens may not hold the last line
+        written += len(given)
+        assert not found.made_up and not found.invented and all(line.value_right for line in given)
+    assert written >= 8
     counted = agreement(ours, theirs)
     assert counted["flags"] >= 6 and counted["same_flags"] >= counted["flags"] - 1
 
