@@ -191,3 +191,9 @@ def test_the_general_form_holds_for_every_reference_and_is_written_beside_the_fi
     save_grammars(tmp_path, {"first": REPORT, "empty": ""})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answer.gbnf", "first.gbnf"]
     assert re.search(r'"Potassium : 6,8 mmol/L \("', (tmp_path / "first.gbnf").read_text(encoding="utf-8"))
+
+
+def test_a_unit_opens_no_line_for_another_analyte():
+    """The mg of mg/L is no magnesium: a report that the reader reads whole leaves no room for other lines."""
+    report = "Patient : femme, 75 ans\nKappa libre : 8,7 mg/L (3,3 - 19,4)\nRapport kappa/lambda : 2,68 (0,26 - 1,65)"
+    assert "open" not in grammar_of(report) and "open*" in grammar_of(f"{report}\nMg 0,8")

@@ -202,6 +202,9 @@ def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
         yield [(" " if i and words[i - 1].end() < word.start() else "") + word[0] for i, word in enumerate(words)]
 
 
+_UNIT = re.compile(r"(?<=\d)\s*[^\s\d()]+/[^\s()]+")  # after a number: the mg of mg/L is no magnesium
+
+
 def _analytes_in(runs: Iterable[list[str]]) -> dict[str, None]:
     """The analytes of ours that words in a row name."""
     spans = (
@@ -232,7 +235,7 @@ def _not_read(report: Report) -> list[str]:
         for i, line in enumerate(lines, 1)
         if i in refused
         or re.search(r"\d", line)
-        and (_analytes_in(_runs([line])).keys() - read or i not in measured and _with_unit(line))
+        and (_analytes_in(_runs([_UNIT.sub(" ", line)])).keys() - read or i not in measured and _with_unit(line))
     }
     for i in sorted(places):
         for j in range(i - 1, max(i - 4, 0), -1):
