@@ -35,6 +35,15 @@ def accepted(grammar, text, vocabulary=BYTES):
     return matcher.try_consume_tokens(wanted) == len(wanted) and matcher.is_accepting()
 
 
+def test_lines_stand_in_the_order_of_the_report_whatever_the_specimen():
+    report = read_report(
+        "Urines :\nPotassium : 95 mmol/L (20 - 80)\nSang :\nPotassium : 6,8 mmol/L (3,5 - 5,0)\nSodium : 140 mmol/L (135 - 145)"
+    )
+    answer = interpret(report)
+    assert [line.partition(" : ")[0] for line in answer.splitlines()[:3]] == ["Potassium (urines)", "Potassium", "Sodium"]
+    assert accepted(grammar_of(report), answer)
+
+
 def test_every_reference_answer_has_the_form_of_its_report():
     rows = [row for kind in KINDS for row in [row for row in ROWS if row["kind"] == kind][:: 9 if kind else 7]]
     assert len(rows) >= 300 and {row["kind"] for row in rows} == set(KINDS) - {"question"}

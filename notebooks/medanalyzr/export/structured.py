@@ -8,8 +8,7 @@ from pathlib import Path
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.run_folder import write_json, write_text
-from medanalyzr.lab.engine.conditions import span
-from medanalyzr.lab.engine.facts import in_french_unit, reached
+from medanalyzr.lab.engine.facts import limit_reached
 from medanalyzr.lab.references import analytes
 from medanalyzr.lab.report import Measurement, number
 
@@ -57,8 +56,7 @@ def _code(result: dict) -> str | None:
         if found is None or result["analyte"] not in analytes():
             return None
         m = Measurement(result["analyte"], result["name"], found[2], number(found[2]), found[1] or "", result["unit"], None, None)
-        french = in_french_unit(m)
-        code = _CODES.get(french and reached(m.analyte, span(french.value, french.sign)))
+        code = _CODES.get(limit_reached(m))
     return code and 2 * code
 
 

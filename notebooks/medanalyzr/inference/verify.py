@@ -12,8 +12,7 @@ from functools import cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given, read_line
 from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, close
-from medanalyzr.lab.engine.conditions import span
-from medanalyzr.lab.engine.facts import BLOOD, Facts, in_french_unit, in_interval_unit, own_troponin, reached
+from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit, limit_reached, own_troponin
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.lines.results import SHARES
 from medanalyzr.lab.reading.names import key
@@ -102,8 +101,7 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
 
 def _reached(m: Measurement) -> bool:
     """Whether the printed value alone reaches a limit of the table."""
-    french = in_french_unit(m) if m.analyte in analytes() and m.specimen == BLOOD else None
-    return french is not None and reached(m.analyte, span(french.value, french.sign)) is not None
+    return m.specimen == BLOOD and limit_reached(m) is not None
 
 
 def _result(m: Measurement, specimen: str, side: str, critical: bool, why: str) -> Result:
@@ -148,8 +146,7 @@ def verify(report: Report | str, answer: str) -> Verified:
             found.append(str(reason))
     printed = [m for m in found if not isinstance(m, str)]
     rest = [r for r in report.measurements if id(r) not in proofs.used]
-    sides = _sides(replace(report, measurements=(*printed, *rest)))
-    due, of_rest = iter(sides), dict(zip(map(id, rest), sides[len(printed) :], strict=True))
+    sides = dict(zip(map(id, (*printed, *rest)), _sides(replace(report, measurements=(*printed, *rest))), strict=True))
     results, proved, critical = [], [], {}  # the critical ones: in words, and their names
     shown: set[int] = set()  # readings that stand in place of a wrong line, by `id`
     for (line, g), m in zip(lines, found, strict=True):
@@ -157,7 +154,8 @@ def verify(report: Report | str, answer: str) -> Verified:
             results.append(Result(None, line.strip()[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
             continue
         is_printed = not isinstance(m, str)
-        m, why, side = (m, "", next(due)) if is_printed else (g.m, m, None)
+        m, why = (m, "") if is_printed else (g.m, m)
+        side = sides.get(id(m))
         try:
             if not why:
                 _judged(g, m, side)
@@ -166,24 +164,22 @@ def verify(report: Report | str, answer: str) -> Verified:
             why = str(reason)
         if g.m.critical or side or _reached(m):
             critical[_in_words(m, is_printed)] = m.name
-        specimen, side_of_flag, is_critical = g.m.specimen, g.m.flag, g.m.critical
-        if why:
-            read = m if is_printed else _reading(g, [r for r in rest if id(r) not in shown])
-            if read:
-                shown.add(id(read))
-                m, specimen, side_of_flag = read, read.specimen, flag(read)
-                is_critical = bool(side or of_rest.get(id(read))) or _reached(read)
-                why += f" ; corrigé d'après le compte rendu (réponse : {_said(g)})"
-        results.append(_result(m, specimen, side_of_flag, is_critical, why))
-    sides = list(of_rest.values())
-    critical |= {_in_words(r, True): r.name for r, side in zip(rest, sides, strict=True) if side or _reached(r)}
+        reading = m if is_printed else _reading(g, [r for r in rest if id(r) not in shown])
+        if why and reading:
+            shown.add(id(reading))
+            why += f" ; corrigé d'après le compte rendu (réponse : {_said(g)})"
+            is_critical = bool(sides[id(reading)]) or _reached(reading)
+            results.append(_result(reading, reading.specimen, flag(reading), is_critical, why))
+        else:
+            results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))
+    critical |= {_in_words(r, True): r.name for r in rest if sides[id(r)] or _reached(r)}
     denied = {name for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str) for name in (g.key, g.m.analyte)} - {
         None
     }
     left_out = [
-        _result(r, r.specimen, flag(r), side is not None, "absent de la réponse")
-        for r, side in zip(rest, sides, strict=True)
-        if denied.isdisjoint((key(r.name), r.analyte)) and (r.specimen == BLOOD or flag(r) != UNDETERMINED)
+        _result(r, r.specimen, flag(r), sides[id(r)] is not None, "absent de la réponse")
+        for r in rest
+        if denied.isdisjoint((key(r.name), r.analyte)) and answered(r)
     ]
     read = {m.line for m in proved}
     unread = [asdict(u) for u in report.unread if u.line not in read]

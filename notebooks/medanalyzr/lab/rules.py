@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL
-from medanalyzr.lab.engine.facts import BLOOD, Facts, agreed, flag, in_french_unit, in_interval_unit, short_name
+from medanalyzr.lab.engine.facts import BLOOD, Facts, agreed, answered, flag, in_french_unit, in_interval_unit, short_name
 from medanalyzr.lab.engine.patterns import Finding
 from medanalyzr.lab.references import analytes, critical_limits, depends_on_sex, find_analyte, fold
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
@@ -213,7 +213,7 @@ def interpret(report: Report) -> str:
     facts = Facts(report)
     drawn = patterns.draw(facts)
     findings = [*drawn, *_rest(facts, drawn)]
-    lines = [answer_line(m, facts) for m in facts.measurements if m.specimen == "sang" or flag(m) != UNDETERMINED]
+    lines = [answer_line(m, facts) for m in facts.measurements if answered(m)]
     lines.append(f"Conclusion : {' ; '.join(patterns.conclude(findings))}.")
     if steps := _steps(facts, findings):
         lines.append(f"Suite : {' ; '.join(steps)}.")

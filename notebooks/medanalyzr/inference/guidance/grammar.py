@@ -14,7 +14,7 @@ from functools import cache
 
 from medanalyzr.dataset.composer.unit_spellings import spellings
 from medanalyzr.lab.engine import patterns
-from medanalyzr.lab.engine.facts import BLOOD, Facts, flag, in_french_unit, in_interval_unit
+from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known
 from medanalyzr.lab.reading.patient import Patient, read_patient
@@ -312,7 +312,7 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
         return None
     facts = Facts(read)
     reference = interpret(read)
-    measured = facts.blood + [m for m in facts.others if flag(m) != UNDETERMINED]
+    measured = [m for m in facts.measurements if answered(m)]
     text, places = read.text.splitlines(), {m.line for m in measured}
     beside = ["\n".join(text[m.line - 1 : m.line + (m.line + 1 not in places)]) if m.line else "" for m in measured]
     rules = [rule for i, m in enumerate(measured) for rule in _line(i, m, facts, beside[i])]

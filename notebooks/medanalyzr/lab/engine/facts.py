@@ -82,6 +82,17 @@ def reached(analyte: str, value: Span | None) -> str | None:
     return HIGH if limits.high is not None and value[0] >= limits.high else None
 
 
+def limit_reached(m: Measurement) -> str | None:
+    """The side, "bas" or "élevé", on which the printed value alone reaches the critical limit of its analyte, or None."""
+    french = in_french_unit(m) if m.analyte in analytes() else None
+    return reached(m.analyte, span(french.value, french.sign)) if french else None
+
+
+def answered(m: Measurement) -> bool:
+    """Whether an answer has a line for `m`: for every result in blood, and for one of another specimen if it has a flag."""
+    return m.specimen == BLOOD or flag(m) != UNDETERMINED
+
+
 def ckd_epi_2009(creatinine: float, age: float, sex: str) -> float:
     """Estimated glomerular filtration rate in mL/min/1,73 m² from creatinine in µmol/L, age in years, sex "H" or "F".
 
