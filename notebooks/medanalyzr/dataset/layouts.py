@@ -138,12 +138,12 @@ def compose(report: Report, rng: Random, family: str | None = None, most: int = 
     return text, Report(told.sex, told.age, tuple(printed), pregnant=report.pregnant, text=text)
 
 
-def _composed(task: tuple[dict[str, str], int, int, Sequence[str] | None, int]) -> dict[str, str]:
-    """The `i`-th example of a seed: a row composed in a layout that its own random generator draws."""
-    row, i, seed, families, most = task
+def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None, int]) -> dict[str, str]:
+    """The `i`-th example of a seed: the report of a row composed in a layout that its own random generator draws."""
+    row, report, i, seed, families, most = task
     rng = Random(f"{seed} {i}")
     family = rng.choice(list(families)) if families else rng.choices(list(TRAINED), list(TRAINED.values()))[0]
-    text, printed = compose(parse_report(row["input"]), rng, family, most)
+    text, printed = compose(report, rng, family, most)
     return row | {"input": text, "output": interpret(printed), "layout": family}
 
 
@@ -156,8 +156,9 @@ def sample(
     without a report in our layout are passed over. The same arguments give the same examples on every machine; another `seed`
     gives the same values in other layouts. Many examples are composed by all processors.
     """
-    reports = [row for row in rows if row["input"] and parse_report(row["input"]).measurements]
-    tasks = [(reports[i % len(reports)], i, seed, families, most) for i in range(count if reports else 0)]
+    read = {text: parse_report(text) for text in dict.fromkeys(row["input"] for row in rows)}
+    reports = [(row, read[row["input"]]) for row in rows if read[row["input"]].measurements]
+    tasks = [(*reports[i % len(reports)], i, seed, families, most) for i in range(count if reports else 0)]
     if count < MANY:
         return [_composed(task) for task in tasks]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:

@@ -25,6 +25,11 @@ def items(lines: Sequence[Line], style: Style) -> Items:
     return found
 
 
+def bounds(line: Line, style: Style) -> tuple[str, str]:
+    """The lower and the upper bound, each as printed; "" where there is none."""
+    return style.bounds(line.m) if line.m else ("", "")
+
+
 def shown(line: Line, style: Style, unit: bool) -> str:
     """Value, share and mark, with the unit where `unit`."""
     mark, at = line.mark, style.mark_at if line.mark else ""
@@ -51,7 +56,7 @@ def _end(line: Line, style: Style) -> str:
 
 def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
     """One cell for each field of `order`; as many for earlier results as there are."""
-    low, high = style.bounds(line.m) if line.m else ("", "")
+    low, high = bounds(line, style)
     known = {"n": _name(line, style), "v": shown(line, style, False), "u": _unit(line, style), "vu": shown(line, style, True),
              "i": line.interval, "s": line.share, "m": line.mark, "low": low, "high": high,
              "men": line.by_sex[0], "women": line.by_sex[1]}  # fmt: skip

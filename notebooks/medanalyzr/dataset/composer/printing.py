@@ -255,7 +255,7 @@ class Style:
         """The intervals of men and of women, the patient's own that of `m`; twice the same where they do not differ."""
         pairs = dict.fromkeys("HF", (m.low, m.high))
         if m.analyte and m.specimen == "sang" and not m.interval_unit and depends_on_sex(m.analyte):
-            pairs = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | {told.sex: (m.low, m.high)}
+            pairs = _by_sex(m, told)
         return tuple(self.frame.format(self._both(m, pairs[who])) for who in "HF")
 
     def _groups(self, m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
@@ -265,7 +265,7 @@ class Style:
             return {}
         by_sex = self.both_sexes if told.sex and printed else self.tight and not (told.sex or printed)
         if by_sex and m.analyte and depends_on_sex(m.analyte):
-            return {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"} | ({told.sex: own} if told.sex else {})
+            return _by_sex(m, told)
         if not (self.by_age and printed and told.age and told.age >= 18 and self.chance(0.4)):
             return {}
         limit, decimals = self.rng.choice((40, 50, 60, 65, 70)), len(m.text.partition(",")[2])
@@ -339,6 +339,12 @@ class Style:
             parts.append(rng.choice(("{}", "{}", "Âge : {}", "âgé(e) de {}")).format(told.years()))
         text = rng.choice(("   ", ", ", " - ", "\n", "\t", "        ")).join(parts)
         return replace(told, text=rng.choice(("", "", "Patient : ", "PATIENT : ")) + text)
+
+
+def _by_sex(m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
+    """The bounds of men and of women; where the sex is told, the patient's own are those of `m`."""
+    tables = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"}
+    return tables | ({told.sex: (m.low, m.high)} if told.sex else {})
 
 
 def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:

@@ -8,17 +8,12 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.composer.families import aside
+from medanalyzr.dataset.composer.families import aside, bounds
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
 _TAGGED = re.compile(rf'"({TAG.pattern}-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
 _NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
-
-
-def _bounds(line: Line, style: Style) -> tuple[str, str]:
-    """The lower and the upper bound, each as printed; "" where there is none."""
-    return style.bounds(line.m) if line.m else ("", "")
 
 
 def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -33,7 +28,7 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
     for line in lines:
         record = {keys[0]: line.name, keys[1]: line.value, keys[2]: line.unit}
         if apart and not (line.m and line.m.interval_unit):
-            record |= zip(keys[4:6], _bounds(line, style), strict=True)
+            record |= zip(keys[4:6], bounds(line, style), strict=True)
         else:
             record[keys[3]] = line.interval
         if named and (everywhere or line.specimen != "sang"):
@@ -79,10 +74,10 @@ def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
     for line in lines:
         title = line.section if line.specimen == "sang" else f"{line.section} ({line.specimen})"
         result = {codes[0]: {"texte": line.name}, codes[1]: {codes[2]: line.value, codes[3]: line.unit}}
-        bounds = dict(zip(ends[1:], _bounds(line, style), strict=True))
+        limits = dict(zip(ends[1:], bounds(line, style), strict=True))
         unit = {"unit": style.unit(line.m.interval_unit)} if line.m and line.m.interval_unit else {}
-        if any(bounds.values()):
-            result[ends[0]] = {end: {"v": bound} for end, bound in bounds.items() if bound} | unit
+        if any(limits.values()):
+            result[ends[0]] = {end: {"v": bound} for end, bound in limits.items() if bound} | unit
         sections.setdefault(title, []).append(result)
     names = {
         "dossier": "ipp",
@@ -157,7 +152,7 @@ def hprim(lines: Sequence[Line], style: Style, told: Told) -> str:
         if line.section != section:
             body.append(f"TEX|{line.section if line.specimen != 'lcr' else 'liquide céphalo-rachidien'}".upper())
         section = line.section
-        low, high = (line.interval, "") if line.m and line.m.interval_unit else _bounds(line, style)
+        low, high = (line.interval, "") if line.m and line.m.interval_unit else bounds(line, style)
         code = re.sub(r"[^A-Z0-9]", "", line.name.upper())[:4]
         mark = {"bas": "L", "élevé": "H"}.get(flag(line.m), "N") if line.m else ""
         body.append(f"RES|{line.name}|{code}|{'N' if line.m else 'A'}|{line.value}|{line.unit}|{low}|{high}|{mark}|F||||")
