@@ -17,8 +17,7 @@ def check_examples(
 
     Raises:
         MedAnalyzrError: padding equals the end token; an example does not end with EOS, does not start with the prompt of
-        inference, or
-            has no labels; or its labels do not spell the answer.
+            inference, or has no labels; or its labels do not spell the answer.
     """
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         raise MedAnalyzrError(
@@ -117,8 +116,7 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
 
     Raises:
         MedAnalyzrError: a column makes the trainer build its own prompts, padding has labels, packing was silently dropped, or the
-        adapter
-            weights are not float32.
+            adapter weights are not float32.
     """
     columns = set(trainer.train_dataset.column_names)
     if extra := columns & {"prompt", "completion", "text", "messages"}:

@@ -23,8 +23,7 @@ class Profile:
     `composed_examples` reports with their values in other layouts, see `medanalyzr.dataset.layouts`).
 
     `precision` is "fp32", "fp16", "bf16" or "best" (the device's native format). `load_in_4bit` is "on" or "off" (the base model in
-    16 bits:
-    faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.float8`).
+    16 bits: faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.float8`).
 
     `max_steps` of -1 means whole epochs. `packing` is "on", "off" or "shared" (packed, and the common beginning of all prompts is
     computed once per step, see `medanalyzr.acceleration.shared_prefix`). `checkpointing` is "on", "off" or "unsloth" (activations
@@ -93,11 +92,6 @@ PROFILES = {
 }  # fmt: skip
 
 
-def _fitted(profile: Profile, machine: Device) -> Profile:
-    """`profile`, with FP8 switched off if `machine` does not support it (such as an A100)."""
-    return profile if machine.float8 else replace(profile, float8="off")
-
-
 def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
     """The profile for `requested` ("auto" or a name) on `machine`, and the reason in words.
 
@@ -109,7 +103,7 @@ def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
             raise MedAnalyzrError(f"profile={requested!r} does not exist: choose 'auto', {', '.join(PROFILES)}.")
         if requested != "cpu" and machine.kind != "cuda":
             raise MedAnalyzrError(f"profile={requested!r} needs a CUDA GPU and this machine has none: set profile='cpu' or 'auto'.")
-        return _fitted(PROFILES[requested], machine), "asked for by the parameter profile"
+        return PROFILES[requested], "asked for by the parameter profile"
     if machine.kind != "cuda":
         return PROFILES["cpu"], "no CUDA GPU was found"
     if machine.memory_gib < 20 or not machine.bf16:
@@ -117,7 +111,7 @@ def choose_profile(requested: str, machine: Device) -> tuple[Profile, str]:
     else:
         name = "24gb" if machine.memory_gib < 36 else "40gb" if machine.memory_gib < 60 else "80gb"
     bf16 = "with" if machine.bf16 else "without"
-    return _fitted(PROFILES[name], machine), f"{machine.name} has {machine.memory_gib:.0f} GiB, {bf16} bf16"
+    return PROFILES[name], f"{machine.name} has {machine.memory_gib:.0f} GiB, {bf16} bf16"
 
 
 def check_settings(settings: Profile, machine: Device) -> None:
@@ -125,8 +119,7 @@ def check_settings(settings: Profile, machine: Device) -> None:
 
     Raises:
         MedAnalyzrError: the device does not support the precision, FP8 or packing, or FP8 is combined with a 4-bit base model or
-        with unpacked
-            rows.
+            with unpacked rows.
     """
     if settings.precision == "bf16" and not machine.bf16:
         raise MedAnalyzrError(f"precision='bf16' and this {machine.name} has no native bfloat16: set precision='best'.")
