@@ -97,9 +97,9 @@ def test_the_cell_that_encodes_says_when_the_package_does_it_otherwise(tokenizer
     from medanalyzr.dataset import prompts
 
     names = {"rows": {"train": load_bundled()[:3]}, "tokenizer": tokenizer, "settings": SimpleNamespace(train_on=train_on)}
-    exec(cell("def encode(row)"), names)
-    example = names["encode"](names["rows"]["train"][0])
+    exec(cell("def encode(rows)"), names)
+    example = next(names["encode"](names["rows"]["train"]))
     assert example["input_ids"][-1] == tokenizer.eos_token_id and (IGNORED in example["labels"]) is (train_on == "answer")
     monkeypatch.setattr(prompts, "encode", lambda *_: {})
-    with pytest.raises(AssertionError, match="05_evaluation encodes with the package"):
-        exec(cell("def encode(row)"), names)
+    with pytest.raises(AssertionError, match="05_evaluation encodes so"):
+        exec(cell("def encode(rows)"), names)

@@ -12,9 +12,10 @@ from dataclasses import replace
 from multiprocessing import get_context
 from random import Random
 
-from medanalyzr.dataset.composer import families, sentences, structured
+from medanalyzr.dataset.composer import families, sentences
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
+from medanalyzr.dataset.composer.structured import records, trees
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, format_number, parse_answer, parse_report
 from medanalyzr.lab.rules import interpret
@@ -23,20 +24,30 @@ LONGEST = 40  # results of one report
 MANY = 5000  # examples from which on all processors compose
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
-    "columns": 25, "colon": 13, "tabs": 8, "pipes": 8, "csv": 8, "inline": 10, "prose": 13, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
+    "columns": 25, "colon": 13, "tabs": 8, "pipes": 8, "csv": 8, "inline": 10, "prose": 13, "json": 4, "xml": 3, "yaml": 3, "key_value": 4,
+    "blocks": 10, "scan": 10, "tree_json": 9, "tree_text": 4,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
 FAMILIES = (*TRAINED, *HELD_OUT)
-_READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "hprim", "json_nested"), "program") | {
+_READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "tree_json", "tree_text", "hprim", "json_nested"), "program") | {
     "prose": "prose", "letter": "prose", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
     "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t", ""), "pipes": families.separated(" | ", "|", "|"),
-    "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": structured.json_text, "xml": structured.xml,
-    "yaml": structured.yaml, "key_value": structured.key_value, "following_lines": families.following_lines,
+    "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": records.json_text, "xml": records.xml,
+    "yaml": records.yaml, "key_value": records.key_value, "following_lines": families.following_lines,
     "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
-    "hprim": structured.hprim, "json_nested": structured.json_nested,
+    "hprim": records.hprim, "json_nested": records.json_nested, "blocks": families.blocks, "scan": families.ocr,
+    "tree_json": trees.tree_json, "tree_text": trees.tree_text,
 }  # fmt: skip
-_MOST = {"letter": 12, "telegraphic": 14, "prose": 16}  # results that such a text holds
+_NOISE = {"scan": families.NOISE, "ocr": families.HELD_OUT_NOISE}
+_MOST = {
+    "letter": 12,
+    "telegraphic": 14,
+    "prose": 16,
+    "tree_json": 16,
+    "tree_text": 16,
+    "blocks": 24,
+}  # results that such a text holds
 
 
 def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
@@ -125,8 +136,9 @@ def compose(report: Report, rng: Random, family: str | None = None, most: int = 
     style = Style(rng, _READERS.get(family, "eye"))
     told = style.patient(report)
     lines = _lines(report, style, told, min(most, _MOST.get(family, most)))
-    if family == "ocr":
-        lines = [families.noisy(line, style) for line in lines]
+    if family in _NOISE:
+        style.mark_at = "end"  # beside the value, the mark B would read as an 8
+        lines = [families.noisy(line, style, _NOISE[family]) for line in lines]
     text = _MAKERS[family](lines, style, told)
     text = without_accents(text) if style.plain else text
     by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}

@@ -23,16 +23,19 @@ def check_examples(
         raise MedAnalyzrError(
             "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
         )
-    for i, (example, row) in enumerate(zip(examples, rows, strict=True), 1):
-        learnt = [label for label in example["labels"] if label != IGNORED]
-        if not learnt:
+    asked = tokens([format_prompt(row) for row in rows], tokenizer).input_ids if rows else []
+    learnt = [[label for label in example["labels"] if label != IGNORED] for example in examples]
+    answers = (
+        learnt if train_on == "answer" else [example["input_ids"][len(p) :] for example, p in zip(examples, asked, strict=True)]
+    )
+    texts = tokenizer.batch_decode([answer[:-1] for answer in answers])
+    for i, (example, labels, row, prompt, text) in enumerate(zip(examples, learnt, rows, asked, texts, strict=True), 1):
+        if not labels:
             raise MedAnalyzrError(f"Training row {i}: every label is masked, nothing would be learnt from it.")
-        if learnt[-1] != tokenizer.eos_token_id:
+        if labels[-1] != tokenizer.eos_token_id:
             raise MedAnalyzrError(f"Training row {i} does not end with {tokenizer.eos_token}: the model would not learn to stop.")
-        prompt = tokens(format_prompt(row), tokenizer).input_ids
         if example["input_ids"][: len(prompt)] != prompt:
             raise MedAnalyzrError(f"Training row {i} does not start with the prompt that inference uses.")
-        text = tokenizer.decode(learnt[:-1] if train_on == "answer" else example["input_ids"][len(prompt) : -1])
         if text.strip() != row["output"].strip():
             raise MedAnalyzrError(f"Training row {i}: the learnt tokens do not spell its answer: {text[:80]!r}.")
     return {

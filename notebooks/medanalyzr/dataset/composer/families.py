@@ -271,29 +271,62 @@ def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
     return page(style, told, body)
 
 
-def noisy(line: Line, style: Style) -> Line:
-    """A line as bad recognition leaves it: letters for digits, letters changed; a value keeps one reading."""
+# What a bad scan makes of signs: the held-out noise, and the noise of training, which has no confusion in common with it.
+HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
+                  "units": ("l", "I"), "point": (r" \1", r"\1 ")}  # fmt: skip
+NOISE = {"digits": {"5": "S", "8": "B", "2": "Z", "6": "Gb", "9": "gq", "0": "oQ", "7": "T", "1": "|!i"},
+         "letters": dict(zip("nuhdrstc", ("ri", "ii", "b", "cl", "t", "5", "f", "("), strict=True)),
+         "units": ("m", "rn"), "point": (r"\1\1", ";", "'")}  # fmt: skip
+
+
+def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
+    """A line as bad recognition leaves it, with the confusions of `noise`; a value keeps one reading."""
+    if line.m is None:
+        return line
 
     def digits(text: str) -> str:
-        found = [c if not style.chance(0.3) else {"0": "O", "1": style.rng.choice("lI")}.get(c, c) for c in text]
-        return "".join(found) if re.search(r"[2-9]", text) or sum(map(str.isdigit, found)) else text
+        found = [style.rng.choice(noise["digits"].get(c, c)) if style.chance(0.3) else c for c in text]
+        return "".join(found) if any(map(str.isdigit, found)) else text
 
     def letters(text: str) -> str:
-        places = [i for i, c in enumerate(text) if c in "ileéoam" and i]
+        places = [i for i, c in enumerate(text) if c in noise["letters"] and i]
         if len(text) < 5 or not places or not style.chance(0.4):
             return text
         i = style.rng.choice(places)
-        new = {"i": "l", "l": "1", "e": "c", "é": "e", "o": "0", "a": "a ", "m": "rn"}[text[i]]
-        return text[:i] + new + text[i + 1 :]
+        return text[:i] + noise["letters"][text[i]] + text[i + 1 :]
 
-    value = digits(line.value)
+    value, name = digits(line.value), letters(line.name)
     if style.chance(0.1):
-        value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice((r" \1", r"\1 ")), value)
-    if line.m is None:
-        return line
-    name = letters(line.name)
+        value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice(noise["point"]), value)
     return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=digits(line.interval),
-                   unit=line.unit.replace("l", "I") if style.chance(0.3) else line.unit)  # fmt: skip
+                   unit=line.unit.replace(*noise["units"]) if style.chance(0.3) else line.unit)  # fmt: skip
+
+
+def blocks(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """A block for each result: its name, then lines that say what they hold, or one line with value and interval."""
+    rng = style.rng
+    words = [rng.choice(phrases()[f"block:{kind}"]) for kind in "nvuie"]
+    how, indent = rng.choice(("one", "labels", "labels", "all", "half")), rng.choice(("", "  ", "\t", "- "))
+    sign = rng.choice((" : ", ": ", " = ", "\t"))
+    body: Items = []
+    for item in items(lines, style):
+        if isinstance(item, str):
+            body += ["", item]
+            continue
+        value, past = shown(item, style, True), next(iter(item.earlier), "")
+        fields = [(1, value), (3, item.interval), (4, past)]
+        if how == "all":
+            fields = [(1, shown(item, style, False)), (2, _unit(item, style)), *fields[1:]]
+        rows = [f"{words[i]}{sign}{text}" for i, text in fields if text]
+        if how == "one":
+            rows = ["  ".join(filter(None, (value, item.interval, past and style.phrase("earlier", v=past))))]
+        elif how == "half":
+            rows = [f"{indent}{row}" for row in rows[1:]]
+        head = f"{words[0]}{sign}{_name(item, style)}" if how == "all" else _name(item, style)
+        body += [f"{head}{sign}{value}" if how == "half" else head, *[item.below] * bool(item.below)]
+        body += rows if how == "half" else [indent + row for row in rows]
+        body += [""] * style.tight
+    return page(style, told, body, between=False)
 
 
 def ocr(lines: Sequence[Line], style: Style, told: Told) -> str:

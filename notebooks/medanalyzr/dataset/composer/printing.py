@@ -10,10 +10,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
 from random import Random
 
-from medanalyzr.dataset.composer.unit_spellings import spellings
+from medanalyzr.dataset.composer.spellings import phrases, spelled, usual_names
 from medanalyzr.lab.references import (
     Bounds,
     analytes,
@@ -22,7 +21,6 @@ from medanalyzr.lab.references import (
     decimals_in,
     depends_on_sex,
     find_analyte,
-    read_table,
     reference_interval,
 )
 from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_number, in_unit
@@ -32,38 +30,6 @@ from medanalyzr.lab.units import usual_unit
 FIRST_TAG = 0xE000
 TAG = re.compile("[\ue000-\uf000]")
 _GREEK = "αβγκλ"
-
-
-@cache
-def phrases() -> dict[str, tuple[str, ...]]:
-    """The texts of tables/phrases.csv by their kind."""
-    found: dict[str, list[str]] = {}
-    for row in read_table("phrases"):
-        found.setdefault(row["kind"], []).append(row["text"])
-    return {kind: tuple(texts) for kind, texts in found.items()}
-
-
-@cache
-def _names() -> dict[str, tuple[str, ...]]:
-    """The names of each analyte as laboratories print them; those that would be read as another one are left out."""
-    found = {a.id: [a.name] for a in analytes().values()}
-    capitals, symbols = (text.split() for text in phrases()["short_names"])
-    written = {word: word.upper() for word in capitals} | {word.lower(): word for word in symbols}
-    for row in read_table("names"):
-        name = row["alias"]
-        if name == name.lower():
-            name = re.sub(r"[\w+]+", lambda word: written.get(word[0], word[0]), name)
-        known = find_analyte(name)
-        if known and known.id == row["analyte"] and name not in found[known.id]:
-            found[known.id].append(name)
-    return {analyte: tuple(names) for analyte, names in found.items()}
-
-
-@cache
-def _spelled(unit: str) -> tuple[str, ...]:
-    """The spellings that a person reads as `unit`."""
-    odd = re.compile(r"[\[\]{}*]|mc|m[gG]/m[lL]$|^mm$|ui/|iu/|[mµuμ]u/")
-    return tuple(sorted(text for text, usual in spellings().items() if usual == unit and not odd.search(text)))
 
 
 def without_accents(text: str) -> str:
@@ -224,7 +190,7 @@ class Style:
     def unit(self, unit: str) -> str:
         """The spelling of `unit` that this report keeps to."""
         if unit not in self.spelled:
-            text = self.rng.choice(_spelled(unit) or (unit,)) if self.chance(0.4) else unit
+            text = self.rng.choice(spelled(unit) or (unit,)) if self.chance(0.4) else unit
             small = text.replace("L", "l")
             self.spelled[unit] = small if self.small and usual_unit(small) == unit else text
         return self.spelled[unit]
@@ -275,7 +241,7 @@ class Style:
 
     def name(self, analyte: str) -> str:
         """A name of a known analyte as this report prints it."""
-        names = _names()[analyte]
+        names = usual_names()[analyte]
         name = names[0] if self.chance(0.3) else self.rng.choice(names)
         if self.brief:
             name = min((name, *self.rng.choices(names, k=3)), key=len)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from medanalyzr.dataset.composer.unit_spellings import spellings
+from medanalyzr.dataset.composer.spellings import spellings
 from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report

@@ -43,7 +43,7 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
     return records
 
 
-def _patient(style: Style, told: Told) -> dict[str, str]:
+def patient(style: Style, told: Told) -> dict[str, str]:
     """What is told of the patient by key; empty where nothing is."""
     said = {"commentaire": " ; ".join(told.comments)} if told.comments else {}
     if not told.text:
@@ -53,7 +53,7 @@ def _patient(style: Style, told: Told) -> dict[str, str]:
     return {"dossier": style.phrase("who"), **{key: value for key, value in found.items() if value}} | said
 
 
-def _dumped(content: object, style: Style) -> str:
+def dumped(content: object, style: Style) -> str:
     """JSON; in most texts whose decimal sign is a point, numbers stand bare."""
     text = json.dumps(content, ensure_ascii=False, indent=style.rng.choice((None, 1, 2, 4)))
     return _NUMBER.sub(r"\1", _TAGGED.sub(r"\1", text)) if style.point == "." and not style.plain else text
@@ -61,9 +61,9 @@ def _dumped(content: object, style: Style) -> str:
 
 def json_text(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A flat list of results, the patient before it."""
-    keys, patient = style.rng.choice(phrases()["keys"]).split(), _patient(style, told)
-    head = {"patient": patient} if style.chance(0.5) else patient
-    return _dumped(head | {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}, style)
+    keys, told_of = style.rng.choice(phrases()["keys"]).split(), patient(style, told)
+    head = {"patient": told_of} if style.chance(0.5) else told_of
+    return dumped(head | {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}, style)
 
 
 def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -87,8 +87,8 @@ def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
         "commentaire": "remarque",
         "grossesse": "enceinte",
     }
-    subject = {names[key]: value for key, value in _patient(style, told).items()}
-    return _dumped(
+    subject = {names[key]: value for key, value in patient(style, told).items()}
+    return dumped(
         {
             "compteRendu": ({"sujet": subject} if subject else {})
             | {"chapitres": [{"titre": t, "contenu": rs} for t, rs in sections.items()]}
@@ -102,8 +102,8 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
     keys, attributes = style.rng.choice(phrases()["keys"]).split(), style.chance(0.5)
     root, tag = style.rng.choice((("bilan", "resultat"), ("compte_rendu", "analyse"), ("labo", "ligne"), ("results", "result")))
     body = ['<?xml version="1.0" encoding="UTF-8"?>'] * style.chance(0.5) + [f"<{root}>"]
-    if patient := _patient(style, told):
-        body.append(f"  <patient {' '.join(f'{key}={quoteattr(value)}' for key, value in patient.items())}/>")
+    if subject := patient(style, told):
+        body.append(f"  <patient {' '.join(f'{key}={quoteattr(value)}' for key, value in subject.items())}/>")
     for record in _records(lines, style, keys):
         if attributes:
             body.append(f"  <{tag} {' '.join(f'{key}={quoteattr(value)}' for key, value in record.items())}/>")
@@ -112,7 +112,7 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
     return "\n".join([*body, f"</{root}>"])
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """A text of YAML, quoted where it would be read as something else."""
     bare = TAG.sub("", text)
     return text if re.match(r"[\w+-]", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
@@ -122,11 +122,11 @@ def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A list of records, each field on a line of its own."""
     keys, body = (
         style.rng.choice(phrases()["keys"]).split(),
-        [f"{key}: {_scalar(value)}" for key, value in _patient(style, told).items()],
+        [f"{key}: {scalar(value)}" for key, value in patient(style, told).items()],
     )
     body.append(style.rng.choice(("resultats:", "analyses:", "bilan:")))
     for record in _records(lines, style, keys):
-        body += [f"{'    ' if i else '  - '}{key}: {_scalar(value)}" for i, (key, value) in enumerate(record.items())]
+        body += [f"{'    ' if i else '  - '}{key}: {scalar(value)}" for i, (key, value) in enumerate(record.items())]
     return "\n".join(body)
 
 
@@ -136,7 +136,7 @@ def key_value(lines: Sequence[Line], style: Style, told: Told) -> str:
     equals = style.rng.choice(("=", "=", ": ", " = ", ":"))
     if style.point == "," and between == ", ":
         between = "; "
-    records = [_patient(style, told), *_records(lines, style, keys)]
+    records = [patient(style, told), *_records(lines, style, keys)]
     return "\n".join(between.join(f"{key}{equals}{value}" for key, value in record.items()) for record in records if record)
 
 

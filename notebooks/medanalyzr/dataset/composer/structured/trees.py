@@ -1,0 +1,139 @@
+"""Nested records: sections, values and bounds as objects or lists, as JSON, YAML or XML.
+
+A report draws its keys and how each part is nested; none of the keys is one of the held-out JSON's.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from xml.sax.saxutils import escape
+
+from medanalyzr.dataset.composer.families import aside, bounds
+from medanalyzr.dataset.composer.printing import Line, Style, Told
+from medanalyzr.dataset.composer.structured.records import dumped, patient, scalar
+
+_KEYS = {  # of one meaning; a report draws one of each
+    "name": "analyse libelle nom designation parametre examen test name label display intitule analyte",
+    "value": "valeur resultat mesure result val res numericValue nombre quantity",
+    "unit": "unite unit u uom units unité",
+    "interval": "reference normes intervalle range ref limites usuelles vr normal referenceInterval",
+    "bottom": "min bas borne_inf minimum lower from de mini vmin",
+    "top": "max haut borne_sup maximum upper to a maxi vmax",
+    "part": "section rubrique groupe discipline panel famille category bilan",
+    "parts": "sections rubriques groupes panels familles laboratoire pages bilans",
+    "lines": "resultats analyses lignes results items mesures examens entries",
+    "sample": "prelevement milieu nature specimen matrice echantillon",
+    "patient": "patient identite usager subject personne",
+    "report": "rapport document message report bilan edition",
+    "more": "code id numero loinc rang ordre",
+}
+
+
+def _value(line: Line, key: dict[str, str], how: int) -> dict:
+    """Value and unit: two fields, an object, a list or one text."""
+    value, unit = line.value, line.unit
+    if how == 1:
+        return {key["value"]: {key["value2"]: value, key["unit"]: unit}}
+    if how == 2:
+        return {key["value"]: [value, unit]}
+    if how == 3:
+        return {key["value"]: f"{value} {unit}".strip()}
+    return {key["value"]: value} | ({key["unit"]: unit} if unit or how else {})
+
+
+def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
+    """The interval: one text, two fields, an object, a list, or an object for each bound."""
+    if not line.interval or line.m is None:
+        return {}
+    other = line.m.interval_unit
+    if how == 0 or other:
+        return {key["interval"]: line.interval}
+    pair = bounds(line, style)
+    both = {name: bound for name, bound in zip((key["bottom"], key["top"]), pair, strict=True) if bound}
+    if how == 1:
+        return both
+    if how == 2:
+        return {key["interval"]: both}
+    if how == 3:
+        return {key["interval"]: list(pair)}
+    return {key["interval"]: {name: {key["value"]: bound, key["unit"]: line.unit} for name, bound in both.items()}}
+
+
+def _patient(style: Style, told: Told) -> dict[str, str | int]:
+    """What is told of the patient, under keys and with words of many programs."""
+    keys = dict(
+        zip(("sexe", "age", "grossesse", "date", "commentaire", "dossier"), style.phrase("patient_keys").split(), strict=True)
+    )
+    words = style.rng.choice(
+        ({}, {"F": "féminin", "H": "masculin"}, {"H": "M"}, {"F": "female", "H": "male"}, {"F": "Femme", "H": "Homme"})
+    )
+    found = {keys[key]: words.get(value, value) if key == "sexe" else value for key, value in patient(style, told).items()}
+    years = told.age is not None and told.age >= 2 and told.text and style.small
+    return found | ({keys["age"]: int(told.age)} if years else {})
+
+
+def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
+    """A report as nested records; nesting is drawn once for all its lines."""
+    rng = style.rng
+    key = {kind: rng.choice(words.split()) for kind, words in _KEYS.items()}
+    key["name2"] = rng.choice([word for word in _KEYS["name"].split() if word != key["name"]])
+    key["value2"] = rng.choice([word for word in _KEYS["value"].split() if word != key["value"]])
+    value, interval, name, grouping = rng.randrange(5), rng.randrange(5), rng.randrange(4), rng.randrange(4)
+    sections: dict[str, list] = {}
+    for line in lines:
+        named = {key["name"]: line.name}
+        if name == 1:
+            named = {key["name"]: {key["more"]: aside(line, "code", style), key["name2"]: line.name}}
+        rest = _value(line, key, value) | _interval(line, key, interval, style)
+        rest = dict(reversed(rest.items())) if style.interval_first else rest
+        if grouping == 0 and line.specimen != "sang":
+            rest[key["sample"]] = line.section if line.specimen == "autre" else line.specimen
+        record = {line.name: rest} if name == 2 else named | rest
+        title = line.section if line.specimen in ("sang", "autre") else f"{line.section} ({line.specimen})"
+        sections.setdefault("" if grouping == 0 else title, []).append(record)
+    body = {key["lines"]: sections.get("", [])} if grouping == 0 else {
+        key["parts"]: [{key["part"]: title, key["lines"]: records} for title, records in sections.items()]
+    } if grouping < 3 else {key["parts"]: sections}  # fmt: skip
+    told_of = _patient(style, told)
+    head = {key["patient"]: told_of} if told_of and style.chance(0.6) else told_of
+    return {key["report"]: head | body} if style.chance(0.4) else head | body
+
+
+def tree_json(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Nested JSON."""
+    return dumped(_tree(lines, style, told), style)
+
+
+def _yaml(content: object, depth: int = 0) -> Iterator[str]:
+    """The lines of `content` as YAML."""
+    pairs = content.items() if isinstance(content, dict) else [(None, item) for item in content]
+    for key, value in pairs:
+        start = "  " * depth + ("-" if key is None else f"{scalar(str(key))}:")
+        if not isinstance(value, dict | list):
+            yield f"{start} {scalar(str(value))}"
+        elif key is None and isinstance(value, dict):
+            inner = list(_yaml(value, depth + 1))
+            yield from [f"{start} {inner[0].lstrip()}", *inner[1:]] if inner else []
+        else:
+            yield from (start, *_yaml(value, depth + 1))
+
+
+def _xml(name: str, content: object, depth: int = 0) -> Iterator[str]:
+    """The elements of `content` as XML; a list repeats its element."""
+    indent, tag = "  " * depth, re.sub(r"\W+", "_", name)
+    title = f' nom="{escape(name)}"' if tag != name else ""
+    if isinstance(content, list):
+        for item in content:
+            yield from _xml(name, item, depth)
+    elif isinstance(content, dict):
+        yield f"{indent}<{tag}{title}>"
+        for key, value in content.items():
+            yield from _xml(key, value, depth + 1)
+        yield f"{indent}</{tag}>"
+    else:
+        yield f"{indent}<{tag}{title}>{escape(str(content))}</{tag}>"
+
+
+def tree_text(lines: Sequence[Line], style: Style, told: Told) -> str:
+    """Nested YAML or XML."""
+    content = _tree(lines, style, told)
+    return "\n".join(_yaml(content) if style.chance(0.5) else _xml("document", content))
