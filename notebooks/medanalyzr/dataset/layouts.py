@@ -12,7 +12,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from random import Random
 
-from medanalyzr.dataset.composer import families, sentences, structured
+from medanalyzr.dataset.composer import families, notes, sentences, structured
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.lab.references import fold
@@ -24,19 +24,20 @@ MANY = 5000  # examples from which on all processors compose
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
     "columns": 25, "colon": 13, "tabs": 8, "pipes": 8, "csv": 8, "inline": 10, "prose": 13, "json": 5, "xml": 3, "yaml": 3, "key_value": 4,
+    "summary": 14, "note": 12,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
 FAMILIES = (*TRAINED, *HELD_OUT)
 _READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "hprim", "json_nested"), "program") | {
-    "prose": "prose", "letter": "prose", "telegraphic": "note"}  # fmt: skip
+    "prose": "prose", "summary": "prose", "note": "note", "letter": "prose", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
     "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t", ""), "pipes": families.separated(" | ", "|", "|"),
     "csv": families.csv_text, "inline": families.inline, "prose": sentences.prose, "json": structured.json_text, "xml": structured.xml,
     "yaml": structured.yaml, "key_value": structured.key_value, "following_lines": families.following_lines,
     "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
-    "hprim": structured.hprim, "json_nested": structured.json_nested,
+    "hprim": structured.hprim, "json_nested": structured.json_nested, "summary": notes.summary, "note": notes.note,
 }  # fmt: skip
-_MOST = {"letter": 12, "telegraphic": 14, "prose": 16}  # results that such a text holds
+_MOST = {"letter": 12, "telegraphic": 14, "prose": 16, "summary": 14, "note": 18}  # results that such a text holds
 
 
 def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
