@@ -152,7 +152,8 @@ def _sentence(group: Sequence[Line], where: str, style: Style, fallback: str = "
     if shape == "clauses":
         start = f"{_lead('adv', where, style, fallback)}, " if where else ""
         short = style.chance(0.5)
-        return start + _joined([r.nominal("le à") if short and n else r.clause() for n, r in enumerate(results)], style)
+        parts = [r.nominal("le à") if short and n else r.clause() for n, r in enumerate(results)]
+        return start + _joined(parts, style).replace(" ainsi que ", " et ")
     listed = _joined([r.nominal(form) for r in results], style)
     if shape == "verb" and where:
         verb = style.phrase("sum_verb")
