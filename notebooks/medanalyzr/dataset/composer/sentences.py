@@ -8,7 +8,7 @@ from medanalyzr.dataset.composer.families import items, page, shown
 from medanalyzr.dataset.composer.printing import Line, Style, Told, without_accents
 from medanalyzr.lab.references import analytes, find_analyte
 
-_KEPT = "\uf8fe"  # a space at which no line is broken
+KEPT = "\uf8fe"  # a space at which no line is broken
 _ARTICLES = {"m": "le ", "f": "la ", "p": "les "}
 _FEMININE = re.compile(r"\w+(?:ine|ase|émie|ité|tion|ose|ée|une|gonadotrophine|parathormone)$")
 _MASCULINE = re.compile(
@@ -16,7 +16,7 @@ _MASCULINE = re.compile(
 )
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     """`text` with a capital at its head, but for words like pH."""
     return text if text[1:2].isupper() else text[0].upper() + text[1:]
 
@@ -36,18 +36,18 @@ def _noun(line: Line) -> str:
     return _ARTICLES.get(gender, "") + word
 
 
-def _wrapped(text: str, style: Style) -> str:
+def wrapped(text: str, style: Style) -> str:
     """Paragraphs of a letter in lines of 80 to 120 characters, or unbroken; neither names nor values are split."""
     width = style.rng.choice((80, 100, 120, 100_000))
     paragraphs = (textwrap.fill(p, width, break_long_words=False, break_on_hyphens=False) for p in text.split("\n"))
-    return "\n".join(paragraphs).replace(_KEPT, " ")
+    return "\n".join(paragraphs).replace(KEPT, " ")
 
 
 def _sentence(line: Line, style: Style, kind: str) -> str:
     """A sentence (of `kind` in the table of phrases) that tells the result of `line`."""
-    name = _noun(line).replace(" ", _KEPT) + line.note
+    name = _noun(line).replace(" ", KEPT) + line.note
     if line.m is None:
-        return f"{_capital(name)} : {line.value}."
+        return f"{capital(name)} : {line.value}."
     value = f"{line.value} {line.unit}".strip()
     interval = ""
     if line.interval:
@@ -57,8 +57,8 @@ def _sentence(line: Line, style: Style, kind: str) -> str:
             interval = f", pour des valeurs usuelles de {inner}"
     if line.earlier and line.earlier[0]:
         interval += f", contre {line.earlier[0]} le {style.dates[0]}"
-    bound = interval.replace(" - ", f"{_KEPT}-{_KEPT}")
-    return style.phrase(kind, le=name, Le=_capital(name), v=value.replace(" ", _KEPT), i=bound)
+    bound = interval.replace(" - ", f"{KEPT}-{KEPT}")
+    return style.phrase(kind, le=name, Le=capital(name), v=value.replace(" ", KEPT), i=bound)
 
 
 def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -70,7 +70,7 @@ def prose(lines: Sequence[Line], style: Style, told: Told) -> str:
             sentences[-1] = re.sub(r"\.$", style.rng.choice((" ;", ",")), sentences[-1])
         if style.chance(0.06):
             sentences.append(style.phrase("prose_filler"))
-    return page(style, told, _wrapped(" ".join(sentences), style).split("\n"))
+    return page(style, told, wrapped(" ".join(sentences), style).split("\n"))
 
 
 def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -79,7 +79,7 @@ def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
     for item in [*items(lines, style), None]:
         if group and (not isinstance(item, Line) or item.m is None or len(group) == 3 or style.chance(0.4)):
             joined = ", ".join(group[:-1]) + (" et " if len(group) > 1 else "") + group[-1]
-            text += f"{'' if text[-1].isspace() else ' '}{_capital(joined)}."
+            text += f"{'' if text[-1].isspace() else ' '}{capital(joined)}."
             text += f" {style.phrase('letter_fact')}" * style.chance(0.12)
             group = []
         if isinstance(item, str):
@@ -88,8 +88,8 @@ def letter(lines: Sequence[Line], style: Style, told: Told) -> str:
             text += f" {_sentence(item, style, 'letter')}"
         elif item:
             group.append(_sentence(item, style, "letter"))
-    text += "".join(f" {comment.replace(' ', _KEPT)}." for comment in told.comments)
-    return _wrapped(f"{text}\n{style.phrase('letter_close')}", style)
+    text += "".join(f" {comment.replace(' ', KEPT)}." for comment in told.comments)
+    return wrapped(f"{text}\n{style.phrase('letter_close')}", style)
 
 
 def telegraphic(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -102,4 +102,4 @@ def telegraphic(lines: Sequence[Line], style: Style, told: Told) -> str:
         past = f" ({line.earlier[0]} le {style.dates[0][:5]})" if line.earlier and line.earlier[0] else ""
         parts.append(f"{start}{line.name} {shown(line, style, True)}{interval}{past}")
     parts += [*told.comments, *[style.phrase("tele_close")] * style.chance(0.4)]
-    return _wrapped(between.join(part.replace(" ", _KEPT) for part in parts), style)
+    return wrapped(between.join(part.replace(" ", KEPT) for part in parts), style)
