@@ -167,7 +167,8 @@ class Decoder:
 
     def _compute(self) -> torch.Tensor:
         """The scores after `_tokens` at `_positions`. Heads that share a key are the queries of one call, so no key is copied."""
-        hidden = torch.where(self._slots <= self._positions[:, None], 0.0, float("-inf")).to(self._dtype)[:, None, None]
+        later = self._slots > self._positions[:, None]
+        hidden = torch.zeros(later.shape, dtype=self._dtype, device=self._device).masked_fill_(later, float("-inf"))[:, None, None]
         x = self._model.embed_tokens(self._tokens)
         for layer in self._layers:
             q, k, v = self._queries_keys_values(layer, x, self._positions)
@@ -178,15 +179,14 @@ class Decoder:
         return self._choose(x)
 
     def _capture(self) -> None:
-        """Capture `_compute`, after two runs beside, in which libraries prepare what cannot be captured."""
+        """Capture `_compute`, after a run beside, in which libraries prepare what cannot be captured."""
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(2):
-                self._compute()
+            self._compute()
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self.scores = self._compute()
 
     def take(self, tokens: torch.Tensor) -> None:
