@@ -6,7 +6,9 @@ import pytest
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
-from medanalyzr.inference.generation import generate, padding_effect, stream
+from medanalyzr.inference import decoding
+from medanalyzr.inference.generation import _write, generate, in_a_loop, padding_effect, stream
+from medanalyzr.inference.guidance.guided import Guide
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -138,3 +140,109 @@ def test_padding_that_is_seen_is_noticed(tuned):
 
     tokenizer.__class__ = Seen
     assert padding_effect(tuned, tokenizer, prompts) > 10 * hidden
+
+
+def answers_both_ways(model, prompts, limits, guided=(), **small):
+    """What `model.generate` writes, and what the steps that a GPU replays write, as `generate` gets them."""
+    tokenizer = mistral_tokenizer()
+    tokenizer.padding_side = "left"
+    inputs = tokens(prompts, tokenizer, return_tensors="pt", padding=True)
+    asked = model, inputs, limits, tokenizer.eos_token_id, tokenizer.pad_token_id
+    guides = [Guide(tokenizer, guided) if guided else None for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in small.items():
+            patch.setattr(decoding, name, value)
+        return sorted(_write(*asked, guides[0])), sorted(decoding.write(*asked, guides[1]))
+
+
+def check_same(right, found):
+    pad = mistral_tokenizer().pad_token_id
+    for (row, ids, logs, forced), (other, written, own, counted) in zip(right, found, strict=True):
+        assert (row, forced) == (other, counted) and ids[: len(written)] == written and set(ids[len(written) :]) <= {pad}
+        assert own == pytest.approx(logs[: len(own)], abs=1e-3) and len(own) == len(written)
+
+
+@pytest.mark.parametrize("small", [{}, {"WINDOW": 16, "READ": 1, "LOOK": 1}])
+def test_replayed_steps_write_what_generate_writes(tuned, small):
+    prompts = [format_prompt(row) for row in ROWS[:6]]
+    right, found = answers_both_ways(tuned, prompts, LIMITS[:6], **small)
+    check_same(right, found)
+    with tuned.disable_adapter():
+        base = answers_both_ways(tuned, prompts[:2], LIMITS[:2], **small)
+    check_same(*base)
+    assert base[1][1][1] != found[1][1]
+
+
+def test_replayed_steps_end_where_generate_ends(tuned):
+    prompts = [format_prompt(row) for row in ROWS[:4]]
+    plain = answers_both_ways(tuned, prompts, [30] * 4)[0]
+    tuned.generation_config.eos_token_id = [plain[0][1][6], plain[1][1][9]]
+    try:
+        right, found = answers_both_ways(tuned, prompts, [30] * 4)
+    finally:
+        tuned.generation_config.eos_token_id = mistral_tokenizer().eos_token_id
+    check_same(right, found)
+    assert min(len(ids) for _, ids, *_ in found) <= 7 < len(plain[0][1])
+
+
+def test_replayed_steps_end_a_loop_where_generate_ends_it(tuned):
+    import torch
+
+    head = tuned.get_base_model().lm_head
+    kept = head.weight.detach().clone()
+    with torch.no_grad():  # few tokens are left to choose from, so answers repeat themselves
+        head.weight[12:] = 0
+        head.weight[:12] *= 100
+    try:
+        right, found = answers_both_ways(tuned, [format_prompt(row) for row in ROWS[:3]], [250] * 3)
+    finally:
+        with torch.no_grad():
+            head.weight.copy_(kept)
+    check_same(right, found)
+    assert any(len(ids) < 250 and in_a_loop(ids) for _, ids, *_ in found)
+
+
+def test_replayed_steps_follow_a_grammar(tuned):
+    form = 'root ::= "Analyse : " [a-z]+ "\\n" [0-9] [0-9] "."'
+    right, found = answers_both_ways(tuned, [format_prompt(row) for row in ROWS[:3]], [40] * 3, [form, None, form])
+    check_same(right, found)
+    assert found[0][3] > 0 == found[1][3]
+
+
+def test_weights_in_4_bits_are_decoded_as_they_are_for_generate():
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    torch.manual_seed(0)
+    layer = Linear4bit(64, 128, bias=False, compute_dtype=torch.float32, quant_type="nf4").to("cpu")
+    x = torch.randn(3, 64)
+    torch.testing.assert_close(decoding._Linear(layer, torch.float32)(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_what_replayed_steps_cannot_do_is_named(tuned, capsys):
+    import torch
+
+    config, settings = tuned.get_base_model().config, tuned.generation_config
+    assert decoding.obstacle(tuned, 100) == ""
+    for target, name, value, reason in (
+        (config, "sliding_window", 64, "the model sees 64 tokens of 100"),
+        (config, "model_type", "qwen2", "models of type qwen2 have other layers"),
+        (config, "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}, "positions of type yarn"),
+        (settings, "repetition_penalty", 1.2, "generation_config changes its scores"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(target, name, value)
+            assert reason in decoding.obstacle(tuned, 100)
+
+    class OnGpu:
+        device = type("Device", (), {"type": "cuda"})()
+
+    def too_large(*_):
+        raise RuntimeError("CUDA out of memory\nand more")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "obstacle", lambda *_: "")
+        patch.setattr(decoding, "write", too_large)
+        for _ in range(2):
+            assert decoding.write_if_possible(OnGpu(), {"input_ids": torch.zeros(1, 5)}, [3], 2, 0, lambda: None) is None
+    assert capsys.readouterr().out == "Answers are written by model.generate, several times slower: CUDA out of memory.\n"

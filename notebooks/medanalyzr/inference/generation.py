@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Event, Thread
 
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
@@ -10,6 +11,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
+from medanalyzr.inference.decoding import write_if_possible
 from medanalyzr.inference.guidance.grammar import without_cut_number
 from medanalyzr.inference.guidance.guided import Guide, write_guided
 
@@ -166,7 +168,7 @@ def generate(
     side, tokenizer.padding_side = tokenizer.padding_side, "left"
     whole = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    bar = Progress(title, len(prompts))
+    piece, bar = cache(lambda token: tokenizer.decode([token], **whole)), Progress(title, len(prompts))
     try:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
@@ -175,12 +177,16 @@ def generate(
             if grammars and model.device.type == "cpu":
                 written = write_guided(model, tokenizer, inputs, most, forms, in_a_loop)
             else:
-                written = _write(model, inputs, most, eos, pad, Guide(tokenizer, forms) if grammars else None)
+
+                def guide(forms=forms):
+                    return Guide(tokenizer, forms) if grammars else None
+
+                written = write_if_possible(model, inputs, most, eos, pad, guide) or _write(model, inputs, most, eos, pad, guide())
             for row, ids, logs, forced in written:
                 end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
                 ended, ids = eos in ids[: end + 1], ids[:end]
                 text = tokenizer.decode(ids, **whole)
-                confidence = _line_confidence([tokenizer.decode([t], **whole) for t in ids], logs[: len(ids)])
+                confidence = _line_confidence(list(map(piece, ids)), logs[: len(ids)])
                 before = len(text) - len(text.lstrip())
                 confidence = confidence[text[:before].count("\n") :]
                 text = text.strip() if ended or not grammars else without_cut_number(text.strip())
