@@ -260,7 +260,7 @@ def obstacle(block) -> str:
         return f"the layers of {type(block).__name__} are not Unsloth's"
     if "silu" not in joined.lower():
         return f"gate and up are joined by {joined}"
-    if any("default" not in getattr(layer, "lora_A", {}) or any(getattr(layer, "use_dora", {}).values()) for layer in layers):
+    if any("default" not in getattr(layer, "lora_A", {}) or any(layer.use_dora.values()) for layer in layers):
         return "a projection has no adapter of the usual form"
     if any(_base(layer).bias is not None for layer in layers):
         return "a projection has a bias"
