@@ -7,9 +7,7 @@ import sys
 import pytest
 import torch
 from medanalyzr import MedAnalyzrError
-from medanalyzr.acceleration import fused
-from medanalyzr.acceleration.float8 import LARGEST, to_float8
-from medanalyzr.acceleration.fused import Frozen, fuse_projections, in_float8, swiglu, swiglu_backward, unfuse_projections
+from medanalyzr.acceleration.float8 import LARGEST, back_from_float8, in_float8, swiglu, swiglu_backward, to_float8, train_in_float8
 from medanalyzr.core.device import Device
 from medanalyzr.core.run_folder import NOTEBOOKS
 from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override
@@ -39,7 +37,7 @@ def test_parts_side_by_side_share_the_scale_of_their_row():
 
 
 def block(hidden=64, kv=32, wide=96):
-    """A decoder layer with LoRA layers of rank 4 and 8, as far as `fuse_projections` looks into it."""
+    """A decoder layer with LoRA layers of rank 4 and 8, as far as `train_in_float8` looks into it."""
     from peft.tuners.lora import Linear
     from peft.tuners.lora.config import LoraConfig
 
@@ -94,7 +92,7 @@ def test_the_kernels_do_the_same_in_tritons_interpreter():
 
 KERNELS = """
 import torch
-from medanalyzr.acceleration.fused import TILE, _grid, _inner_size, _swiglu, _swiglu_backward, swiglu, swiglu_backward
+from medanalyzr.acceleration.float8 import TILE, _grid, _inner_size, _swiglu, _swiglu_backward, swiglu, swiglu_backward
 torch.manual_seed(0)
 for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
     rg, ru, rd = ranks
@@ -110,78 +108,48 @@ for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
 """
 
 
-def results(layer, dtype):
-    """Outputs and gradients of a layer, by name."""
-    layer.zero_grad()
-    x = torch.randn(2, 24, 64, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
-    q, k, v = layer.self_attn.apply_qkv(layer.self_attn, x)
-    o = layer.self_attn.apply_o(layer.self_attn, q)
-    out = layer.mlp(x)
-    (q.float().square().sum() + (k.float() * v.float()).sum() + o.float().square().sum() + out.float().square().sum()).backward()
-    gradients = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
-    return {"q": q, "k": k, "v": v, "o": o, "out": out, "dx": x.grad} | gradients
-
-
-@pytest.mark.parametrize("float8", [True, False])
-def test_outputs_and_gradients_of_a_layer(float8):
+def test_outputs_and_gradients_of_a_layer():
     layer = block()
-    right = results(layer, torch.float32)
-    fuse_projections(layer, float8=float8)
-    assert fused.fused(layer) and in_float8(layer) == float8
-    found = results(layer, torch.bfloat16)
+
+    def results(dtype):
+        layer.zero_grad()
+        x = torch.randn(2, 24, 64, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+        q, k, v = layer.self_attn.apply_qkv(layer.self_attn, x)
+        o = layer.self_attn.apply_o(layer.self_attn, q)
+        out = layer.mlp(x)
+        (
+            q.float().square().sum() + (k.float() * v.float()).sum() + o.float().square().sum() + out.float().square().sum()
+        ).backward()
+        gradients = {name: p.grad.clone() for name, p in layer.named_parameters() if p.requires_grad}
+        return {"q": q, "k": k, "v": v, "o": o, "out": out, "dx": x.grad} | gradients
+
+    right = results(torch.float32)
+    train_in_float8(layer)
+    found = results(torch.bfloat16)
     assert found.keys() == right.keys() and len(right) == 6 + 14
-    for name, value in right.items():  # up to four products in a row
-        most = 2 * ROUNDING if float8 else 0.02
-        assert found[name].shape == value.shape and 0 < off(found[name], value) < most, (name, off(found[name], value))
-
-
-def test_projections_together_are_exact():
-    layer = block().float()
-    right = results(layer, torch.float32)
-    fused._fuse(layer, Frozen)
-    for name, value in results(layer, torch.float32).items():
-        torch.testing.assert_close(value, right[name], atol=1e-4, rtol=1e-4, msg=name)
+    for name, value in right.items():
+        assert found[name].shape == value.shape and 0 < off(found[name], value) < 2 * ROUNDING, name  # up to four products in a row
 
 
 def test_a_layer_gets_its_own_products_back():
     layer = block()
     before = (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward)
     weights = {name: parameter.data_ptr() for name, parameter in layer.named_parameters()}
-    assert not fused.fused(layer)
-    fuse_projections(layer, wanted=False)
-    assert not fused.fused(layer)
-    for _ in range(2):
-        fuse_projections(layer, float8=True)
-    assert fused.fused(layer) and layer.mlp.forward is not before[2]
-    for _ in range(2):
-        unfuse_projections(layer)
-    assert not fused.fused(layer) and (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward) == before
+    assert not in_float8(layer)
+    train_in_float8(layer)
+    train_in_float8(layer)
+    assert in_float8(layer) and layer.mlp.forward is not before[2]
+    back_from_float8(layer)
+    back_from_float8(layer)
+    assert not in_float8(layer) and (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward) == before
     assert {name: parameter.data_ptr() for name, parameter in layer.named_parameters()} == weights
 
 
-def test_exact_products_keep_the_weights_and_add_none():
-    layer = block()
-    weights = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
-    fuse_projections(layer)
-    assert all(bool((parameter == weights[name]).all()) for name, parameter in layer.named_parameters())
-    attention = layer.self_attn
-    q, k, v = (getattr(attention, f"{name}_proj").get_base_layer().weight for name in "qkv")
-    assert q.untyped_storage().data_ptr() == k.untyped_storage().data_ptr() == v.untyped_storage().data_ptr()
-    assert q.untyped_storage().nbytes() == 2 * sum(weight.numel() for weight in (q, k, v))
-
-
-def test_layers_of_another_kind_stay_as_they_are_or_are_refused(capsys):
-    layer = block()
-    layer.mlp.act_fn = torch.nn.GELU()
-    fuse_projections(layer)
-    assert capsys.readouterr().out == "The projections of a layer are computed one by one: gate and up are joined by GELU.\n"
+def test_layers_of_another_kind_are_refused():
     layer = block()
     del layer.self_attn.apply_qkv
-    with pytest.raises(MedAnalyzrError, match="because the layers of Module are not Unsloth's: set float8='off'"):
-        fuse_projections(layer, float8=True)
-    layer = block().float()
-    fuse_projections(layer)
-    assert not fused.fused(layer)
+    with pytest.raises(MedAnalyzrError, match="float8='on' does not support the layers of Module: set float8='off'"):
+        train_in_float8(layer)
 
 
 def test_only_where_the_gpu_multiplies_them():
