@@ -256,7 +256,7 @@ def processes_that_cannot_share(folder):
     return call
 
 
-AS_TEXT = "must be text: papermill -p and YAML make .* -r "
+AS_TEXT = "must be text: papermill -p and YAML turn .* -r "
 CASES = {
     # parameters
     "a name that no notebook knows": (parameter("00_pipeline", "max_step = 3"), "00_pipeline has no parameter max_step: it knows run, "),
