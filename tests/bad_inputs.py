@@ -256,7 +256,7 @@ def processes_that_cannot_share(folder):
     return call
 
 
-AS_TEXT = "must be text: papermill -p and YAML make .* -r "
+AS_TEXT = "must be text: papermill -p and YAML turn .* -r "
 CASES = {
     # parameters
     "a name that no notebook knows": (parameter("00_pipeline", "max_step = 3"), "00_pipeline has no parameter max_step: it knows run, "),
@@ -281,7 +281,7 @@ CASES = {
     "a seed of 33 bits": (parameter(seed=2**32), "between 0 and 4294967295"),
     "privacy maybe": (parameter("02_data", privacy="maybe"), "must be 'auto', 'off', 'warn' or 'stop'"),
     "guided perhaps": (parameter("04_inference", guided="perhaps"), "must be 'off' or 'on'"),
-    "kinds of no file": (lambda folder: lambda: kinds_of("F16+Q3_K"), "'Q3_K' is no kind of GGUF file"),
+    "kinds of no file": (lambda folder: lambda: kinds_of("F16+Q3_K"), "'Q3_K' is not a kind of GGUF file"),
     "gate maybe": (parameter("05_evaluation", gate="maybe"), "must be 'warn' or 'stop'"),
     "packing yes": (parameter(packing="yes"), "must be 'auto', 'on', 'shared' or 'off'"),
     "a share above 1": (parameter("05_evaluation", min_flags=95.0), "between 0 and 1"),
@@ -300,10 +300,10 @@ CASES = {
     "a run folder inside a file": (artifacts_in_a_file, "cannot be written .*: set MEDANALYZR_ARTIFACTS"),
     "a model below what was asked": (lambda folder: lambda: release([("flags", 0.5, "≥", 0.9)], "stop"), "Not released: flags"),
     # datasets
-    "a dataset that is not there": (named_dataset("missing.json"), "dataset='missing.json' is no file"),
-    "a dataset of no kind": (named_dataset("nonsense"), "is no file"),
-    "a dataset with a null character": (named_dataset("a\0b/rows.json"), "is no file"),
-    "a dataset with a name of 300 letters": (named_dataset("x" * 300), "is no file"),
+    "a dataset that is not there": (named_dataset("missing.json"), "dataset='missing.json' is not a file"),
+    "a dataset of no kind": (named_dataset("nonsense"), "is not a file"),
+    "a dataset with a null character": (named_dataset("a\0b/rows.json"), "is not a file"),
+    "a dataset with a name of 300 letters": (named_dataset("x" * 300), "is not a file"),
     "a folder as dataset": (dataset_folder, "is not a .json"),
     "a text as dataset": (dataset("rows.txt", "texte"), "is not a .json"),
     "an unreachable hub": (named_dataset("Nassira/MedAnalyzr"), "cannot be reached"),
@@ -312,11 +312,11 @@ CASES = {
     "Latin-1": (dataset("rows.csv", "instruction,output\na,é\n".encode("latin-1")), "line 2 is not UTF-8"),
     "UTF-16": (dataset("rows.json", json.dumps(rows()).encode("utf-16")), "line 1 is not UTF-8"),
     "a JSON file that was cut": (dataset("rows.json", json.dumps(rows())[:-9]), "is not valid JSON"),
-    "JSON lines in a .json file": (dataset("rows.json", "\n".join(map(json.dumps, rows()))), "one object a line.*ending .jsonl"),
+    "JSON lines in a .json file": (dataset("rows.json", "\n".join(map(json.dumps, rows()))), "one object per line.*ending .jsonl"),
     "a list in a .jsonl file": (dataset("rows.jsonl", json.dumps(rows(), indent=1)), "begins with a list.*ending .json"),
-    "a name twice in a JSON row": (dataset("rows.json", '[{"instruction": "a", "output": "b", "output": "c"}]'), "'output' stands twice"),
-    "a name twice in a CSV header": (dataset("rows.csv", "instruction,output,output\na,b,c\n"), "'output' stands twice"),
-    "a name twice in a parquet file": (parquet_with_a_column_twice, "'output' stands twice"),
+    "a name twice in a JSON row": (dataset("rows.json", '[{"instruction": "a", "output": "b", "output": "c"}]'), "'output' occurs twice"),
+    "a name twice in a CSV header": (dataset("rows.csv", "instruction,output,output\na,b,c\n"), "'output' occurs twice"),
+    "a name twice in a parquet file": (parquet_with_a_column_twice, "'output' occurs twice"),
     "a broken parquet file": (broken_parquet, "cannot be read as parquet"),
     "a CSV row with a cell too many": (dataset("rows.csv", "instruction;output\na;b;c\n"), "row 1 has 3 cells"),
     "a CSV file with an open quote": (dataset("rows.csv", 'instruction,output\na,"b\n'), "line"),
@@ -343,11 +343,11 @@ CASES = {
     "a document with a PDF alone": (
         reports("bilan.xml", (FORMATS / "cda" / "3_fault_level1_pdf.xml").read_bytes()), "holds a PDF and no results",
     ),
-    "a FHIR file that was cut": (reports("bilan.json", '{"resourceType": "Bundle", '), "no valid JSON"),
+    "a FHIR file that was cut": (reports("bilan.json", '{"resourceType": "Bundle", '), "not valid JSON"),
     "reports in UTF-16": (reports("bilan.txt", "Potassium : 6,8".encode("utf-16")), "not UTF-8"),
     "binary reports": (reports("bilan.csv", bytes(range(256))), "not UTF-8"),
-    "a CSV of reports with a name twice": (reports("bilan.csv", "report,report\na,b\n"), "'report' stands twice"),
-    "an XML file that is no report": (reports("bilan.xml", "<html/>"), "no CR-BIO"),
+    "a CSV of reports with a name twice": (reports("bilan.csv", "report,report\na,b\n"), "'report' occurs twice"),
+    "an XML file that is no report": (reports("bilan.xml", "<html/>"), "not a CR-BIO"),
     # base models
     "a base model that is not there": (base_model("/nowhere/model"), "neither a folder"),
     "a base model of no kind": (base_model("nonsense"), "neither a folder"),
@@ -355,7 +355,7 @@ CASES = {
     "a file as base model": (base_file, "neither a folder"),
     "a base model without settings": (base_folder(README__md=b"# model"), "holds no config.json"),
     "a base model without weights": (base_folder(config__json=b"{}"), "holds no .safetensors file"),
-    "a base model that was cut": (base_folder(config__json=b"{}", model__safetensors=b"\x10\0\0\0"), "is cut or damaged"),
+    "a base model that was cut": (base_folder(config__json=b"{}", model__safetensors=b"\x10\0\0\0"), "is truncated or damaged"),
     "a base model that lacks a part": (
         base_folder(config__json=b"{}", model__safetensors__index__json=b'{"weight_map": {"a": "model-2.safetensors"}}'),
         "lacks model-2.safetensors",
@@ -381,8 +381,8 @@ CASES = {
     "a checkpoint with a broken seal": (checkpoints(break_the_seal), "seal.json is not valid JSON"),
     "no adapter": (no_adapter, "prompt_template.json is missing: run 03_train"),
     "an adapter without weights": (an_adapter(), "holds no .safetensors file"),
-    "an adapter that was cut": (an_adapter(weights=True), "is cut or damaged"),
-    "an adapter that names no base model": (an_adapter(base_model=None, weights=True), "has no 'base_model'|is cut or damaged"),
+    "an adapter that was cut": (an_adapter(weights=True), "is truncated or damaged"),
+    "an adapter that names no base model": (an_adapter(base_model=None, weights=True), "has no 'base_model'|is truncated or damaged"),
 }  # fmt: skip
 
 

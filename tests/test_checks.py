@@ -229,13 +229,13 @@ def test_damaged_weights_are_named(tmp_path):
     with pytest.raises(MedAnalyzrError, match="holds no .safetensors file"):
         check_weights(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not a header")
-    with pytest.raises(MedAnalyzrError, match="model.safetensors in .* is cut or damaged"):
+    with pytest.raises(MedAnalyzrError, match="model.safetensors in .* is truncated or damaged"):
         check_weights(tmp_path)
     tiny_llama().save_pretrained(tmp_path)
     check_weights(tmp_path)
     content = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
-    with pytest.raises(MedAnalyzrError, match="is cut or damaged"):
+    with pytest.raises(MedAnalyzrError, match="is truncated or damaged"):
         check_weights(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002.safetensors"}}')
     with pytest.raises(MedAnalyzrError, match="lacks model-00002.safetensors"):

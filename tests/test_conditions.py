@@ -74,7 +74,7 @@ def test_a_condition(condition, expected):
     ],
 )
 def test_a_row_that_is_not_in_the_language_is_named(condition):
-    with pytest.raises(MedAnalyzrError, match=r"tables/patterns_x.csv, K-01: «.*» is no condition: .+\.$"):
+    with pytest.raises(MedAnalyzrError, match=r"tables/patterns_x.csv, K-01: «.*» is not a valid condition: .+\.$"):
         expression(condition, "tables/patterns_x.csv, K-01")
 
 

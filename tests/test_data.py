@@ -364,7 +364,7 @@ def test_a_preparation_that_is_cut_leaves_the_earlier_one(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("dataset", ["missing.json", "/nowhere/rows.csv", "nonsense"])
 def test_unknown_path(dataset):
-    with pytest.raises(MedAnalyzrError, match="is no file"):
+    with pytest.raises(MedAnalyzrError, match="is not a file"):
         load_rows(dataset)
 
 

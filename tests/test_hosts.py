@@ -282,7 +282,7 @@ def test_what_the_hub_refuses(hub, status, words):
 
 
 def test_what_is_no_name_on_the_hub():
-    with pytest.raises(MedAnalyzrError, match="'a/b/c' is no name on the hub"):
+    with pytest.raises(MedAnalyzrError, match="'a/b/c' is not a name on the hub"):
         check_hub("a/b/c")
 
 

@@ -62,9 +62,7 @@ def test_cells_are_short_and_sections_end_well(notebook):
     assert notebook.cells[0].cell_type == "markdown" and "| machine" in notebook.cells[0].source
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "06_export"])
-def test_half_of_the_cells_have_ten_lines_and_no_text_has_more_than_eighty_words(name):
-    notebook = nbformat.read(NOTEBOOKS[NAMES.index(name)], as_version=4)
+def test_half_of_the_cells_have_ten_lines_and_no_text_has_more_than_eighty_words(notebook):
     untagged = [cell for cell in code_cells(notebook) if not cell.metadata.get("tags")]
     assert median(cell.source.count("\n") + 1 for cell in untagged) <= 10
     for cell in notebook.cells:

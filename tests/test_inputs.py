@@ -156,16 +156,16 @@ HOSTILE = {  # name and content of a file, and the report it is answered as, or 
     "bomb.xml": (BOMB, "entities"),
     "outside.xml": ('<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><a>&f;</a>', "entities"),
     "remote.xml": ('<!DOCTYPE x SYSTEM "http://example.org/x.dtd"><a/>', "entities"),
-    "deep.xml": ("<a>" * 100_000, "no valid XML"),
-    "page.xml": ("<html><script>alert(1)</script></html>", "no CR-BIO"),
-    "other.xml": ('<a xmlns="urn:hl7-org:v3"/>', "no CR-BIO"),
-    "cut.jsonl": ('{"input": "' + P, "no valid JSON"),
-    "nested.jsonl": ("[" * 100_000, "no valid JSON"),
+    "deep.xml": ("<a>" * 100_000, "not valid XML"),
+    "page.xml": ("<html><script>alert(1)</script></html>", "not a CR-BIO"),
+    "other.xml": ('<a xmlns="urn:hl7-org:v3"/>', "not a CR-BIO"),
+    "cut.jsonl": ('{"input": "' + P, "not valid JSON"),
+    "nested.jsonl": ("[" * 100_000, "not valid JSON"),
     "number.jsonl": ('{"input": 1e309}', "no text"),
     "null.jsonl": ('{"input": null}', "no text"),
     "columns.csv": ("a,b\n1,2\n", "no text"),
     "script.txt": (f"{P}\n<script>alert(1)</script>", f"{P}\n<script>alert(1)</script>"),
-    "page.txt": (f"<script>alert(1)</script>\n{P}", "no valid XML"),
+    "page.txt": (f"<script>alert(1)</script>\n{P}", "not valid XML"),
     "image.txt": (f"{P}\n<img src=x onerror=alert(1)>", f"{P}\n<img src=x onerror=alert(1)>"),
     "zero width.txt": (P.replace("tas", "t\u200ba\ufeffs"), P),
     "right to left.txt": ("\u202e" + P + "\u202c", P),
@@ -211,7 +211,7 @@ def test_predictions_keep_the_order_and_say_what_is_wrong(tmp_path):
     assert [(r["verified"], r["critical"], r["why"].partition(" ; ")[0]) for r in first["results"]] == [
         (False, True, "critique selon les règles")
     ]
-    assert "no valid JSON" in second["error"] == note(second)
+    assert "not valid JSON" in second["error"] == note(second)
     assert [r["verified"] for r in third["results"]] == [True] and not third["critical"] and third["conclusion"]
     assert note(third) == "stopped: it repeats itself" and note(third | {"repeats": False}) == "cut at 5 tokens"
     table = list(overview(received, [first, second, third]))

@@ -101,7 +101,7 @@ def test_every_part_is_looked_for_before_anything_is_computed(tmp_path, monkeypa
     path = written(tmp_path / "a.json", [])
     inputs.check_inputs({"dataset": f"{path}+bundled+someone/reports"})
     assert asked == [("someone/reports", "datasets")]
-    with pytest.raises(MedAnalyzrError, match=r"missing\.csv.* is no file"):
+    with pytest.raises(MedAnalyzrError, match=r"missing\.csv.* is not a file"):
         inputs.check_inputs({"dataset": "someone/reports+bundled+missing.csv"})
     assert len(asked) == 1
 
@@ -128,7 +128,7 @@ def test_a_missing_part_is_told_before_another_is_loaded(tmp_path, monkeypatch):
     from medanalyzr.dataset import mixture as module
 
     monkeypatch.setattr(module, "load_rows", lambda name: pytest.fail(f"{name} was loaded"))
-    with pytest.raises(MedAnalyzrError, match=r"missing\.json' is no file"):
+    with pytest.raises(MedAnalyzrError, match=r"missing\.json' is not a file"):
         prepare("bundled+missing.json", tmp_path / "run", 0.1, 0.1, 1)
 
 
@@ -216,7 +216,7 @@ def test_a_dropped_duplicate_still_joins_its_patient(tmp_path):
         for one, other in zip(bundled[::2], bundled[1::2], strict=True)
     ]
     assert all(len(side) == 1 for side in sides) and {next(iter(side)) for side in sides} == set(SPLITS)
-    with pytest.raises(MedAnalyzrError, match=r"m1\.json': all its rows stand in an earlier source"):
+    with pytest.raises(MedAnalyzrError, match=r"m1\.json': all its rows are also in an earlier source"):
         mixture(tmp_path, bundled, copies)
 
 

@@ -108,7 +108,7 @@ def test_examples_and_files_fill_the_box():
     upload(panel, "r.txt", b"Hb : 110 g/L")
     assert panel.box.value == "Hb : 110 g/L" and "r.txt" in panel.note.value
     upload(panel, "<b>.xml", b"<a/>")
-    assert panel.box.value == "Hb : 110 g/L" and "no CR-BIO report" in panel.note.value and "<b>.xml" not in panel.note.value
+    assert panel.box.value == "Hb : 110 g/L" and "not a CR-BIO report" in panel.note.value and "<b>.xml" not in panel.note.value
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_reason_of_a_failure_is_found_among_warnings():
     ours = ["RuntimeError: peer closed", "MedAnalyzrError: batch_size=3 cannot be shared: set 4"]
     assert _reason([first]) == "NameError: name 'curve' is not defined"
     assert _reason([first, ours]) == "batch_size=3 cannot be shared: set 4"
-    assert _reason([["only warnings"], []]) == "no process said why"
+    assert _reason([["only warnings"], []]) == "no process gave a reason"
 
 
 def launched(out, *parameters):

@@ -2,7 +2,7 @@
 
 
 class MedAnalyzrError(Exception):
-    """A mistake the user can mend: the message says what is wrong, where, and what to do.
+    """A mistake the user can correct: the message says what is wrong, where, and what to do.
 
     Notebooks show the sentence alone, without a traceback (IPython calls `_render_traceback_`).
     """

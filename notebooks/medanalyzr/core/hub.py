@@ -53,7 +53,7 @@ def check_hub(repository: str, kind: str = "models") -> None:
     try:
         HfApi(endpoint=address).repo_info(repository, repo_type=kind.removesuffix("s"), timeout=HUB_TIMEOUT)
     except HFValidationError:
-        raise MedAnalyzrError(f"{repository!r} is no name on the hub: write owner/name, or the path of what lies here.") from None
+        raise MedAnalyzrError(f"{repository!r} is not a name on the hub: write owner/name, or a local path.") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         advice = (

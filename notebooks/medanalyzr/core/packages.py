@@ -18,7 +18,7 @@ NO_DEPS = NOTEBOOKS.parent / "requirements-no-deps.txt"
 
 
 def read_requirements(path: Path) -> list[Requirement]:
-    """What a requirement file asks for on this platform, with the files it includes by `-r`; a later line replaces an earlier one.
+    """The requirements of a file on this platform, with those of the files it includes by `-r`; a later line replaces an earlier one.
 
     Raises:
         MedAnalyzrError: the file is not there (a project that was copied without it).
@@ -34,7 +34,7 @@ def read_requirements(path: Path) -> list[Requirement]:
 
 
 def requirements() -> list[Requirement]:
-    """What one's own machine needs to run the notebooks, in the versions that were tested."""
+    """The packages that a local machine needs to run the notebooks, in the tested versions."""
     return read_requirements(LOCAL) + read_requirements(NO_DEPS)
 
 

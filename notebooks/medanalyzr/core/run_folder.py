@@ -18,7 +18,7 @@ REFERENCE = "reference"  # the run that answers with the adapter that comes with
 
 
 class Record(dict):
-    """What a JSON file of a run holds. A name that it should have and lacks is a user's matter: MedAnalyzrError."""
+    """The content of a JSON file of a run. A missing name is reported to the user as a MedAnalyzrError."""
 
     def __init__(self, content: dict, where: str, made_by: str):
         super().__init__(content)
@@ -52,7 +52,7 @@ def existing(name: str) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where files made once and used by every run lie (the converted base model)."""
+    """The folder of files that are made once and used by every run (the converted base model)."""
     return artifacts_folder() / "cache"
 
 
@@ -158,7 +158,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 

@@ -11,7 +11,7 @@ NOT_GIVEN = "not given"
 
 
 def balance(rows: Sequence[Mapping[str, str]]):
-    """A pandas DataFrame: a line per category and a last line for all; None where no answer holds a flagged line.
+    """A pandas DataFrame: one row per category and a last row for all; None if no answer has a flagged line.
 
     Columns: rows, measured and simulated (where rows say so), women, men, sex unknown, the four flags (counts of
     analytes), critical (analytes marked critical).

@@ -1,4 +1,4 @@
-"""The bundled data: values of published studies, simulated ones where none are public, told as French reports.
+"""The bundled data: values of published studies, simulated ones where none are public, written as French reports.
 
 The values lie in tables/bundled_values.csv (tables/studies.csv names their origin), the free questions in
 tables/questions.csv; the texts are composed here, the same on every machine, and the answers follow from the rules.
@@ -162,7 +162,7 @@ def _questions() -> Iterator[dict[str, str]]:
 
 
 def load_bundled() -> list[dict[str, str]]:
-    """The bundled rows: instruction, input, output, prompt, and whence they come.
+    """The bundled rows: instruction, input, output, prompt, and their origin.
 
     `patient` groups the rows of one person (or of one question topic); `category` is the panel, `kind` a key of
     `KINDS`, `origin` "measured", "simulated" or "reference", `source` the study.

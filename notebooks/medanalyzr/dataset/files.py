@@ -1,4 +1,4 @@
-"""Rows out of .json, .jsonl, .csv and .parquet files; what is wrong with a file is one sentence that names the place."""
+"""Rows from .json, .jsonl, .csv and .parquet files; an error is one sentence that names the place."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def first_sentence(error: BaseException) -> str:
-    """What an error of another package says first, without its full stop; its class where it says nothing."""
+    """The first sentence of an error of another package, without its full stop; its class if it has no message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].split(". ")[0].rstrip(". ")
 
@@ -47,7 +47,7 @@ def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_twice(names: Sequence[str]) -> None:
     """Of two columns of one name the first would be lost in silence; unnamed ones hold nothing that is used."""
     if twice := [name for name, count in Counter(names).items() if name and count > 1]:
-        raise ValueError(f"the column {twice[0]!r} stands twice in it; rename or remove one")
+        raise ValueError(f"the column {twice[0]!r} occurs twice; rename or remove one")
 
 
 def _parsed(text: str, where: str) -> Any:
@@ -78,7 +78,7 @@ def _is_object(text: str) -> bool:
 def _from_json(text: str) -> list[dict]:
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) > 1 and _is_object(lines[0]):
-        raise ValueError("it holds one object a line, not one list of rows: give the file the ending .jsonl")
+        raise ValueError("it has one object per line, not one list of rows: give the file the ending .jsonl")
     content = _parsed(text, "the file")
     if not isinstance(content, list):
         keys = f" with the keys {', '.join(list(content)[:5])}" if isinstance(content, dict) else ""
@@ -88,7 +88,7 @@ def _from_json(text: str) -> list[dict]:
 
 def _from_jsonl(text: str) -> list[dict]:
     if text.lstrip().startswith("["):
-        raise ValueError("it begins with a list, not with one object a line: give the file the ending .json")
+        raise ValueError("it begins with a list and does not have one object per line: give the file the ending .json")
     return _objects(_parsed(line, f"line {i}") for i, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
@@ -102,7 +102,7 @@ def csv_rows(text: str) -> list[dict]:
     """
     header = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
     if "\0" in text:
-        raise ValueError("it holds null characters: this is no text table")
+        raise ValueError("it contains null characters, so it is not a text table")
     separator = max((sign for sign in ",;\t" if sign in header), key=header.count, default=_NO_SEPARATOR)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     csv.field_size_limit(2**31 - 1)

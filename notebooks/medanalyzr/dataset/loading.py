@@ -1,6 +1,6 @@
 """Rows from the bundle, a local file or the hub: read, columns named, every cell checked.
 
-What becomes of a faulty row is one rule for every source (`RULES`); a file that cannot be used at all stops with one
+The same rules apply to faulty rows of every source (`RULES`); a file that cannot be used at all stops with one
 sentence that names the file and, where it applies, the row (counted from 1) and the column.
 """
 
@@ -149,7 +149,7 @@ def local_file(dataset: str) -> Path | None:
     path = Path(dataset).expanduser()
     if path.is_absolute() or path.suffix.lower() in ENDINGS or dataset.count("/") != 1:
         raise MedAnalyzrError(
-            f"dataset={dataset!r} is no file: give an existing path, a hub id 'owner/name', 'bundled', or several joined by +."
+            f"dataset={dataset!r} is not a file: give an existing path, a hub id 'owner/name', 'bundled', or several joined by +."
         )
     return None
 
@@ -266,7 +266,7 @@ def _refuse_useless(rows: Sequence[Row], found: Findings, dataset: str) -> None:
         why = "; ".join(f"{fault} in column {column}: {_listed(numbers)}" for (fault, column), numbers in unusable.items())
         raise MedAnalyzrError(
             f"dataset={dataset!r}: {count} of {found.rows_read} rows are unusable{f' ({why})' if why else ''}; "
-            f"{'mend them' if count else 'give it rows'} and run again."
+            f"{'correct them' if count else 'add rows'} and run again."
         )
     if len(rows) > 1 and len({row["output"] for row in rows}) == 1:
         raise MedAnalyzrError(

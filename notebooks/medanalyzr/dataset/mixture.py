@@ -117,7 +117,9 @@ def split_mixture(sources: Sequence[Source], validation_fraction: float, test_fr
                 seen.add(text)
                 mine.append((_marked(row, name), group))
         if not mine:
-            raise MedAnalyzrError(f"dataset={one.dataset!r}: all its rows stand in an earlier source of the mixture; leave it out.")
+            raise MedAnalyzrError(
+                f"dataset={one.dataset!r}: all its rows are also in an earlier source of the mixture; leave it out."
+            )
         one.rows = [row for row, _ in mine]
         kept += mine
     parts = split_rows(

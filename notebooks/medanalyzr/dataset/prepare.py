@@ -20,7 +20,7 @@ QUICK = ("hémoglobine et rein", "hématologie", "glycémie", "lipides")  # what
 def prepare(dataset: str, folder: Path, validation_fraction: float, test_fraction: float, seed: int, privacy: str = "auto") -> dict:
     """Load, check and split `dataset`, write data/{train,validation,test}.jsonl and data_report.json, return the report.
 
-    What becomes of several sources ("mine.csv+bundled") is told in `medanalyzr.dataset.mixture`; the report has each under `sources`.
+    `medanalyzr.dataset.mixture` explains what happens to several sources ("mine.csv+bundled"); the report has each under `sources`.
 
     Raises:
         MedAnalyzrError: the dataset cannot be used, or holds personal data and `privacy` stops (then nothing is written).

@@ -93,7 +93,7 @@ def gate(rows: Sequence[Mapping[str, str]], numbers: Sequence[int], dataset: str
         parts = "; ".join(f"{kind} in {len(entry['rows'])} (first: row {entry['rows'][0]})" for kind, entry in report.items())
         count = len({number for entry in report.values() for number in entry["rows"]})
         raise MedAnalyzrError(
-            f"dataset={dataset!r} seems to hold personal data in {count} rows ({parts}); nothing was written: remove it, or set "
-            "privacy='warn' in 02_data if these are no real persons."
+            f"dataset={dataset!r} seems to contain personal data in {count} rows ({parts}); nothing was written: remove it, or set "
+            "privacy='warn' in 02_data if these are not real people."
         )
     return report

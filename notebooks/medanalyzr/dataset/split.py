@@ -1,4 +1,4 @@
-"""A split without leaks, and what its parts still have in common."""
+"""A split without leaks, and a measure of what its parts still have in common."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ def keys_of(row: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def groups_of(rows: Sequence[Mapping[str, str]], keys: Callable[[Mapping[str, str]], tuple[str, ...]] = keys_of) -> list[int]:
-    """For each row the index of the first row of its group: rows that share one of their `keys`, directly or by others."""
+    """For each row the index of the first row of its group: rows that share one of their `keys`, directly or through other rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -21,7 +21,7 @@ def strict_answer(row: Mapping[str, str]) -> str:
 
 
 def reference_answers(prompts: Sequence[str]) -> list[str]:
-    """What the reference adapter answers to `prompts`, up to the first that it was not asked: artifacts/reference holds its answers,
+    """The answers of the reference adapter to `prompts`, up to the first one that is not stored: artifacts/reference holds its answers,
     by the hash of weights and prompt. Another adapter there, or other prompts, have none.
     """
     from medanalyzr.inference.answer_cache import AnswerBook, source_of  # imports transformers, which Unsloth wants to come before

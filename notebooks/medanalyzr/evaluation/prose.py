@@ -29,7 +29,7 @@ def bundled_reports(own: Sequence[Row], seed: int) -> list[Row]:
 
 
 def stated_lines(report: str, answer: str) -> str:
-    """What an answer in prose states of the blood results of `report`, as lines that `scoring.score` reads."""
+    """What an answer in prose states about the blood results of `report`, as lines that `scoring.score` reads."""
     results = [m for m in parse_report(report).measurements if m.specimen == "sang" and m.analyte]
     flags = flags_in_text(answer, [m.key for m in results])
     return "\n".join(f"{write_measurement(m)} : {flags[m.key]}" for m in results if m.key in flags)
@@ -50,7 +50,7 @@ def by_form(rows: Sequence[Row], texts: Mapping[str, Sequence[str]], seed: int =
 
 
 def form_table(found: Mapping[str, Mapping[str, Mapping]]) -> pd.DataFrame:
-    """A row for each source and form of `by_form`: reports, right flags, and the share of analytes of which nothing is said."""
+    """A row for each source and form of `by_form`: reports, right flags, and the share of analytes that the answer does not mention."""
     names = {LINES: "flags in our lines", PROSE: "flags read from free text"}
     rows = [
         {

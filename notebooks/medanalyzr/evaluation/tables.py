@@ -77,8 +77,8 @@ def detail_table(result: Mapping) -> pd.DataFrame:
 def guided_table(
     results: Mapping[str, Mapping], answers: Mapping[str, Sequence[Answer]], speed: Mapping[str, float]
 ) -> pd.DataFrame:
-    """A column for free and for guided answers: what the grammar must bring, what it may cost, tokens a second (of answers that were
-    asked for now) and the share of tokens that were forced.
+    """A column for free and for guided answers: what the grammar must improve, what it may cost, tokens per second (of answers
+    generated now), and the share of forced tokens.
     """
     columns = {}
     for name, result in results.items():

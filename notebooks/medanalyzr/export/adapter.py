@@ -46,7 +46,7 @@ def check_for_vllm(adapter: Path) -> int:
     vLLM wants plain LoRA on linear layers: no bias, no DoRA, no further trained modules, a rank of at most 512.
 
     Raises:
-        MedAnalyzrError: it does not (says what stands in the way).
+        MedAnalyzrError: it does not (the message says why).
     """
     config = read_json(adapter / "adapter_config.json", "03_train")
     wrong = [name for name in ("use_dora", "modules_to_save", "rank_pattern", "lora_bias") if config.get(name)]

@@ -13,7 +13,7 @@ def _quoted(text: str) -> str:
 
 
 def special_beginnings(tokenizer) -> list[str]:
-    """How the tokens begin that a runtime reads as such wherever they stand in a prompt: whole tokens, of numbered ones
+    """The beginnings of the tokens that a runtime recognizes anywhere in a prompt: whole tokens; of numbered ones
     (`[control_8]`) what stands before the number.
     """
     names = {*tokenizer.all_special_tokens, *(token.content for token in tokenizer.added_tokens_decoder.values())}

@@ -68,7 +68,7 @@ def kinds_of(names: str) -> list[str]:
     asked = names.split("+")
     if wrong := [name for name in asked if name not in KINDS]:
         raise MedAnalyzrError(
-            f"kinds={names!r}: {wrong[0]!r} is no kind of GGUF file written here: choose among {', '.join(KINDS)}."
+            f"kinds={names!r}: {wrong[0]!r} is not a kind of GGUF file written here: choose among {', '.join(KINDS)}."
         )
     return [kind for kind in reversed(KINDS) if kind in asked]
 

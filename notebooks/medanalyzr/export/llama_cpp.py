@@ -1,4 +1,4 @@
-"""A GGUF file asked in llama.cpp itself, which is what llama-server, Ollama and LM Studio run: through the package xllamacpp.
+"""Answers of a GGUF file in llama.cpp itself, which llama-server, Ollama and LM Studio run, through the package xllamacpp.
 
 The package answers through a server inside this process, on a free port of the loopback interface. It is started with a random
 key, and without it the port answers nothing but its health: no other program and no page in a browser can read a report there.
@@ -43,7 +43,7 @@ def binding():
     try:
         import xllamacpp
     except ImportError:
-        raise MedAnalyzrError("The package xllamacpp is missing: pip install xllamacpp, to ask GGUF files in llama.cpp.") from None
+        raise MedAnalyzrError("The package xllamacpp is missing: pip install xllamacpp, to run GGUF files in llama.cpp.") from None
     return xllamacpp
 
 

@@ -60,12 +60,12 @@ def _measured(evaluation: Mapping | None) -> str:
 
 
 def _public(name: str) -> str:
-    """`name` of a dataset for readers elsewhere: a local file without its folders, which are nobody's business."""
+    """`name` of a dataset for readers elsewhere: a local file without its folders, which are private."""
     return "+".join(part if part == BUNDLED or hub_id(part) else Path(part).name for part in sources_of(name))
 
 
 def metadata(training: Mapping, evaluation: Mapping | None, library: str, licence: str) -> str:
-    """The YAML in front of a card: what the hub reads. The metrics stand in its model-index; no path of a machine stands anywhere."""
+    """The YAML at the top of a card, which the hub reads. The metrics are in its model-index; it contains no local path."""
     from huggingface_hub import EvalResult, ModelCardData
 
     data, measured = training["dataset"], {}

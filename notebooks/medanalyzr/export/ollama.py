@@ -18,7 +18,7 @@ def context_for(prompt_lengths: Sequence[int], max_new_tokens: int) -> int:
 
 def modelfile(gguf_name: str, template: str, end: str, context: int) -> str:
     """Ollama's Modelfile: the prompt of the training with the report as the user's message, greedy, ended by `end`, in a context of
-    `context` tokens. No BOS stands in it: the runtime adds the one that the GGUF file asks for.
+    `context` tokens. It contains no BOS: the runtime adds the one that the GGUF file specifies.
     """
     text = template.format(preamble=PREAMBLE, instruction="{{ .System }}", input="{{ .Prompt }}")
     return (

@@ -1,4 +1,4 @@
-"""Predictions for other programs: FHIR R4 Observations, and a CSV for a spreadsheet, out of the lines of predictions.jsonl."""
+"""Predictions for other programs: FHIR R4 Observations, and a CSV for a spreadsheet, from the lines of predictions.jsonl."""
 
 import csv
 import io

@@ -19,7 +19,7 @@ def weights_hash(adapter: Path) -> str:
 
 
 def source_of(adapter: Path, guided: str = "off") -> str:
-    """What an `AnswerBook` knows the answers of an adapter by: its weights, and whether they were `guided` ("on" or "off")."""
+    """The name of an adapter in an `AnswerBook`: the hash of its weights, and whether its answers were `guided` ("on" or "off")."""
     return f"adapter {weights_hash(adapter)}" + (", guided" if guided == "on" else "")
 
 

@@ -134,7 +134,7 @@ def _of_row(row: dict | str, source: str) -> ReceivedReport:
         try:
             row = json.loads(row)
         except (ValueError, RecursionError) as error:
-            return ReceivedReport(source, "", f"no valid JSON ({error})")
+            return ReceivedReport(source, "", f"not valid JSON ({error})")
     for column in ("input", "report"):
         if isinstance(row, dict) and isinstance(row.get(column), str) and row[column].strip():
             return _of_text(row[column].strip(), source)
@@ -176,7 +176,7 @@ def predictions(received: Sequence[ReceivedReport], answers: Sequence["Answer"])
 
 
 def note(line: dict) -> str:
-    """What a reader must know before reading an answer in predictions.jsonl: an error, a cut or a loop; "" if nothing."""
+    """A warning about an answer in predictions.jsonl: an error, a cut or a loop; "" if nothing."""
     if "error" in line:
         return line["error"]
     return "" if line["ended"] else "stopped: it repeats itself" if line["repeats"] else f"cut at {line['tokens']} tokens"

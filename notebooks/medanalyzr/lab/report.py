@@ -15,7 +15,7 @@ from medanalyzr.lab.references import convert, decimals_in, find_analyte, fold, 
 FLAGS = ("bas", "normal", "élevé")
 UNDETERMINED = "indéterminé"
 CRITICAL = "critique"
-LONGEST_LINE = 400  # characters; a longer line is no measurement
+LONGEST_LINE = 400  # characters; a longer line is not a measurement
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _heading(line: str) -> str | None:
 
 
 def parse_report(text: str) -> Report:
-    """Read a report in the layout of the training data: who it is of, every measurement line, and the lines beside them.
+    """Read a report in the layout of the training data: the patient, every measurement line, and the other lines.
 
     A line that only names a specimen counts for what follows.
     """

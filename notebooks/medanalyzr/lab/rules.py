@@ -1,4 +1,4 @@
-"""The answer that is due to a parsed report: a line per analyte with its comparisons and flag, the conclusion, the next steps.
+"""The correct answer to a parsed report: a line per analyte with its comparisons and flag, the conclusion, the next steps.
 
 The report's own interval decides the flag of a line; critical values come from the sourced table, with its exceptions. The
 patterns may use the adult table, too, but never under 18 years, in pregnancy or for another specimen than blood. The rules

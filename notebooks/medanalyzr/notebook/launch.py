@@ -24,7 +24,7 @@ _GLANCE = 0.3  # seconds between two reads of the first process's output
 def _reason(written: list[list[str]]) -> str:
     """The last error in the output of the processes; a MedAnalyzrError if there is one. Warnings may follow it."""
     errors = [line for lines in written for line in reversed(lines) if _ERROR.match(line)]
-    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process said why")
+    said = next((line for line in errors if "MedAnalyzrError" in line), errors[0] if errors else "no process gave a reason")
     return said.removeprefix("MedAnalyzrError: ")
 
 

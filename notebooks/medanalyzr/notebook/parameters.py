@@ -1,4 +1,4 @@
-"""The parameters of a notebook: those that its tagged cell declares, and a check of those that papermill injects."""
+"""The parameters of a notebook: those that its tagged cell declares, and a check of the ones that papermill injects."""
 
 import ast
 import json
@@ -88,12 +88,12 @@ def _typed(notebook: str, name: str, value: Any, default: Any) -> Any:
         return float(value)
     if kind is str and type(value) is not str:
         raise MedAnalyzrError(
-            f"{notebook}: the parameter {name}={value!r} must be text: papermill -p and YAML make the number 202411 of 2024_11 and "
-            f"7 of 007, so pass it as it stands with -r {name} 2024_11, or in quotes in a cell or a YAML file."
+            f"{notebook}: the parameter {name}={value!r} must be text: papermill -p and YAML turn 2024_11 into the number 202411 and "
+            f"007 into 7, so pass it unchanged with -r {name} 2024_11, or in quotes in a cell or a YAML file."
         )
     if type(value) is not kind:
         raise MedAnalyzrError(
-            f"{notebook}: the parameter {name}={value!r} must be of type {kind.__name__}, as its default {default!r}."
+            f"{notebook}: the parameter {name}={value!r} must be of type {kind.__name__}, like its default {default!r}."
         )
     return value
 

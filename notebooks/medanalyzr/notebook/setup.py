@@ -30,7 +30,7 @@ def _exact(need: Requirement) -> bool:
 
 
 def wanting(host: str) -> list[Requirement]:
-    """The packages (with their dependencies) to install, in the versions that were tested.
+    """The packages (with their dependencies) to install, in the tested versions.
 
     Locally: everything in requirements.txt that is missing or differs. On Colab and Kaggle, only from requirements-run.txt: pinned
     packages that differ, and packages with a version range that are missing.

@@ -100,7 +100,7 @@ def check_weights(folder: Path) -> None:
             with safe_open(folder / name, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise MedAnalyzrError(f"{name} in {str(folder)!r} is cut or damaged ({error}): copy it again.") from None
+            raise MedAnalyzrError(f"{name} in {str(folder)!r} is truncated or damaged ({error}): copy it again.") from None
 
 
 _SHIPPED: dict[str, Callable[[], Path]] = {SMOLLM2: smollm2_folder}

@@ -1,4 +1,4 @@
-"""Examples that fit, and how long an answer may be."""
+"""The examples that fit into max_seq_length, and the longest answer that is allowed."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -107,7 +107,7 @@ def summary(trainer, seconds: float, curve: Sequence[dict]) -> dict:
 
 
 def identity(settings: Profile, parameters: Mapping, examples: Mapping[str, Sequence], origin: Mapping, dtype: torch.dtype) -> dict:
-    """What makes two trainings the same one: a checkpoint is resumed only where all of it is equal.
+    """What identifies a training: a checkpoint is resumed only if all of it is equal.
 
     `parameters` are those of 03_train, `examples` the encoded ones of each split, `origin` what `provenance` gives, `dtype` the
     number format of the model.

@@ -38,7 +38,7 @@ def share_of_steps(evaluations: int) -> float:
 
 
 def best_by(validate: bool, keep_best: bool, early_stopping: int) -> str | None:
-    """The metric that decides which adapter is the best: the validation loss, or None where nothing asks for the best one.
+    """The metric that decides which adapter is the best: the validation loss, or None if no parameter requires the best one.
 
     Raises:
         MedAnalyzrError: `keep_best` or `early_stopping` is set and there is nothing to validate on.
@@ -47,7 +47,7 @@ def best_by(validate: bool, keep_best: bool, early_stopping: int) -> str | None:
         return None
     if not validate:
         raise MedAnalyzrError(
-            "keep_best and early_stopping use the validation loss and there is no validation row: set validation_examples, and "
+            "keep_best and early_stopping use the validation loss, but there is no validation row: set validation_examples, and "
             "validation_fraction in 02_data, above 0."
         )
     return "eval_loss"

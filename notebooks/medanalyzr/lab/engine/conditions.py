@@ -128,7 +128,7 @@ def expression(text: str, where: str) -> Expression:
         evaluate = _build(tree)
     except (SyntaxError, ValueError, re.error) as error:
         message = error.msg if isinstance(error, SyntaxError) else error
-        raise MedAnalyzrError(f"{where}: «{text}» is no condition: {message}.") from None
+        raise MedAnalyzrError(f"{where}: «{text}» is not a valid condition: {message}.") from None
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     inside = [definition(name) for name in names if name in definitions()]

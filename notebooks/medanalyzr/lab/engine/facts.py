@@ -1,4 +1,4 @@
-"""What is known of a report, in the terms in which conditions ask: values in French units, flags, critical sides, who it is of."""
+"""What is known about a report, in the terms of the conditions: values in French units, flags, critical sides, the patient."""
 
 import re
 from collections.abc import Iterable
@@ -288,7 +288,7 @@ class Facts:
         return self.defined("corrige")
 
     def deciding(self, m: Measurement) -> Span | None:
-        """The value that the critical limit is asked of: in the French unit, of the calcium the corrected one."""
+        """The value that is compared with the critical limit: in the French unit; for calcium, the corrected one."""
         if m.analyte == "calcium" and m is self._by_id.get("calcium"):
             return self.calcium
         french = in_french_unit(m) if m.analyte else None

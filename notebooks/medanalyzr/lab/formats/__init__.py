@@ -61,7 +61,7 @@ def read_document(data: bytes) -> list[Reading] | None:
         raise MedAnalyzrError(f"The file has {len(data) / 2**20:.0f} MiB, more than a report can have ({LARGEST // 2**20} MiB).")
     readings = reader(data if reader is read_cda else text)
     if not readings:
-        raise MedAnalyzrError("The file holds no report: it ends before the first patient; ask for it again.")
+        raise MedAnalyzrError("The file holds no report: it ends before the first patient; ask the sender for it again.")
     return [replace(one, errors=(*one.errors, *codes)) for one in readings]
 
 

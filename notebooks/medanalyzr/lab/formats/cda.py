@@ -101,7 +101,7 @@ def _result(observation: Element, specimens: tuple, heading: str | None, previou
 
 def _reading(document: Element) -> Reading:
     if len(_every(document, "recordTarget")) > 1:
-        raise MedAnalyzrError("The CR-BIO document names several patients; it must be of one: ask the laboratory for one each.")
+        raise MedAnalyzrError("The CR-BIO document names several patients: ask the laboratory for one document per patient.")
     told = {f"#{element.get('ID')}": element for element in document.iter() if element.get("ID")}
     for reference in document.iter(_HL7 + "reference"):  # to the narrative: its words take the place of the reference
         reference.text = _text([told[at] for at in [reference.get("value")] if at in told])
@@ -128,8 +128,8 @@ def read_cda(data: bytes) -> list[Reading]:
     except DefusedXmlException:
         raise MedAnalyzrError("The XML document declares a document type or entities, which a CR-BIO report never does.") from None
     except (ParseError, ValueError, LookupError) as error:
-        raise MedAnalyzrError(f"The file is no valid XML ({error}).") from None
+        raise MedAnalyzrError(f"The file is not valid XML ({error}).") from None
     documents = list(root.iter(_HL7 + "ClinicalDocument"))
     if not documents:
-        raise MedAnalyzrError("The XML document is no CR-BIO report: it holds no HL7 ClinicalDocument.")
+        raise MedAnalyzrError("The XML document is not a CR-BIO report: it has no HL7 ClinicalDocument.")
     return [_reading(document) for document in documents]

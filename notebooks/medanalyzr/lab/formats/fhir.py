@@ -170,9 +170,9 @@ def read_fhir(text: str) -> list[Reading]:
     try:
         root = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
-        raise MedAnalyzrError(f"The FHIR file is no valid JSON ({error}): ask for it again.") from None
+        raise MedAnalyzrError(f"The FHIR file is not valid JSON ({error}): ask the sender for it again.") from None
     if not isinstance(root, dict) or not isinstance(root.get("resourceType"), str):
-        raise MedAnalyzrError("The JSON file is no FHIR resource: it has no resourceType.")
+        raise MedAnalyzrError("The JSON file is not a FHIR resource: it has no resourceType.")
     resources, seen, groups = _Resources(root), set(), {}
     linked = [(o, e) for o in resources.every for e in _all(o, "extension") if _one(e, "url") == _PREVIOUS]
     before = {id(resources.find(o, _one(e, "valueReference", "reference"))) for o, e in linked}

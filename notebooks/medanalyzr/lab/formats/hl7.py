@@ -1,4 +1,4 @@
-"""HL7 v2 results (ORU^R01, one by one or a whole CDA in base64) and HPRIM Santé, which comes of the same ASTM E1238.
+"""HL7 v2 results (ORU^R01, one by one or a whole CDA in base64) and HPRIM Santé, which derives from the same ASTM E1238.
 
 Sources: HL7 2.5 chapter 7; HPRIM Santé 2.4. Both declare their separators in the header line (MSH, H).
 """

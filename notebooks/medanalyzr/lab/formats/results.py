@@ -1,6 +1,6 @@
 """What every result format comes down to: a result as its sender gives it, and the measurement it makes.
 
-Nothing is computed: value, unit, interval and flag are the sender's. What is doubtful is said by a code, `code: name`.
+Nothing is computed: value, unit, interval and flag are the sender's. A doubt is reported as a code, `code: name`.
 """
 
 import re

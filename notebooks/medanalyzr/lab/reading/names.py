@@ -1,7 +1,7 @@
 """Names of analytes as reports print them: which analyte, of which specimen, or none that we know.
 
 A name is known when the whole of it is: what the tables list, after removal of footnotes, methods and words for blood.
-«Glucose urinaire» is no glucose and «Anticorps anti-TPO» no TP.
+«Glucose urinaire» is not glucose, and «Anticorps anti-TPO» is not TP.
 """
 
 import re
