@@ -126,7 +126,7 @@ def bootstrap() -> None:
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache_folder() / "unsloth_compiled"))
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("WANDB_DISABLED", "true")
     if sys.platform == "linux" and "microsoft" not in os.uname().release.lower():  # Windows' Linux does not know it
         os.environ.setdefault(
