@@ -203,7 +203,7 @@ def _line(i: int, m: Measurement, facts: Facts, beside: str, corrected: set[str]
     units = _units(m, facts.report.text, beside)
     forms, rules = [*map(_literal, dict.fromkeys(comparisons(m))), "lack"], []
     meanings = [m.analyte] if m.analyte else sorted(meant(re.sub(r"\s*[\[(].*", "", m.name)))
-    read = [replace(m, analyte=analyte, unit=unit) for analyte in meanings for unit in ([m.unit] if m.unit else units)]
+    read = [replace(m, analyte=analyte, unit=unit) for analyte in meanings for unit in units]
     notes = dict.fromkeys(note for one in read for note in _notes(one, facts, corrected))
     numbers = printed_numbers(beside.replace(m.unit, " ") if m.unit else beside)
     if (m.low, m.high) == (None, None) and numbers - {m.text.removeprefix(m.sign)}:
