@@ -263,10 +263,11 @@ def _open_lines(report: Report, sources: list[str], corrected: set[str]) -> list
     return [*rules, f'open ::= {head} " (" ({_among("onumber")}{unit} | lack){note} ") : " flag mark? "\\n"']
 
 
-def _words(name: str, numbers: set[str]) -> str:
-    """The rules of words that hold no other numbers than `numbers`."""
+def _words(name: str, numbers: set[str], units: Iterable[str]) -> str:
+    """The rules of words that hold no other numbers than `numbers`, beside those of `units` (10^3/mm3)."""
     rule = f"{name} ::= name (sign | letter [0-9] [0-9]? [0-9]? | [();.]"
-    return rule + (f" | [ (/<>-] ({_any(sorted(numbers))}))*" if numbers else ")*")
+    counts = "".join(f" | {_literal(f' {unit}')}" for unit in sorted(units) if re.search(r"\^\d", unit))
+    return rule + counts + (f" | [ (/<>-] ({_any(sorted(numbers))}))*" if numbers else ")*")
 
 
 def _beside(m: Measurement, measured: list[Measurement], text: str) -> str:
@@ -308,5 +309,6 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     root = f'root ::= {_literal(lead) if lead else ""} {lines} "Conclusion : " concluded ("\\nSuite : " next)?'
     numbers = printed_numbers(read.text).union(numbers_in(reference), *open_places.values())
     told = numbers | fixed_numbers("wording") if sources else numbers
-    ends = [_words("concluded", told), _words("next", numbers | fixed_numbers("next_step"))]
+    units = printed_units(read.text)
+    ends = [_words("concluded", told, units), _words("next", numbers | fixed_numbers("next_step"), units)]
     return "\n".join([root, *rules, *ends]) + _WORDS
