@@ -1,6 +1,7 @@
 """Batches of answers: rows that end early leave the batch, and no answer changes by it."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
@@ -9,6 +10,7 @@ from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference import decoding
 from medanalyzr.inference.generation import _write, generate, in_a_loop, padding_effect, stream
 from medanalyzr.inference.guidance.guided import Guide
+from medanalyzr.inference.roomy_cache import roomy_cache
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -242,7 +244,43 @@ def test_what_replayed_steps_cannot_do_is_named(tuned, capsys):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "obstacle", lambda *_: "")
+        patch.setattr(decoding, "difference", lambda *_: 0.0)
         patch.setattr(decoding, "write", too_large)
         for _ in range(2):
             assert decoding.write_if_possible(OnGpu(), {"input_ids": torch.zeros(1, 5)}, [3], 2, 0, lambda: None) is None
     assert capsys.readouterr().out == "Answers are written by model.generate, several times slower: CUDA out of memory.\n"
+
+
+def test_replayed_steps_are_compared_with_the_model_before_they_are_used(tuned, monkeypatch, capsys):
+    tokenizer = mistral_tokenizer()
+    tokenizer.padding_side = "left"
+    inputs = tokens([format_prompt(row) for row in ROWS[:3]], tokenizer, return_tensors="pt", padding=True)
+    ends = tokenizer.eos_token_id, tokenizer.pad_token_id
+    usual = decoding.difference(tuned, inputs, *ends)  # the tiny model gives every token about the same probability
+    norm = decoding._norm
+    monkeypatch.setattr(decoding, "_norm", lambda module, x: 3 * norm(module, x))
+    assert usual < 1e-6 < 1e-4 < decoding.difference(tuned, inputs, *ends)
+
+    class OnGpu:
+        device = SimpleNamespace(type="cuda")
+
+    monkeypatch.setattr(decoding, "obstacle", lambda *_: "")
+    monkeypatch.setattr(decoding, "difference", lambda *_: 0.4)
+    assert decoding.write_if_possible(OnGpu(), inputs, [5] * 3, *ends, lambda: None) is None
+    assert "slower: probabilities differ by 0.40 from those of the model" in capsys.readouterr().out
+
+
+def test_a_cache_with_room_gives_what_transformers_cache_gives():
+    import torch
+    from transformers import DynamicCache
+
+    torch.manual_seed(0)
+    roomy, usual = roomy_cache(), DynamicCache()
+    for step, (rows, new) in enumerate([(3, 5), (3, 1), (3, 90), (2, 1), (2, 70)]):
+        if step == 3:
+            for cache in (roomy, usual):
+                cache.batch_select_indices(torch.tensor([0, 2]))
+        keys, values = torch.randn(2, rows, 2, new, 4)
+        for found, due in zip(roomy.update(keys, values, 0), usual.update(keys, values, 0), strict=True):
+            assert torch.equal(found, due)
+    assert roomy.get_seq_length() == 167

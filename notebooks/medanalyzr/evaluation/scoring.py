@@ -7,7 +7,7 @@ listed.
 import re
 from dataclasses import dataclass
 
-from medanalyzr.inference.guidance.grammar import NUMBER, numbers_in
+from medanalyzr.inference.guidance.printed import NUMBER, numbers_in
 from medanalyzr.lab.references import conversions, convert, critical_limits, decimals_in, fold
 from medanalyzr.lab.report import Measurement, format_number, number, parse_answer, parse_report
 from medanalyzr.lab.rules import answer_key

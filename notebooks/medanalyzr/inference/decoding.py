@@ -8,6 +8,7 @@ its own, and what a shorter prompt leaves behind it is overwritten before it is 
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn import functional
@@ -16,8 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 WINDOW = 256  # slots by which the room for keys and values grows
 READ = 16384  # tokens of prompts that are read at once
 LOOK = 8  # steps between two looks at whether all rows have ended
+ROUNDING = 0.1  # difference of two probabilities that 16-bit products may explain
 PERIODS = 4, 64  # shortest and longest piece whose repetition ends an answer (see `generation.in_a_loop`)
 _PROJECTIONS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
+_COMPARED: WeakKeyDictionary = WeakKeyDictionary()  # the difference of each model that was compared
 _PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "num_beams": 1, "guidance_scale": 1.0}
 _UNUSED = "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias", "min_new_tokens", "forced_eos_token_id"
 
@@ -247,6 +250,22 @@ def write(
     return [(row, text[:count], log[:count], own) for row, (count, text, log, own) in enumerate(rows)]
 
 
+def difference(model, inputs: dict, eos: int, pad: int, steps: int = 4) -> float:
+    """The largest difference between the probabilities of `Decoder` and of `model.generate` for the first tokens of two rows."""
+    ids, mask = inputs["input_ids"][:2], inputs["attention_mask"][:2]
+    out = model.generate(
+        input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=steps, eos_token_id=eos, pad_token_id=pad,
+        output_scores=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    decoder, largest = Decoder(model, ids, mask), 0.0
+    for scores, token in zip(out.scores, out.sequences[:, ids.shape[1] :].T, strict=True):
+        going_on = (out.sequences[:, ids.shape[1] :] != pad)[:, : len(out.scores)].all(1)
+        apart = (decoder.scores.float().softmax(-1) - scores.float().softmax(-1)).abs()
+        largest = max(largest, float(apart[going_on].max()) if going_on.any() else 0.0)
+        decoder.take(token)
+    return largest
+
+
 @cache
 def _say(reason: str) -> None:
     print(f"Answers are written by model.generate, several times slower: {reason}.")
@@ -255,12 +274,20 @@ def _say(reason: str) -> None:
 def write_if_possible(
     model, inputs: dict, limits: Sequence[int], eos: int, pad: int, new_guide: Callable
 ) -> list[tuple[int, list[int], list[float], int]] | None:
-    """The same on a GPU. None on a CPU, and where this model or this GPU cannot; then one line says why, once."""
+    """The same on a GPU. None on a CPU, and where this model or this GPU cannot, or where the first tokens of the first batch come with
+    other probabilities than `model.generate` gives them; then one line says why, once.
+    """
     if model.device.type != "cuda":
         return None
     reason = obstacle(model, inputs["input_ids"].shape[1] + max(limits))
     if not reason:
         try:
+            if model not in _COMPARED:
+                with torch.inference_mode():
+                    _COMPARED[model] = difference(model, inputs, eos, pad)
+            if _COMPARED[model] > ROUNDING:
+                _say(f"probabilities differ by {_COMPARED[model]:.2f} from those of the model")
+                return None
             return write(model, inputs, limits, eos, pad, new_guide())
         except RuntimeError as error:  # out of memory, or a step that this version of CUDA does not capture
             reason = str(error).partition("\n")[0]

@@ -14,6 +14,7 @@ from medanalyzr.dataset.prompts import IGNORED, tokens
 from medanalyzr.inference.decoding import write_if_possible
 from medanalyzr.inference.guidance.grammar import without_cut_number
 from medanalyzr.inference.guidance.guided import Guide, write_guided
+from medanalyzr.inference.roomy_cache import roomy_cache
 
 CONTEXT = 4096  # tokens of a prompt and its answer together: 40 results take about 1,900 and 1,600
 
@@ -84,7 +85,7 @@ def _write(
     """
     import torch
 
-    ids, mask, going_on = inputs["input_ids"], inputs["attention_mask"], {}
+    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], roomy_cache()
     start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
     share = 0.25 if model.device.type == "cpu" else 1
     while rows:
@@ -99,7 +100,7 @@ def _write(
             out = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                **going_on,
+                past_key_values=cache,
                 logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
                 stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
                 max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
@@ -119,8 +120,7 @@ def _write(
         if guide:
             guide.keep(left)
         if left:
-            out.past_key_values.batch_select_indices(torch.tensor(left, device=ids.device))
-            going_on = {"past_key_values": out.past_key_values}
+            cache.batch_select_indices(torch.tensor(left, device=ids.device))
         new = out.sequences.shape[1] - ids.shape[1]
         ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
         rows = [rows[place] for place in left]

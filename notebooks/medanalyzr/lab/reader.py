@@ -58,7 +58,7 @@ def read_report(text: str) -> Report:
     for paragraph in paragraphs(sorted(state.prose)):
         told, refused = sentences(*paragraph, who)
         read, unread = read + told, unread + refused
-    kept, more = _once(read)
+    kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
     unread += more
     return Report(
         who.sex, who.age, tuple(map(_whole, kept)), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole)

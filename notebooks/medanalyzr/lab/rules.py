@@ -31,6 +31,7 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
                   "demander les intervalles du trimestre ({})"),
 }  # fmt: skip
 LACKS = tuple(dict.fromkeys(line for line, *_ in _LACKING.values()))  # how a line may say what is missing
+LACKING_WORDS = tuple(words for _, words, *_ in _LACKING.values())  # how the conclusion does
 _CALL = "prévenir le médecin"
 _CALCIUM = analytes()["calcium"]
 _FLUIDS = {"urine": "urines", "lcr": "LCR"}

@@ -10,14 +10,27 @@ number and a unit that stand in the report.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 
-from medanalyzr.dataset.composer.spellings import spellings
-from medanalyzr.lab.engine import patterns
+from medanalyzr.inference.guidance.derived import CORRECTED, converted, derived, fixed_numbers
+from medanalyzr.inference.guidance.printed import (
+    LONGEST_NAME,
+    analytes_in,
+    clear_unit,
+    in_our_spelling,
+    meant,
+    not_read,
+    numbers_in,
+    printed_numbers,
+    printed_units,
+    runs_of,
+    units_after,
+)
+from medanalyzr.lab.dates import DATE
 from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known
-from medanalyzr.lab.reading.patient import Patient, read_patient
 from medanalyzr.lab.references import analytes, conversions, critical_limits, read_table
 from medanalyzr.lab.report import (
     CRITICAL,
@@ -30,17 +43,8 @@ from medanalyzr.lab.report import (
     format_number,
 )
 from medanalyzr.lab.rules import LACKS, answer_name, interpret, remarks
-from medanalyzr.lab.units import plain, usual_unit
 
-NUMBER = re.compile(r"(?<![\w.])(?<!\d,)\d+(?:[.,]\d+)?(?!\w)")
-_GROUPED = re.compile(r"(?<![\w.])(?<!\d,)\d{1,3}(?:[ .\u00a0\u2009\u202f]\d{3})+(?:,\d+)?(?!\w)")
-_WORD = re.compile(r"[^\W_]+|[^\w\s\x00-\x1f\x7f]|_")
-_BETWEEN_CELLS = re.compile(r"[|;:=\t\"{}<>]|\s{3,}|,(?!\d)")
-_AFTER_NUMBER = re.compile(
-    r"\d\s*([^\W\d_][^\s()\[\]{}|;,\"<>]*|[%‰/][^\s()\[\]{}|;,\"<>]*)(?: ([^\W\d_]{1,4}(?:/[^\W\d_]+)?|\d\d ?h|h)(?!\w))?"
-)
-_CELL_UNIT = re.compile(r"[^\W\d]*(?: [^\W\d]+)?/(?:[^\W\d]+|\d\d ?h)")
-_LONGEST_NAME = 9  # words
+_LONE = 25  # characters of a line that holds a value and little else
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœµα-ω"
 _WORDS = f"""
 letter ::= [{_LETTERS}]
@@ -50,14 +54,6 @@ flag   ::= {" | ".join(f'"{flag}"' for flag in (*FLAGS, UNDETERMINED))}
 mark   ::= ", {CRITICAL}"
 lack   ::= {" | ".join(f'"{lack}"' for lack in LACKS)}
 """
-
-
-def numbers_in(text: str) -> set[str]:
-    """The numbers of a text with a decimal comma, those with spaces or points between thousands as one, too; digits within a word
-    (G3a, B12) are none.
-    """
-    grouped = (re.sub(r"[^\d,]", "", found) for found in _GROUPED.findall(text))
-    return {found.replace(".", ",") for found in NUMBER.findall(text)} | set(grouped)
 
 
 def without_cut_number(text: str) -> str:
@@ -98,28 +94,39 @@ def _lifting(analyte: str) -> tuple[str, ...]:
     return tuple(row["remark"] for row in read_table("critical_exceptions") if row["analyte"] == analyte and row["remark"])
 
 
-def _limits(analyte: str, values: Iterable[str], unit: str) -> Iterator[str]:
-    """How an answer may set `values` against the limits of `analyte` in the tables, or name the limit from which to call."""
+def _limits(analyte: str, values: Iterable[str], units: Iterable[str]) -> Iterator[str]:
+    """How an answer may set `values` against the limits of `analyte` in the tables, or name the limit from which to call, with one of
+    `units`.
+    """
     limits = critical_limits(analyte)
     if limits is None:
         return
     decimals = analytes()[analyte].decimals
     low, high = (None if bound is None else format_number(bound, decimals) for bound in (limits.low, limits.high))
     calls = [f"sous {low}"] * bool(low) + [f"dès {high}"] * bool(high)
-    for call in (*calls, " ou ".join(calls)):
-        yield f"appel {call}{unit}"
-    for value in values:
-        yield from [f"{CRITICAL} {low} ≥ {value}{unit}"] * bool(low) + [f"{CRITICAL} {high} ≤ {value}{unit}"] * bool(high)
+    for unit in units:
+        for call in (*calls, " ou ".join(calls)):
+            yield f"appel {call}{unit}"
+        for value in values:
+            yield from [f"{CRITICAL} {low} ≥ {value}{unit}"] * bool(low) + [f"{CRITICAL} {high} ≤ {value}{unit}"] * bool(high)
     yield from _lifting(analyte)
 
 
-def _notes(m: Measurement, facts: Facts) -> list[str]:
-    """What may stand after the comparison of a line."""
+def _of_calcium(corrected: Iterable[str]) -> list[str]:
+    """What an answer may say of a calcium for which others stand."""
+    return [f"corrigé {value}{unit}" for value in corrected for unit in ("", f" {analytes()['calcium'].unit}")]
+
+
+def _notes(m: Measurement, facts: Facts, corrected: set[str]) -> list[str]:
+    """What may stand after the comparison of a line; `corrected` are the values that may stand for the calcium."""
     converted = in_french_unit(m) if m.specimen == BLOOD and m.analyte else None
     if converted is None:
         return []
-    values = [converted.text.removeprefix(m.sign), *filter(None, [facts.corrected(m)])]
-    return [*_limits(m.analyte, values, "" if converted is m else f" {converted.unit}"), *remarks(m, facts)]
+    units = [""] * (_factor(m.analyte, m.unit) == 1.0) + [f" {converted.unit}"] * (m.unit != converted.unit)
+    values, more = {converted.text.removeprefix(m.sign)}, remarks(m, facts)
+    if m.analyte == "calcium":
+        values, more = values | corrected | ({facts.corrected(m)} - {""}), [*more, *_of_calcium(corrected)]
+    return [*_limits(m.analyte, sorted(values), units), *more]
 
 
 def _unaccented(text: str) -> str:
@@ -127,19 +134,25 @@ def _unaccented(text: str) -> str:
     return "".join(unicodedata.normalize("NFD", c)[0] for c in text).lower()
 
 
+def _either_case(name: str) -> list[str]:
+    """A name that no line holds whole, with its first letter as it is, and as at the beginning of a sentence or within one."""
+    return [name, name[0].swapcase() + name[1:]] if name[1:2].islower() else [name]
+
+
 def _names(m: Measurement, text: str) -> list[str]:
-    """The name in an answer: as the reader has it or as it is printed, with method and footnote, or its first line, or without."""
-    bare = re.sub(r"^\W+", "", m.name)
+    """The name in an answer: as the reader has it or as it is printed, with method, footnote and sign, or its first line, or without."""
+    bare = DATE.sub("", re.sub(r"^\W+", "", m.name)).strip(' .,|"')
     short = re.sub(r"\s*[\[(][^\[\]()]*[\])]\s*$", "", bare)
     found, flat = [m.name], _unaccented(text)
     first = (line.strip() for line in text.splitlines() if len(line.strip()) > 2 and m.name.startswith(line.strip()))
-    for name in dict.fromkeys((m.name, bare, short, *first)):
-        if name and known(name) == m.analyte:
-            found.append(name)
-            places = re.finditer(rf"(?<!\w){re.escape(_unaccented(name))}(?!\w)", flat)
-            found += [text[place.start() : place.end()] for place in places]
-    suffix = answer_name(m).removeprefix(m.name)
-    return list(dict.fromkeys(name + suffix for name in found))
+    later = [bare[word.start() :] for word in re.finditer(r"\b[^\W\d_]", bare)] if DATE.match(m.name) else []  # in a sentence
+    for name in dict.fromkeys((m.name, bare, short, *first, *later)):
+        if name and (name in (m.name, bare) or m.analyte is None or known(name) == m.analyte):
+            found += [name] if name in text else _either_case(name)
+            for place in re.finditer(rf"(?<!\w){re.escape(_unaccented(name))}(?!\w)([.+-]*)( \([^()\n]*\))?", flat):
+                found += [text[place.start() : end] for end in (place.end(), place.end(1), place.start(1))]
+    endings = dict.fromkeys(("", answer_name(m).removeprefix(m.name)))
+    return list(dict.fromkeys(name + ending for name in found for ending in endings))
 
 
 def _factor(analyte: str | None, unit: str) -> float | None:
@@ -150,19 +163,22 @@ def _factor(analyte: str | None, unit: str) -> float | None:
     return found.factor if found else None
 
 
-def _units(m: Measurement, text: str) -> list[str]:
-    """The unit of `m`, and others that stand in the report or in our table for the same number."""
+def _units(m: Measurement, text: str, line: str) -> list[str]:
+    """The unit of `m`, and others of our table for the same number, or that stand in the report for it; where it has none, those after
+    its value on its `line`.
+    """
     if not m.unit:
-        return [""]
+        return ["", *sorted(units_after(m.text.removeprefix(m.sign), line))]
     own = _factor(m.analyte, m.unit)
-    same = {unit for unit in set(spellings().values()) if plain(unit) == plain(m.unit) or own and _factor(m.analyte, unit) == own}
+    same = in_our_spelling(m.unit) | {clear_unit(m.unit)} | {unit for of, unit in conversions() if of == m.analyte}
+    same = {unit for unit in same if own is None or _factor(m.analyte, unit) == own}
     ours = {analytes()[m.analyte].unit} if own == 1.0 else set()
-    return [m.unit, *sorted(({unit for unit in same if unit in text} | ours) - {m.unit})]
+    return [m.unit, *sorted(same & (printed_units(text) | ours) - {m.unit})]
 
 
-def _head(m: Measurement, text: str) -> str:
+def _head(m: Measurement, text: str, units: Iterable[str]) -> str:
     """The rule of what a line begins with: name, value and unit."""
-    values = [f" : {m.text} {unit}".rstrip() + " (" for unit in _units(m, text)]
+    values = [f" : {m.text} {unit}".rstrip() + " (" for unit in units]
     names = _names(m, text)
     if len(names) == len(values) == 1:
         return _literal(names[0] + values[0])
@@ -180,126 +196,95 @@ def _among(number: str) -> str:
     return f'{number} ((" ≤ " | " < ") {number}){{1,2}}'
 
 
-def _line(i: int, m: Measurement, facts: Facts, beside: str) -> list[str]:
+def _line(i: int, m: Measurement, facts: Facts, beside: str, corrected: set[str]) -> list[str]:
     """The rules of the line of one measurement. Where the reader has no interval and the text `beside` it holds more numbers, these may
     be one.
     """
-    notes, forms, rules = _notes(m, facts), [*map(_literal, dict.fromkeys(comparisons(m))), "lack"], []
-    numbers = numbers_in(beside.replace(m.unit, " ") if m.unit else beside)
+    units = _units(m, facts.report.text, beside)
+    forms, rules = [*map(_literal, dict.fromkeys(comparisons(m))), "lack"], []
+    meanings = [m.analyte] if m.analyte else sorted(meant(re.sub(r"\s*[\[(].*", "", m.name)))
+    read = [replace(m, analyte=analyte, unit=unit) for analyte in meanings for unit in units]
+    notes = dict.fromkeys(note for one in read for note in _notes(one, facts, corrected))
+    numbers = printed_numbers(beside.replace(m.unit, " ") if m.unit else beside)
     if (m.low, m.high) == (None, None) and numbers - {m.text.removeprefix(m.sign)}:
         forms.append(_among(f"near{i}"))
         rules.append(f"near{i} ::= {_padded(numbers)}")
     if notes:
         rules.append(f"note{i} ::= {_any(notes)}")
     more = f' (" ; " note{i}){{0,3}}' if notes else ""
-    return [f'line{i} ::= {_head(m, facts.report.text)} ({" | ".join(forms)}){more} ") : " flag mark? "\\n"', *rules]
+    return [f'line{i} ::= {_head(m, facts.report.text, units)} ({" | ".join(forms)}){more} ") : " flag mark? "\\n"', *rules]
 
 
-def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The words of each cell of `lines`, with the space before each but the first."""
-    for cell in (cell for line in lines for cell in _BETWEEN_CELLS.split(line)):
-        words = list(_WORD.finditer(cell))
-        yield [(" " if i and words[i - 1].end() < word.start() else "") + word[0] for i, word in enumerate(words)]
-
-
-_UNIT = re.compile(r"(?<=\d)\s*[^\s\d()]+/[^\s()]+")  # after a number: the mg of mg/L is no magnesium
-
-
-def _analytes_in(runs: Iterable[list[str]]) -> dict[str, None]:
-    """The analytes of ours that words in a row name."""
-    spans = (
-        "".join(words[i:j]).strip()
-        for words in runs
-        for i in range(len(words))
-        for j in range(i + 1, min(i + _LONGEST_NAME, len(words)) + 1)
-    )
-    return dict.fromkeys(filter(None, map(known, spans)))
-
-
-def _with_unit(line: str) -> bool:
-    """Whether a number of the line has a unit of ours."""
-    return any(found in spellings() for found, _ in _AFTER_NUMBER.findall(line))
-
-
-def _not_read(report: Report) -> list[str]:
-    """The lines that may hold results the reader has not read: those it refuses, and those that it says nothing about with a number and
-    an analyte or a unit, and what may be the name on the lines before; all where it reads none.
-    """
-    lines = report.text.splitlines()
-    if not report.measurements:
-        return lines if re.search(r"\d", report.text) else []
-    refused, read = {one.line for one in report.unread}, {m.analyte for m in report.measurements}
-    measured = {m.line for m in report.measurements}
-    places = {
-        i
-        for i, line in enumerate(lines, 1)
-        if i in refused
-        or re.search(r"\d", line)
-        and (_analytes_in(_runs([_UNIT.sub(" ", line)])).keys() - read or i not in measured and _with_unit(line))
-    }
-    for i in sorted(places):
-        for j in range(i - 1, max(i - 4, 0), -1):
-            if j in measured or not lines[j - 1].strip() or read_patient(lines[j - 1]) != Patient():
-                break
-            places.add(j)
-    return [lines[i - 1] for i in sorted(places)]
-
-
-def _any_run(words: list[str]) -> str:
+def _any_run(words: list[str], joined: bool) -> str:
     """The alternatives of all words in a row among `words` that begin as a name does: with a letter, or as in `25-OH`."""
     found = []
     for i, word in enumerate(words):
         follower = words[i + 1][0] if i + 1 < len(words) else " "
-        if not word.strip()[0].isalnum() or word.strip().isdigit() and not (follower.isalpha() or follower in "-'’"):
+        if not word.strip()[0].isalnum() or word.strip().isdigit() and not (follower.isalpha() or follower in "-'’("):
             continue
         rule = ""
-        for other in reversed(words[i + 1 : i + _LONGEST_NAME]):
+        for other in reversed(words[i + 1 : i + LONGEST_NAME]):
             rule = f"({_literal(other)}{' ' + rule if rule else ''})?"
-        found.append(f"{_literal(word.strip())} {rule}".rstrip())
+        beginnings = _either_case(word.strip()) if joined else [word.strip()]
+        found.append(f"({_any(beginnings)}) {rule}".rstrip())
     return " | ".join(found)
 
 
-def _printed_units(text: str) -> set[str]:
-    """The units of a report in our spelling and in its own: what follows a number, stands alone in a cell, or is known."""
-    cells = {cell.strip(" ()[]'") for line in text.splitlines() for cell in _BETWEEN_CELLS.split(line)}
-    found = {cell for cell in cells if cell in spellings() or _CELL_UNIT.fullmatch(cell)}
-    found |= {unit for first, more in _AFTER_NUMBER.findall(text) for unit in (first, f"{first} {more}".rstrip())}
-    known_ones = {unit for spelling, unit in spellings().items() if len(spelling) > 1 and spelling in text}
-    return known_ones | {
-        unit for one in found for unit in (one, spellings().get(one, one), usual_unit(one), re.sub(r"l\b", "L", one))
-    }
+def _open_notes(report: Report, named: Iterable[str], numbers: set[str], corrected: set[str]) -> Iterator[str]:
+    """What may stand after the comparison of a line about one of the analytes `named`; "{}" is any of `numbers`."""
+    for analyte in named:
+        unit = f" {analytes()[analyte].unit}".rstrip()
+        yield from _limits(analyte, ("{}",), ("", unit))
+        if critical_limits(analyte):
+            yield from _limits(analyte, [m.text for m in converted(analyte, numbers, report.text)], (unit,))
+        if analyte == "calcium":
+            yield from (*_limits(analyte, corrected, ("", unit)), *_of_calcium(corrected))
+        if analyte == "ddimeres" and report.age:
+            yield f"seuil adapté : {report.age:g} x 10"
 
 
-def _open_lines(report: Report) -> list[str]:
-    """The rules of a line about what the reader has not read: a name out of its lines, numbers and units out of the report; [] where it
-    has read all.
+def _open_lines(report: Report, sources: list[str], corrected: set[str]) -> list[str]:
+    """The rules of a line about what the reader has not read: a name out of its lines `sources`, numbers and units out of the report; []
+    where there are none.
     """
-    text, sources = report.text, _not_read(report)
-    runs = list(_runs([*sources, " ".join(sources)]))
-    names = dict.fromkeys(filter(None, map(_any_run, runs)))
+    alone, joined = list(runs_of(sources)), list(runs_of([" ".join(sources)]))
+    runs = alone + joined
+    names = dict.fromkeys(filter(None, [_any_run(words, False) for words in alone] + [_any_run(words, True) for words in joined]))
     if not names:
         return []
-    units = sorted(_printed_units(text), key=lambda unit: (-len(unit), unit))
-    ours = [(analyte, unit) for analyte in _analytes_in(runs) for unit in ("", f" {analytes()[analyte].unit}".rstrip())]
-    notes = dict.fromkeys(note for analyte, unit in ours for note in _limits(analyte, ("{}",), unit))
+    numbers = printed_numbers(report.text)
+    units = sorted(printed_units(report.text), key=lambda unit: (-len(unit), unit))
+    notes = dict.fromkeys(_open_notes(report, analytes_in(runs), numbers, corrected))
     unit, note = ' (" " ounit)?' if units else "", ' (" ; " onote){0,2}' if notes else ""
-    rules = [f"oname ::= {' | '.join(names)}", f"onumber ::= {_padded(numbers_in(text))}"]
+    rules = [f"oname ::= {' | '.join(names)}", f"onumber ::= {_padded(numbers)}"]
     rules += [f"ounit ::= {_any(units)}"] if units else []
     rules += [f"onote ::= {_any(notes)}".replace("{}", '" onumber "')] if notes else []
     head = f'oname (" (urines)" | " (LCR)" | " (autre)")? " : " [<>]? onumber{unit}'
     return [*rules, f'open ::= {head} " (" ({_among("onumber")}{unit} | lack){note} ") : " flag mark? "\\n"']
 
 
-def _words(name: str, numbers: set[str]) -> str:
-    """The rules of words that hold no other numbers than `numbers`."""
+def _words(name: str, numbers: set[str], units: Iterable[str]) -> str:
+    """The rules of words that hold no other numbers than `numbers`, beside those of `units` (10^3/mm3)."""
     rule = f"{name} ::= name (sign | letter [0-9] [0-9]? [0-9]? | [();.]"
-    return rule + (f" | [ (/<>-] ({_any(sorted(numbers))}))*" if numbers else ")*")
+    counts = "".join(f" | {_literal(f' {unit}')}" for unit in sorted(units) if re.search(r"\^\d", unit))
+    return rule + counts + (f" | [ (/<>-] ({_any(sorted(numbers))}))*" if numbers else ")*")
 
 
-@cache
-def _numbers_of_steps() -> frozenset[str]:
-    """The numbers that stand in the next steps of the tables: «contrôler à 15 jours»."""
-    return frozenset(number for row in patterns.rows() for number in numbers_in(row.next_step))
+def _beside(m: Measurement, measured: list[Measurement], text: str) -> str:
+    """The line of `m` and what follows up to the next value that was read: the beginning of the next line, three after a lone value."""
+    if not m.line:
+        return ""
+    lines = text.splitlines()
+    own = lines[m.line - 1]
+    found = own
+    for place in range(m.line + 1, m.line + (4 if len(own.strip()) < _LONE else 2)):
+        line = "".join(lines[place - 1 : place])
+        values = [other.text.removeprefix(other.sign) for other in measured if other.line == place]
+        ends = [end.start() for value in values if (end := re.search(re.escape(value).replace(",", "[.,]"), line))]
+        found += "\n" + line[: min(ends, default=len(line))]
+        if values or not line.strip():
+            break
+    return found
 
 
 def grammar_of(report: str | Report, lead: str = "") -> str | None:
@@ -313,14 +298,17 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     facts = Facts(read)
     reference = interpret(read)
     measured = [m for m in facts.measurements if answered(m)]
-    text, places = read.text.splitlines(), {m.line for m in measured}
-    beside = ["\n".join(text[m.line - 1 : m.line + (m.line + 1 not in places)]) if m.line else "" for m in measured]
-    rules = [rule for i, m in enumerate(measured) for rule in _line(i, m, facts, beside[i])]
-    more = _open_lines(read)
+    sources = not_read(read)
+    open_places = derived(read) if sources else {}
+    corrected = open_places.get(CORRECTED, set())
+    rules = [rule for i, m in enumerate(measured) for rule in _line(i, m, facts, _beside(m, measured, read.text), corrected)]
+    more = _open_lines(read, sources, corrected)
     lines = [part for i in range(len(measured)) for part in ("open*", f"line{i}")] + ["open*"]
     lines = " ".join(part for part in lines if more or part != "open*")
     rules += more
     root = f'root ::= {_literal(lead) if lead else ""} {lines} "Conclusion : " concluded ("\\nSuite : " next)?'
-    numbers = numbers_in(read.text) | numbers_in(reference)
-    ends = _words("concluded", numbers), _words("next", numbers | _numbers_of_steps())
+    numbers = printed_numbers(read.text).union(numbers_in(reference), *open_places.values())
+    told = numbers | fixed_numbers("wording") if sources else numbers
+    units = printed_units(read.text)
+    ends = [_words("concluded", told, units), _words("next", numbers | fixed_numbers("next_step"), units)]
     return "\n".join([root, *rules, *ends]) + _WORDS
