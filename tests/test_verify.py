@@ -92,6 +92,8 @@ def test_every_number_of_a_report_is_no_value_but_its_own(generated):
         ("Potassium : 6,8 mmol/L (3,5 ≤ 6,8 ≤ 5,0) : normal, critique", "drapeau : les règles disent élevé"),
         ("Potassium : 6,8 mmol/L (intervalle manquant) : élevé, critique", "un intervalle est imprimé"),
         (POTASSIUM.removesuffix(", critique"), "critique selon les règles"),
+        (POTASSIUM.replace("critique 6,0", "critique 6,5"), "les règles disent critique 6,0 ≤ 6,8"),
+        ("Créatinine : 72 µmol/L (45 ≤ 72 ≤ 84 ; appel dès 354) : normal", "aucune limite à dire selon les règles"),
         ("Sodium : 141 mmol/L (136 ≤ 141 ≤ 145) : normal, critique", "non critique selon les règles"),
         ("Sodium : 62 mmol/L (intervalle manquant) : indéterminé", "prélèvement : urine"),
         ("Sodium (urines) : 62 mmol/L (intervalle manquant) : indéterminé", "prélèvement : urine"),
@@ -103,6 +105,20 @@ def test_every_number_of_a_report_is_no_value_but_its_own(generated):
 )
 def test_the_first_reason_in_words(line, reason):
     assert why(REPORT, line) == reason
+
+
+@pytest.mark.parametrize(
+    ("report", "due", "wrong"),
+    [
+        ("Créatinine : 200 µmol/L (59 - 104)", "appel dès 354", "appel dès 355"),
+        ("Créatinine : 83,1 mg/L (6,7 - 11,8)", "critique 354 ≤ 735 µmol/L", "critique 354 ≤ 476 µmol/L"),
+        ("Calcium : 2,72 mmol/L (2,20 - 2,60)\nAlbumine : 20 g/L (35 - 52)", "corrigé 3,", "corrigé 2,"),
+    ],
+)
+def test_a_limit_or_a_conversion_that_the_rules_do_not_say_is_not_verified(report, due, wrong):
+    first = interpret(read_report(report)).splitlines()[0]
+    assert due in first and why(report, first) == ""
+    assert why(report, first.replace(due, wrong)).startswith("les règles disent ")
 
 
 def test_a_line_that_the_report_contradicts_shows_what_the_report_says():

@@ -2,15 +2,15 @@
 report says instead where the strict reader read it.
 
 A line is verified if the report gives its value for that name, with its unit and interval; if the strict reader agrees (where it
-read the result); if flag and critical mark follow from them; and if the specimen is blood. Conclusion and next steps of the rules
-use only the verified lines.
+read the result); if flag, critical mark and the limits that it cites follow from them; and if the specimen is blood. Conclusion and
+next steps of the rules use only the verified lines.
 """
 
 import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
-from medanalyzr.inference.verification.answer_lines import Given, read_line
+from medanalyzr.inference.verification.answer_lines import Given, numbers_of, read_line
 from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, close
 from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit, limit_reached, own_troponin
 from medanalyzr.lab.reader import read_report
@@ -18,7 +18,7 @@ from medanalyzr.lab.reading.lines.results import SHARES
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, critical_limits
 from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report
-from medanalyzr.lab.rules import flag, interpret
+from medanalyzr.lab.rules import critical_comparison, flag, interpret, remarks
 from medanalyzr.lab.units import plain
 
 _NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
@@ -99,6 +99,13 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
         )
 
 
+def _limits_judged(g: Given, m: Measurement, facts: Facts) -> None:
+    """What the line says beside its comparison (critical limits, corrected calcium) is what the rules say. Raises Unproved."""
+    due = " ; ".join(filter(None, (*remarks(m, facts), critical_comparison(m, facts)))) if g.further else ""
+    if g.further - numbers_of(due):
+        raise Unproved(f"les règles disent {due}" if due else "aucune limite à dire selon les règles")
+
+
 def _reached(m: Measurement) -> bool:
     """Whether the printed value alone reaches a limit of the table."""
     return m.specimen == BLOOD and limit_reached(m) is not None
@@ -123,15 +130,6 @@ def _in_words(m: Measurement, printed: bool) -> str:
     return f"{m.name} {m.text} {m.unit}".rstrip() + ("" if printed else " (d'après la réponse seule)")
 
 
-def _sides(report: Report) -> list[str | None]:
-    """The critical side of each measurement of `report` by the rules, exceptions and corrected calcium included."""
-    if not any(m.analyte == "calcium" or _reached(m) for m in report.measurements):
-        return [None] * len(report.measurements)
-    facts = Facts(report)
-    blood = iter(facts.blood)
-    return [facts.critical_side(next(blood)) if m.specimen == BLOOD else None for m in facts.report.measurements]
-
-
 def verify(report: Report | str, answer: str) -> Verified:
     """Check every line of `answer` against `report` (its text, or the report as read)."""
     report = read_report(report) if isinstance(report, str) else report
@@ -146,7 +144,9 @@ def verify(report: Report | str, answer: str) -> Verified:
             found.append(str(reason))
     printed = [m for m in found if not isinstance(m, str)]
     rest = [r for r in report.measurements if id(r) not in proofs.used]
-    sides = dict(zip(map(id, (*printed, *rest)), _sides(replace(report, measurements=(*printed, *rest))), strict=True))
+    facts = Facts(replace(report, measurements=(*printed, *rest)))
+    by_rules = dict(zip(map(id, (*printed, *rest)), facts.measurements, strict=True))
+    sides = {place: facts.critical_side(m) for place, m in by_rules.items()}
     results, proved, critical = [], [], {}  # the critical ones: in words, and their names
     shown: set[int] = set()  # readings that stand in place of a wrong line, by `id`
     for (line, g), m in zip(lines, found, strict=True):
@@ -159,6 +159,7 @@ def verify(report: Report | str, answer: str) -> Verified:
         try:
             if not why:
                 _judged(g, m, side)
+                _limits_judged(g, by_rules[id(m)], facts)
                 proved.append(m)
         except Unproved as reason:
             why = str(reason)

@@ -24,14 +24,21 @@ _SPACES = re.compile(r"[\s\u2009]+")
 
 @dataclass(slots=True)
 class Given:
-    """A line of an answer: its measurement with the bounds of its comparison, the key of its name, the value in the comparison, and
-    whether the line says that an interval is there (True), that something is missing (False), or neither (None).
+    """A line of an answer: its measurement with the bounds of its comparison, the key of its name, the value in the comparison,
+    whether the line says that an interval is there (True), that something is missing (False), or neither (None), and the numbers
+    after the comparison (critical limits, what a value is converted or corrected to).
     """
 
     m: Measurement
     key: str
     compared: float | None
     bounded: bool | None
+    further: frozenset[float]
+
+
+def numbers_of(text: str) -> frozenset[float]:
+    """All numbers in a text."""
+    return frozenset(map(number, re.findall(_N, text)))
 
 
 def _chain(text: str, side: str, sign: str, value: float) -> tuple[float | None, float | None, float | None]:
@@ -70,7 +77,7 @@ def read_line(line: str) -> Given | None:
         return None
     analyte, name, specimen, name_key = _of_name(match["name"])
     digits, sign, side, unit = _SPACES.sub("", match["value"]), match["sign"], match["flag"].lower(), match["unit"]
-    told = (match["comparison"] or "").partition(";")[0]
+    told, _, more = (match["comparison"] or "").partition(";")
     value = number(digits)
     low, high, compared = _chain(told, side, sign, value)
     after = _UNIT_TOLD.search(told) if (low, high) != (None, None) else None
@@ -78,4 +85,4 @@ def read_line(line: str) -> Given | None:
     m = Measurement(analyte, name, sign + digits.replace(".", ","), value, sign, unit, low, high, side, match["critical"] is not None,
                     interval_unit, specimen)  # fmt: skip
     bounded = False if "manquant" in told else True if (low, high) != (None, None) or "non classable" in told else None
-    return Given(m, name_key, compared, bounded)
+    return Given(m, name_key, compared, bounded, numbers_of(more))
