@@ -8,6 +8,7 @@ from IPython.display import display
 from matplotlib.ticker import MaxNLocator
 
 from medanalyzr.core.processes import is_first
+from medanalyzr.evaluation.unseen import layout_name
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"  # Okabe-Ito: readable without colour vision
 FLAG_COLOURS = {"bas": BLUE, "normal": GREEN, "élevé": ORANGE, "indéterminé": GREY}
@@ -168,7 +169,7 @@ def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
             shown, place = shares[source], y + 0.28 * (i - (len(sources) - 1) / 2)
             axis.plot([shown["low"], shown["high"]], [place, place], color=colour, lw=2, alpha=0.5)
             axis.plot(shown["share"], place, "o", color=colour, label=source if y == 0 else None)
-    axis.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
+    axis.set_yticks(range(len(families)), [layout_name(family) for family in families])
     axis.set(xlabel="share of flags right", xlim=(-0.02, 1.02), ylim=(len(families) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(sources), loc="lower center", bbox_to_anchor=(0.5, 1))
     _finish(figure, path, "Flags in layouts never trained on, with 95% intervals")

@@ -14,6 +14,12 @@ from medanalyzr.lab.report import parse_answer
 MOST = 12  # results per report: its prompt has up to 1,900 tokens
 
 
+def layout_name(family: str) -> str:
+    """The name of a family in tables and figures."""
+    named = {"ocr": "OCR noise", "hprim": "HPRIM lines as text", "json_nested": "JSON with other keys"}
+    return named.get(family, family.replace("_", " "))
+
+
 def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> list[dict[str, str]]:
     """`each` reports of every family in `HELD_OUT`, composed from the values of those `rows` that have flagged answers; `layout`
     names the family.
@@ -51,7 +57,7 @@ def layout_table(families: Mapping[str, Mapping[str, Mapping]]) -> pd.DataFrame:
     """A row for each family of `by_family`: reports, and right and left-out flags of each source."""
     rows = []
     for family, sources in families.items():
-        row = {"layout": family.replace("_", " "), "reports": next(iter(sources.values()))["reports"]}
+        row = {"layout": layout_name(family), "reports": next(iter(sources.values()))["reports"]}
         for source, result in sources.items():
             row |= {f"{source}: flags right": share(result), f"{source}: left out": f"{result['refused']['share']:.2f}"}
         rows.append(row)

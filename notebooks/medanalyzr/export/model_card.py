@@ -36,7 +36,7 @@ def licence_of(dataset: str) -> str:
 
 def _of_data(dataset: str, licence: str) -> str:
     if dataset == BUNDLED:
-        return "The bundled training data are facts out of published sources (values, intervals), Apache-2.0 like the project"
+        return "The bundled training data are facts from published sources (values, intervals), Apache-2.0 like the project"
     if licence == UNKNOWN:
         return "The licence of the training data is not known: ask for it before you use the model"
     return f"The card of the training data says {licence}"
