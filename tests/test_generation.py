@@ -25,6 +25,7 @@ def tuned(tiny_mistral):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_mistral, dtype=torch.float32)
+    torch.manual_seed(3407)
     model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
     return model.eval()
 
