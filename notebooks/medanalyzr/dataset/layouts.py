@@ -40,16 +40,9 @@ _MAKERS = {
     "tree_json": trees.tree_json, "tree_text": trees.tree_text, "summary": notes.summary, "note": notes.note,
 }  # fmt: skip
 _NOISE = {"scan": families.NOISE, "ocr": families.HELD_OUT_NOISE}
-_MOST = {
-    "letter": 12,
-    "telegraphic": 14,
-    "prose": 16,
-    "summary": 14,
-    "note": 18,
-    "tree_json": 16,
-    "tree_text": 16,
-    "blocks": 24,
-}  # results
+_MOST = {  # results that such a text holds
+    "letter": 12, "telegraphic": 14, "prose": 16, "summary": 14, "note": 18, "tree_json": 16, "tree_text": 16, "blocks": 24,
+}  # fmt: skip
 
 
 def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _write(
     """
     import torch
 
-    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], roomy_cache()
+    ids, mask, past = inputs["input_ids"], inputs["attention_mask"], roomy_cache()
     start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
     share = 0.25 if model.device.type == "cpu" else 1
     while rows:
@@ -100,7 +100,7 @@ def _write(
             out = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=cache,
+                past_key_values=past,
                 logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
                 stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
                 max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
@@ -120,7 +120,7 @@ def _write(
         if guide:
             guide.keep(left)
         if left:
-            cache.batch_select_indices(torch.tensor(left, device=ids.device))
+            past.batch_select_indices(torch.tensor(left, device=ids.device))
         new = out.sequences.shape[1] - ids.shape[1]
         ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
         rows = [rows[place] for place in left]

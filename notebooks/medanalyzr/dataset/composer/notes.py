@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases, without_accents
-from medanalyzr.dataset.composer.sentences import KEPT, capital, wrapped
+from medanalyzr.dataset.composer.sentences import KEPT, capital, within, wrapped
 from medanalyzr.lab.references import analytes, find_analyte
 
 _GENDERS = {  # of abbreviations, as doctors say them
@@ -43,11 +43,6 @@ def gender(name: str) -> str:
     return analytes()[known.id].gender.replace("0", "") if known and known.name == name else ""
 
 
-def _within(name: str) -> str:
-    """A name as it stands within a sentence, without its capital; abbreviations and symbols stay as they are."""
-    return name[0].lower() + name[1:] if name[1:3].islower() and len(name) > 3 else name
-
-
 def _the(name: str, kind: str) -> str:
     """`name` with its definite article."""
     head = without_accents(name)[0]
@@ -63,7 +58,7 @@ class _Result:
     def __init__(self, line: Line, style: Style):
         self.line, self.style = line, style
         self.kind = gender(line.name)
-        name = _within(line.name)
+        name = within(line.name)
         self.name, self.the = name.replace(" ", KEPT), _the(name, self.kind).replace(" ", KEPT)
         self.a = {"m": "un ", "f": "une ", "mp": "des ", "fp": "des "}.get(self.kind, "").replace(" ", KEPT) + self.name
         self.value = f"{line.value} {line.unit}".strip().replace(" ", KEPT)
@@ -207,7 +202,7 @@ def summary(lines: Sequence[Line], style: Style, told: Told) -> str:
             if run[0].m is None:
                 lacking = _lacking(run[0], style) + "."
                 if specimen != before:
-                    lacking = f"{_lead('head', where, style, fallback)} : {_within(lacking)}"
+                    lacking = f"{_lead('head', where, style, fallback)} : {within(lacking)}"
                 text.append(lacking)
                 run = run[1:]
                 continue

@@ -21,6 +21,11 @@ def capital(text: str) -> str:
     return text if text[1:2].isupper() else text[0].upper() + text[1:]
 
 
+def within(name: str) -> str:
+    """A name as it stands within a sentence, without its capital; abbreviations and symbols stay as they are."""
+    return name[0].lower() + name[1:] if name[1:3].islower() and len(name) > 3 else name
+
+
 def _noun(line: Line) -> str:
     """The name with its article, as a sentence holds it: `la natrémie`, `l'hémoglobine`; without where its gender is unknown."""
     word, first = line.name, re.split(r"[ (/]", line.name)[0].lower()
@@ -29,8 +34,7 @@ def _noun(line: Line) -> str:
     gender = gender or (
         "f" if _FEMININE.match(first) else "m" if _MASCULINE.match(first) else "p" if re.match(r"\w{5,}s$", first) else ""
     )
-    if word[1:3].islower() and len(word) > 3:
-        word = word[0].lower() + word[1:]
+    word = within(word)
     if gender in ("m", "f") and without_accents(word)[0] in "aeiouhAEIO":
         return f"l'{word}"
     return _ARTICLES.get(gender, "") + word
