@@ -29,8 +29,8 @@ def _reason(written: list[list[str]]) -> str:
 
 
 def _show_first(process: subprocess.Popen, logs: Path) -> None:
-    """Forward the stderr of the first process (papermill's bar) until `process` ends."""
-    shown, ended = 0, False
+    """Forward the stderr of the first process (papermill's bar) until `process` ends, and close its last line."""
+    shown, ended, line_open = 0, False, False
     while not ended:
         ended = process.poll() is not None  # checked first, so that nothing written before the end is missed
         for log in logs.rglob("0/stderr.log"):
@@ -38,10 +38,13 @@ def _show_first(process: subprocess.Popen, logs: Path) -> None:
                 file.seek(shown)
                 new = file.read()
             shown += len(new)
+            line_open = not new.endswith(b"\n") if new else line_open
             sys.stderr.write(new.decode(errors="replace"))
             sys.stderr.flush()
         if not ended:
             time.sleep(_GLANCE)
+    if line_open:
+        sys.stderr.write("\n")
 
 
 def launch(count: int, arguments: list[str]) -> None:
