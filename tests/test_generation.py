@@ -7,10 +7,10 @@ import pytest
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
-from medanalyzr.inference import decoding
-from medanalyzr.inference.generation import _write, generate, in_a_loop, padding_effect, stream
+from medanalyzr.inference import continuous, decoding
+from medanalyzr.inference.continuous import in_a_loop
+from medanalyzr.inference.generation import _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide
-from medanalyzr.inference.roomy_cache import roomy_cache
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -130,19 +130,45 @@ def test_an_interrupted_merge_is_finished_by_the_next(tuned, monkeypatch):
     unmerge_on_cpu(tuned)
 
 
-def test_padding_that_is_seen_is_noticed(tuned):
-    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in sorted(ROWS, key=lambda row: len(row["input"]))[:4]]
-    hidden = padding_effect(tuned, tokenizer, prompts)
-    assert hidden < 1e-3
+def test_answers_that_see_each_other_are_noticed(tuned, monkeypatch):
+    import torch
 
-    class Seen(type(tokenizer)):
-        def __call__(self, *args, **options):
-            found = super().__call__(*args, **options)
-            found["attention_mask"] = found["attention_mask"] * 0 + 1
-            return found
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
+    head, put = tuned.get_base_model().lm_head.weight, continuous._Store.put
+    with torch.no_grad():  # the tiny model hardly prefers a token to another
+        head *= 60
+    try:
+        apart = batch_effect(tuned, tokenizer, prompts)
+        monkeypatch.setattr(continuous._Store, "put", lambda store, row, read: put(store, 0, read))
+        seen = batch_effect(tuned, tokenizer, prompts)
+    finally:
+        with torch.no_grad():
+            head /= 60
+    assert apart < 1e-3 < 1e-2 < seen
 
-    tokenizer.__class__ = Seen
-    assert padding_effect(tuned, tokenizer, prompts) > 10 * hidden
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_an_answer_does_not_depend_on_how_many_are_written_at_once(tuned, most):
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS]
+    form = 'root ::= "Analyse : " [a-z]+ "\\n" [0-9] [0-9] "."'
+    forms = [form, None, None, form, None, form, None, None]
+    alone = [
+        generate(tuned, tokenizer, [one], limit, grammars=[own])[0] for one, limit, own in zip(prompts, LIMITS, forms, strict=True)
+    ]
+    together = generate(tuned, tokenizer, prompts, LIMITS, most, grammars=forms)
+    assert [(answer.text, answer.tokens, answer.forced) for answer in together] == [
+        (answer.text, answer.tokens, answer.forced) for answer in alone
+    ]
+    assert together[0].forced > 0 == together[1].forced
+
+
+def test_a_free_answer_is_what_generate_writes(tuned):
+    prompts = [format_prompt(row) for row in ROWS]
+    right = answers_both_ways(tuned, prompts, LIMITS)[0]
+    tokenizer = mistral_tokenizer()
+    ids = tokens(prompts, tokenizer).input_ids
+    found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), 3))
+    check_same(right, found)
 
 
 def answers_both_ways(model, prompts, limits, guided=(), **small):
@@ -269,19 +295,3 @@ def test_replayed_steps_are_compared_with_the_model_before_they_are_used(tuned, 
     monkeypatch.setattr(decoding, "difference", lambda *_: 0.4)
     assert decoding.write_if_possible(OnGpu(), inputs, [5] * 3, *ends, lambda: None) is None
     assert "slower: probabilities differ by 0.40 from those of the model" in capsys.readouterr().out
-
-
-def test_a_cache_with_room_gives_what_transformers_cache_gives():
-    import torch
-    from transformers import DynamicCache
-
-    torch.manual_seed(0)
-    roomy, usual = roomy_cache(), DynamicCache()
-    for step, (rows, new) in enumerate([(3, 5), (3, 1), (3, 90), (2, 1), (2, 70)]):
-        if step == 3:
-            for cache in (roomy, usual):
-                cache.batch_select_indices(torch.tensor([0, 2]))
-        keys, values = torch.randn(2, rows, 2, new, 4)
-        for found, due in zip(roomy.update(keys, values, 0), usual.update(keys, values, 0), strict=True):
-            assert torch.equal(found, due)
-    assert roomy.get_seq_length() == 167

@@ -12,9 +12,10 @@ from medanalyzr.dataset.layouts import FAMILIES, sample
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.evaluation.scoring import score
 from medanalyzr.export.grammar import GENERAL, save_grammars
+from medanalyzr.inference.continuous import _width, write_continuously
 from medanalyzr.inference.generation import _write, generate
 from medanalyzr.inference.guidance.grammar import grammar_of
-from medanalyzr.inference.guidance.guided import Guide, _vocabulary, _width, grammars_for, write_guided
+from medanalyzr.inference.guidance.guided import Guide, _vocabulary, grammars_for
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.rules import interpret
 from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
@@ -229,7 +230,7 @@ def test_token_by_token_as_on_a_gpu_the_answers_are_the_same(noise, guided):
     inputs = tokens(PROMPTS, tokenizer, return_tensors="pt", padding=True)
     for row, ids, _, forced in _write(noise, inputs, [120] * len(FEW), tokenizer.eos_token_id, tokenizer.pad_token_id, guide):
         text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert len(text) > 90 and guided[row].text.startswith(text)  # a loop is seen at once here, and on a CPU after a step
+        assert len(text) > 90 and guided[row].text.startswith(text)
         assert 20 < forced <= guided[row].forced
 
 
@@ -246,9 +247,9 @@ def test_as_many_tokens_are_read_at_once_as_pay():
 
 def test_a_faulty_grammar_or_a_missing_package_is_one_sentence(artifacts, monkeypatch):
     tokenizer = mistral_tokenizer()
-    inputs = {"input_ids": None, "attention_mask": None}
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
     with pytest.raises(MedAnalyzrError, match="guided off"):
-        next(write_guided(SimpleNamespace(device="cpu"), tokenizer, inputs, [4], ['root ::= "a" {3,1}'], bool))
+        next(write_continuously(model, tokenizer, [[1]], [4], ['root ::= "a" {3,1}'], 1))
     _vocabulary.cache_clear()
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MedAnalyzrError, match="pip install llguidance, or set guided off"):

@@ -29,12 +29,20 @@ class PackedLinear(torch.nn.Linear):
 
 
 def _grouped_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, **kwargs):
-    """torch's attention, in which several heads share one key; transformers copies the keys for each head."""
-    causal = attention_mask is None and query.shape[2] > 1 and (is_causal is None or is_causal)
+    """torch's attention, in which several heads share one key; transformers copies the keys for each head.
+
+    Under a mask, heads that share a key are queries of one call. Shapes: rows × heads × tokens × size.
+    """
+    rows, heads, length, size = query.shape
+    causal = attention_mask is None and length > 1 and (is_causal is None or is_causal)
+    if attention_mask is not None:
+        shared = key.shape[1]
+        query = query.reshape(rows, shared, -1, size)
+        attention_mask = attention_mask.repeat(1, 1, heads // shared, 1)
     out = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal, enable_gqa=True
     )
-    return out.transpose(1, 2).contiguous(), None
+    return out.reshape(rows, heads, length, size).transpose(1, 2).contiguous(), None
 
 
 def answer_dtype() -> torch.dtype | None:

@@ -14,11 +14,12 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from medanalyzr.inference.continuous import PERIODS
+
 WINDOW = 256  # slots by which the room for keys and values grows
 READ = 16384  # tokens of prompts that are read at once
 LOOK = 8  # steps between two looks at whether all rows have ended
 ROUNDING = 0.1  # difference of two probabilities that 16-bit products may explain
-PERIODS = 4, 64  # shortest and longest piece whose repetition ends an answer (see `generation.in_a_loop`)
 _PROJECTIONS = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
 _COMPARED: WeakKeyDictionary = WeakKeyDictionary()  # the difference of each model that was compared
 _PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "num_beams": 1, "guidance_scale": 1.0}

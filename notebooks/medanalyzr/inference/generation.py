@@ -1,4 +1,4 @@
-"""Answers from a model: in batches with left padding, or streamed."""
+"""Answers from a model: many at once, or streamed."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,10 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
+from medanalyzr.inference.continuous import PERIODS, in_a_loop, write_continuously
 from medanalyzr.inference.decoding import write_if_possible
 from medanalyzr.inference.guidance.grammar import without_cut_number
-from medanalyzr.inference.guidance.guided import Guide, write_guided
-from medanalyzr.inference.roomy_cache import roomy_cache
+from medanalyzr.inference.guidance.guided import Guide
 
 CONTEXT = 4096  # tokens of a prompt and its answer together: 40 results take about 1,900 and 1,600
 
@@ -46,23 +46,17 @@ class _Confidence(LogitsProcessor):
         return scores
 
 
-def in_a_loop(ids: Sequence[int]) -> bool:
-    """Whether a text ends with the same 4 to 64 tokens three times in a row."""
-    return any(list(ids[-p:]) == list(ids[-2 * p : -p]) == list(ids[-3 * p : -2 * p]) for p in range(4, min(65, len(ids) // 3 + 1)))
-
-
 class _Guard(StoppingCriteria):
-    """Ends an answer that repeats itself, and all answers once `stopped()` is true or `enough` accepts the tokens written so far."""
+    """Ends an answer that repeats itself, and all answers once `stopped()` is true."""
 
-    def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False, enough: Callable = lambda written: False):
-        self._start, self._stopped, self._enough = prompt_length, stopped, enough
+    def __init__(self, prompt_length: int, stopped: Callable[[], bool] = lambda: False):
+        self._start, self._stopped = prompt_length, stopped
 
     def __call__(self, input_ids, scores, **kwargs):
         import torch
 
-        written = input_ids[:, self._start :]
-        ended = torch.tensor([in_a_loop(ids) for ids in written[:, -192:].tolist()], device=input_ids.device)
-        return ended | (self._stopped() or self._enough(written))
+        ended = [in_a_loop(ids) for ids in input_ids[:, self._start :][:, -3 * PERIODS[1] :].tolist()]
+        return torch.tensor(ended, device=input_ids.device) | self._stopped()
 
 
 def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[float, ...]:
@@ -77,73 +71,42 @@ def _line_confidence(pieces: Sequence[str], logs: Sequence[float]) -> tuple[floa
 def _write(
     model, inputs: dict, limits: Sequence[int], eos: int, pad: int, guide=None
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
-    """Greedy answers to a padded batch, as they end: row, tokens, the log-probability of each token, and how many were forced by a
-    `guide` (see `inference.guidance.guided`).
-
-    A row ends with `eos`, in a loop, or at its limit. On a CPU, ended rows still cost time at every step; so once a quarter has
-    ended, the others continue without them. On a GPU a step takes the same time for any number of rows.
+    """Greedy answers to a padded batch from `model.generate`: row, tokens, the log-probability of each token, and how many were
+    forced by a `guide` (see `inference.guidance.guided`).
     """
     import torch
 
-    ids, mask, past = inputs["input_ids"], inputs["attention_mask"], roomy_cache()
-    start, rows, logs = ids.shape[1], list(range(len(limits))), [[] for _ in limits]
-    share = 0.25 if model.device.type == "cpu" else 1
-    while rows:
-        lengths = torch.tensor([limits[row] for row in rows], device=ids.device)
-
-        def enough(written, lengths=lengths):
-            ended = (written == eos).any(1) | (lengths <= written.shape[1])
-            return bool(ended.sum() >= max(1, share * len(lengths)))
-
-        watched = _Confidence()
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                past_key_values=past,
-                logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
-                stopping_criteria=StoppingCriteriaList([_Guard(start, enough=enough)]),
-                max_new_tokens=int(lengths.max()) - (ids.shape[1] - start),
-                do_sample=False,
-                use_cache=True,
-                return_dict_in_generate=True,
-                pad_token_id=pad,
-            )
-        left = []
-        for place, row in enumerate(rows):
-            logs[row] += [step[place] for step in watched.steps]
-            written = out.sequences[place, start:].tolist()
-            if eos in written or pad in written or len(written) >= limits[row] or in_a_loop(written):
-                yield row, written[: limits[row]], logs[row], guide.forced[row] if guide else 0
-            else:
-                left.append(place)
-        if guide:
-            guide.keep(left)
-        if left:
-            past.batch_select_indices(torch.tensor(left, device=ids.device))
-        new = out.sequences.shape[1] - ids.shape[1]
-        ids, mask = out.sequences[left], torch.nn.functional.pad(mask[left], (0, new), value=1)
-        rows = [rows[place] for place in left]
+    watched, start = _Confidence(), inputs["input_ids"].shape[1]
+    with torch.inference_mode():
+        out = model.generate(
+            **inputs,
+            logits_processor=LogitsProcessorList([guide, watched] if guide else [watched]),
+            stopping_criteria=StoppingCriteriaList([_Guard(start)]),
+            max_new_tokens=max(limits),
+            do_sample=False,
+            pad_token_id=pad,
+        )
+    for row, limit in enumerate(limits):
+        yield row, out[row, start:].tolist()[:limit], [step[row] for step in watched.steps], guide.forced[row] if guide else 0
 
 
-def padding_effect(model, tokenizer, prompts: Sequence[str]) -> float:
-    """The largest change in the probabilities of the first answer token when the first of `prompts` is in a padded batch with the
-    others instead of alone. Near 0 if padding is masked, whatever the model has learnt.
-    """
-    import torch
-
+def _in_padded_batches(model, tokenizer, prompts: Sequence[str], limits: Sequence[int], grammars, batch_size: int):
+    """Answers on a GPU, as `write_continuously` gives them on a CPU; padded on the left, so that each starts where its prompt ends."""
     side, tokenizer.padding_side = tokenizer.padding_side, "left"
-    found = []
-    for asked in (prompts[:1], prompts):
-        inputs = tokens(asked, tokenizer, return_tensors="pt", padding=True).to(model.device)
-        with torch.inference_mode():
-            out = model.generate(
-                **inputs, max_new_tokens=1, do_sample=False, pad_token_id=tokenizer.pad_token_id,
-                output_scores=True, return_dict_in_generate=True,
-            )  # fmt: skip
-        found.append(out.scores[0][0].float().softmax(-1))
-    tokenizer.padding_side = side
-    return float((found[0] - found[1]).abs().max())
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    try:
+        for start in range(0, len(prompts), batch_size):
+            batch = slice(start, start + batch_size)
+            inputs = tokens(prompts[batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
+
+            def guide(forms=grammars[batch]):
+                return Guide(tokenizer, forms) if any(forms) else None
+
+            asked = model, inputs, limits[batch], eos, pad
+            for row, *answer in write_if_possible(*asked, guide) or _write(*asked, guide()):
+                yield start + row, *answer
+    finally:
+        tokenizer.padding_side = side
 
 
 def generate(
@@ -158,44 +121,43 @@ def generate(
 ) -> list[Answer]:
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
-    Prompts are sorted by length and padded on the left, so that each answer starts where its prompt ends. `keep` is called with
-    the place of a prompt and its answer as soon as it is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a
-    free answer) the answers are guided.
+    The longest prompts come first, `batch_size` at a time. `keep` is called with the place of a prompt and its answer as soon as it
+    is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a free answer) the answers are guided.
+    Without a `title`, no progress is shown.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-    order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
-    answers: dict[int, Answer] = {}
-    side, tokenizer.padding_side = tokenizer.padding_side, "left"
-    whole = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])), reverse=True)
+    answers, whole = {}, {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    show = Progress(title, len(prompts)).update if title else (lambda done: None)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    piece, bar = cache(lambda token: tokenizer.decode([token], **whole)), Progress(title, len(prompts))
-    try:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            inputs = tokens([prompts[i] for i in batch], tokenizer, return_tensors="pt", padding=True).to(model.device)
-            most, forms = [limits[i] for i in batch], [grammars[i] for i in batch] if grammars else []
-            if grammars and model.device.type == "cpu":
-                written = write_guided(model, tokenizer, inputs, most, forms, in_a_loop)
-            else:
-
-                def guide(forms=forms):
-                    return Guide(tokenizer, forms) if grammars else None
-
-                written = write_if_possible(model, inputs, most, eos, pad, guide) or _write(model, inputs, most, eos, pad, guide())
-            for row, ids, logs, forced in written:
-                end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
-                ended, ids = eos in ids[: end + 1], ids[:end]
-                text = tokenizer.decode(ids, **whole)
-                confidence = _line_confidence(list(map(piece, ids)), logs[: len(ids)])
-                before = len(text) - len(text.lstrip())
-                confidence = confidence[text[:before].count("\n") :]
-                text = text.strip() if ended or not grammars else without_cut_number(text.strip())
-                answers[batch[row]] = Answer(text, len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
-                keep(batch[row], answers[batch[row]])
-                bar.update(len(answers))
-    finally:
-        tokenizer.padding_side = side
+    piece = cache(lambda token: tokenizer.decode([token], **whole))
+    asked, most = [prompts[i] for i in order], [limits[i] for i in order]
+    forms = [grammars[i] if grammars else None for i in order]
+    if model.device.type == "cpu":
+        written = write_continuously(model, tokenizer, tokens(asked, tokenizer).input_ids, most, forms, batch_size)
+    else:
+        written = _in_padded_batches(model, tokenizer, asked, most, forms, batch_size)
+    for place, ids, logs, forced in written:
+        end = next((k for k, token in enumerate(ids) if token in (eos, pad)), len(ids))
+        ended, ids = eos in ids[: end + 1], ids[:end]
+        text = tokenizer.decode(ids, **whole)
+        confidence = _line_confidence(list(map(piece, ids)), logs[: len(ids)])
+        before = len(text) - len(text.lstrip())
+        confidence = confidence[text[:before].count("\n") :]
+        text = text.strip() if ended or forms[place] is None else without_cut_number(text.strip())
+        answer = Answer(text, len(ids), ended, confidence, not ended and in_a_loop(ids), forced)
+        answers[order[place]] = answer
+        keep(order[place], answer)
+        show(len(answers))
     return [answers[i] for i in range(len(prompts))]
+
+
+def batch_effect(model, tokenizer, prompts: Sequence[str]) -> float:
+    """The largest change in the probability of an answer's first 8 tokens (of each line of them) when the first of `prompts` is
+    answered with the others instead of alone. Near 0 if answers do not see each other, whatever the model has learnt.
+    """
+    alone, together = (generate(model, tokenizer, asked, 8, title="")[0] for asked in (prompts[:1], prompts))
+    return max(abs(one - other) for one, other in zip(alone.confidence, together.confidence, strict=False))
 
 
 def answer_loss(model, examples: Sequence[dict]) -> float:

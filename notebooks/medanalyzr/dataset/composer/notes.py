@@ -88,7 +88,9 @@ class _Result:
             text += " " + frame.format(re.sub(r"\s*[-–]\s*(?=\d)", " à ", inner) if "de {}" in frame else inner)
         if past and line.earlier and line.earlier[0] and style.chance(0.8):
             date = style.dates[0]
-            text += style.rng.choice((f", contre {line.earlier[0]} le {date}", f" ({line.earlier[0]} le {date})", f" (vs {line.earlier[0]})"))
+            text += style.rng.choice(
+                (f", contre {line.earlier[0]} le {date}", f" ({line.earlier[0]} le {date})", f" (vs {line.earlier[0]})")
+            )
         return text.rstrip(",").replace(" ", KEPT) if len(text) < 45 else text.rstrip(",")
 
     def nominal(self, form: str) -> str:
@@ -226,7 +228,10 @@ def _who(style: Style, told: Told) -> str:
              "H": ("garçon", "M", "H") if young else ("M. {}.", "♂", "patient (H)", "H", "homme", "monsieur")}  # fmt: skip
     word = rng.choice(words.get(told.sex, ("patient",))).format(style.phrase("who").capitalize()[0])
     years = "" if told.age is None else told.years()
-    parts = [capital(word) if style.chance(0.5) else word, years.replace(" ans", "a") if style.chance(0.2) and len(word) == 1 else years]
+    parts = [
+        capital(word) if style.chance(0.5) else word,
+        years.replace(" ans", "a") if style.chance(0.2) and len(word) == 1 else years,
+    ]
     if word in ("F", "H", "M") and parts[1].endswith(" ans"):
         parts.reverse()
     joint = rng.choice((", ", " ", ", ")) if word[0].isalpha() else rng.choice((" ", ", "))
@@ -339,7 +344,10 @@ def note(lines: Sequence[Line], style: Style, told: Told) -> str:
     rows = [row for n, row in enumerate(rows) if row[1] and (n != 1 or style.chance(0.5 if kind == "fields" else 0.15))]
     inner = gap if lined else rng.choice(("\n", " ; ", " // ", ". "))
     rows.append(("Bio" if not day else style.phrase("note_bio"), ("\n" if lined else "") + inner.join(groups)))
-    rows += [(labels[2], small.join([*some((1,), "note_sure")])), (labels[3], small.join(some((1, 2, 3), "note_todo", "note_treat")))]
+    rows += [
+        (labels[2], small.join([*some((1,), "note_sure")])),
+        (labels[3], small.join(some((1, 2, 3), "note_todo", "note_treat"))),
+    ]
     if style.chance(0.2):
         rows = rows[:-2] + rows[-1:]
     return wrapped("\n".join([*(f"{start}{label}{colon}{text}" for label, text in rows), *comments]), style)
