@@ -1,4 +1,4 @@
-"""Faster training and answers on a CPU: weights decoded once, the adapter merged into them, products and attention for small batches.
+"""Faster training and answers on a CPU: weights decoded once, the adapter merged into them, products for small batches.
 
 Each function does nothing on a GPU.
 """
@@ -28,23 +28,6 @@ class PackedLinear(torch.nn.Linear):
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
 
 
-def _grouped_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, **kwargs):
-    """torch's attention, in which several heads share one key; transformers copies the keys for each head.
-
-    Under a mask, heads that share a key are queries of one call. Shapes: rows × heads × tokens × size.
-    """
-    rows, heads, length, size = query.shape
-    causal = attention_mask is None and length > 1 and (is_causal is None or is_causal)
-    if attention_mask is not None:
-        shared = key.shape[1]
-        query = query.reshape(rows, shared, -1, size)
-        attention_mask = attention_mask.repeat(1, 1, heads // shared, 1)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=causal, enable_gqa=True
-    )
-    return out.reshape(rows, heads, length, size).transpose(1, 2).contiguous(), None
-
-
 def answer_dtype() -> torch.dtype | None:
     """The number format for loading a model that only answers.
 
@@ -55,20 +38,13 @@ def answer_dtype() -> torch.dtype | None:
 
 
 def answer_on_cpu(model) -> None:
-    """On a CPU, make `model` answer in float32 (see `answer_dtype`), with `PackedLinear` and with keys shared among heads.
+    """On a CPU, make `model` answer in float32 (see `answer_dtype`) with `PackedLinear`.
 
-    Measured: `PackedLinear` halves the time of a batch of three reports and saves a quarter with 45; shared keys save a third of the
-    time of a padded batch of 16.
+    Measured: it halves the time of a batch of three reports and saves a quarter with 45.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
     if model.device.type != "cpu":
         return
     torch.nn.Module.float(model)  # transformers' own method refuses a model that was quantized once
-    AttentionInterface.register("sdpa_grouped", _grouped_attention)
-    AttentionMaskInterface.register("sdpa_grouped", sdpa_mask)
-    model.set_attn_implementation("sdpa_grouped")
     if not (torch.backends.mkldnn.is_available() and usable("packed weights on the CPU")):
         return
     for module in model.modules():

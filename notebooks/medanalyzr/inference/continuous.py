@@ -1,19 +1,27 @@
-"""Greedy answers on a CPU with continuous batching: the row of an answer that has ended takes the next prompt, so that no step is
-spent on ended rows (Yu et al., Orca, OSDI 2022: "iteration-level scheduling").
+"""Greedy answers on a CPU: continuous batching and speculative decoding.
 
-A prompt is read alone, without padding. Under a grammar (see `inference.guidance`), tokens that can only follow are not asked for: a
-row reads them together with the next choice.
+The row of an answer that has ended takes the next prompt, so that no step is spent on ended rows (Yu et al., Orca, OSDI 2022). A
+prompt is read alone, without padding.
+
+A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
+at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
+ICML 2023). The guess is copied from what follows the same tokens in the prompt or in a draft (prompt lookup; Saxena 2023). A draft
+that is wrong costs time and changes nothing. Tokens that a grammar forces are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
 from medanalyzr.inference.guidance.guided import Matcher
 
-_FIXED = 16  # tokens that a step could read in the time that it takes for no token (the weights must come from memory)
+# time of a step, of a row's keys and values, of the attention of a token and of its other layers, as shares of that of a token; measured
+# with SmolLM2-135M on two cores
+_FIXED, _ROW, _ATTENTION, _LAYERS = 15, 1.2, 0.3, 0.7
+SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
+GUESSES = 2, 8  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
 
 
@@ -26,16 +34,39 @@ def in_a_loop(ids: Sequence[int]) -> bool:
     )
 
 
+class _Lookup:
+    """What follows some tokens in a text."""
+
+    def __init__(self, text: Sequence[int]):
+        self._text, self._at, self._places = text, 0, {}
+        for length in SAME:
+            for end in range(length, len(text)):
+                self._places.setdefault(tuple(text[end - length : end]), []).append(end)
+
+    def guess(self, last: Sequence[int], most: int) -> Sequence[int]:
+        """At most `most` tokens: those after the next place in the text that ends like `last`, or else after the last such place."""
+        places = next((found for length in SAME if (found := self._places.get(tuple(last[-length:])))), [])
+        self._at = next((place for place in places if place > self._at), places[-1] if places else self._at)
+        return self._text[self._at : self._at + most] if places else ()
+
+
 @dataclass
 class _Row:
-    """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced."""
+    """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced.
+
+    The model has read `length` tokens of prompt and answer; `guessed` are those that it reads beyond what is written.
+    """
 
     place: int
     limit: int
     matcher: Matcher
+    prompt: Sequence[int]
+    lookups: Sequence[_Lookup]
+    most: int = GUESSES[1]
     length: int = 0
     written: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
+    guessed: list[int] = field(default_factory=list)
     logs: list[float] = field(default_factory=list)
     forced: int = 0
     ended: bool = False
@@ -50,9 +81,18 @@ class _Row:
         self._take(self.matcher.forced)
         self.forced += len(self.matcher.forced)
 
-    def choose(self, token: int, log: float, ends: Sequence[int], eos: int) -> None:
-        """Take a token, and all that the grammar forces after it."""
-        self._take([token], log)
+    def guess(self) -> None:
+        """Guess the next tokens."""
+        last = [*self.prompt[-SAME[0] :], *self.written][-SAME[0] :]
+        self.guessed = next((list(found) for lookup in self.lookups if (found := lookup.guess(last, self.most))), [])
+
+    def choose(self, scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
+        """Take the best allowed token of `scores` (vocabulary), and all that the grammar forces after it."""
+        allowed = self.matcher.allowed(len(scores))
+        if allowed is not None:
+            scores = scores.masked_fill(torch.from_numpy(~allowed), -torch.inf)
+        token = int(scores.argmax())
+        self._take([token], float(scores[token] - scores.logsumexp(0)))
         self.ended = token in ends
         if not self.ended:
             over = self.matcher.take(token)
@@ -61,12 +101,23 @@ class _Row:
                 self._take([eos])
             self.ended = over or len(self.written) >= self.limit or in_a_loop(self.written)
 
+    def follow(self, scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
+        """Write as far as the guess was right; `scores` (tokens × vocabulary) come after the last written token and each guessed one."""
+        right = 0
+        while not self.ended and not self.pending:
+            self.choose(scores[right], ends, eos)
+            while self.pending and right < len(self.guessed) and self.pending[0] == self.guessed[right]:
+                self.pending.pop(0)
+                right += 1
+        self.length += right
+        if self.guessed:
+            self.most = min(max(GUESSES[0], 2 * right), GUESSES[1])
+
 
 class _Store:
     """Keys and values of the rows of a batch, each row from its first slot on: what transformers asks of a cache.
 
-    A layer has two tensors, rows × heads × slots × size; the first `rows` rows and `_length` slots are in use. The last slot takes
-    what padding writes and is never read.
+    A layer has two tensors, rows × heads × slots × size; the first `_length` slots are in use.
     """
 
     def __init__(self, most: int):
@@ -89,109 +140,143 @@ class _Store:
             for store in stores:
                 store[to] = store[row]
 
-    def place(self, positions: torch.Tensor, real: torch.Tensor) -> None:
-        """Say where the next tokens of the first rows stand (`positions`, rows × tokens), and which of them are no padding (`real`)."""
-        self._length = int(positions.max()) + 1
+    def place(self, rows: torch.Tensor, slots: torch.Tensor) -> None:
+        """Say in which rows and slots the next tokens stand."""
+        self._at, self._count, self._length = (rows, slice(None), slots), int(rows.max()) + 1, int(slots.max()) + 1
         self._grow(self._length)
-        last = self._layers[0][0].shape[2] - 1
-        self._at = torch.arange(len(positions))[:, None], slice(None), torch.where(real, positions, last)
 
     def _grow(self, length: int) -> None:
         there = self._layers[0][0].shape[2]
-        if length >= there:
+        if length > there:
             more = length + length // 8 + 64 - there
             self._layers = [[torch.nn.functional.pad(store, (0, 0, 0, more)) for store in stores] for stores in self._layers]
 
     def update(self, keys, values, layer_idx, *args, **kwargs):
-        """Put the new keys and values of a layer in their places; returns all that the rows have."""
+        """Put the new keys and values of a layer (1 × heads × tokens × size) in their places; returns all that the rows have."""
         for store, new in zip(self._layers[layer_idx], (keys, values), strict=True):
-            store[self._at] = new.transpose(1, 2)
-        return tuple(store[: len(keys), :, : self._length] for store in self._layers[layer_idx])
+            store[self._at] = new[0].transpose(0, 1)
+        return tuple(store[: self._count, :, : self._length] for store in self._layers[layer_idx])
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self._length
 
 
-def _width(counts: Sequence[int]) -> int:
-    """How many tokens of each row to read at once so that most are read in a time."""
-    return max(sorted(set(counts)), key=lambda w: sum(min(count, w) for count in counts) / (_FIXED + w * len(counts)))
+def _attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, at=None, **kwargs):
+    """torch's attention, in which heads share keys; transformers copies the keys for each head.
+
+    A prompt is one causal row. Later the tokens of all rows come as one row of queries: `at` has the row of each, and its place among
+    the new tokens of its row. Heads that share a key are then queries of one call.
+    """
+    attend = torch.nn.functional.scaled_dot_product_attention
+    if at is None:
+        return attend(query, key, value, scale=scaling, is_causal=True, enable_gqa=True).transpose(1, 2), None
+    (rows, places), (count, shared, _, size), heads = at, key.shape, query.shape[1]
+    apart = query.new_zeros(count, heads, int(places.max()) + 1, size)
+    apart[rows, :, places] = query[0].transpose(0, 1)
+    out = attend(apart.reshape(count, shared, -1, size), key, value, attn_mask=attention_mask, scale=scaling)
+    return out.reshape(apart.shape)[rows, :, places][None], None
 
 
-def _choose(rows: Sequence[_Row], scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
-    """Let each of `rows` take its best allowed token; `scores` are rows × vocabulary."""
-    for row, own in zip(rows, scores, strict=True):
-        allowed = row.matcher.allowed(len(own))
-        if allowed is not None:
-            own.masked_fill_(torch.from_numpy(~allowed), -torch.inf)
-    best, chosen = scores.max(-1)
-    logs = best - scores.logsumexp(-1)
-    for row, token, log in zip(rows, chosen.tolist(), logs.tolist(), strict=True):
-        row.choose(token, log, ends, eos)
+AttentionInterface.register("continuous", _attention)
+AttentionMaskInterface.register("continuous", lambda *args, **kwargs: None)
 
 
-def _read_prompt(model, ids: Sequence[int], row: _Row, store: _Store, at: int) -> torch.Tensor:
-    """Read a prompt, and what a grammar forces after it, into row `at` of the store; returns the scores of the next token."""
-    read, ids = DynamicCache(), [*ids, *row.pending]
-    out = model(input_ids=torch.tensor([ids]), past_key_values=read, use_cache=True, logits_to_keep=1)
+def _width(pending: Sequence[int], guessed: Sequence[int]) -> int:
+    """How many tokens of each row to read at once so that most are written in a time, if half of the guessed ones are right."""
+
+    def rate(width: int) -> float:
+        known = [min(count, width) for count in pending]
+        guesses = [min(count, width - own) for count, own in zip(guessed, known, strict=True)]
+        time = _FIXED + len(known) * (_ROW + _ATTENTION * width) + _LAYERS * sum(known + guesses)
+        return (sum(known) + sum(guesses) / 2) / time
+
+    return max(sorted({sum(counts) for counts in zip(pending, guessed, strict=True)} | set(pending)), key=rate)
+
+
+def _read_prompt(model, row: _Row, store: _Store, at: int) -> torch.Tensor:
+    """Read a prompt, what a grammar forces after it and a guess into row `at` of the store; returns the scores after the last token
+    that is no guess, and after each guessed one (tokens × vocabulary).
+    """
+    row.guess()
+    read, ids = DynamicCache(), [*row.prompt, *row.pending, *row.guessed]
+    out = model(input_ids=torch.tensor([ids]), past_key_values=read, use_cache=True, logits_to_keep=1 + len(row.guessed))
     store.put(at, read)
-    row.length, row.pending = len(ids), []
-    return out.logits[:, -1].float()
+    row.length, row.pending = len(ids) - len(row.guessed), []
+    return out.logits[0].float()
 
 
-def _read_on(model, rows: Sequence[_Row], store: _Store, pad: int) -> tuple[list[_Row], torch.Tensor]:
-    """Read pending tokens of all rows; returns the rows that have none left, and the scores of their next tokens."""
-    width = _width([len(row.pending) for row in rows])
-    now = [row.pending[:width] for row in rows]
-    ids = torch.tensor([[pad] * (width - len(new)) + new for new in now])
-    real = torch.tensor([[False] * (width - len(new)) + [True] * len(new) for new in now])
-    read = torch.tensor([row.length for row in rows])
-    positions = torch.where(real, read[:, None] + real.cumsum(1) - 1, 0)
-    store.place(positions, real)
-    later = torch.arange(int(positions.max()) + 1) > positions[..., None]
-    mask = torch.zeros(later.shape, dtype=model.dtype).masked_fill_(later, torch.finfo(model.dtype).min)
+def _read_on(model, rows: Sequence[_Row], store: _Store) -> Iterator[tuple[_Row, torch.Tensor]]:
+    """Read pending and guessed tokens of all rows; yields those that have no pending token left, with scores as from `_read_prompt`."""
+    for row in rows:
+        row.guess()
+    width = _width([len(row.pending) for row in rows], [len(row.guessed) for row in rows])
+    now = [[*row.pending, *row.guessed][:width] for row in rows]
+    at, places = (torch.tensor(each) for each in zip(*((i, k) for i, new in enumerate(now) for k in range(len(new))), strict=True))
+    slots = torch.tensor([row.length for row in rows])[at] + places
+    store.place(at, slots)
+    config = model.config
+    seen = (
+        torch.arange(int(slots.max()) + 1)
+        <= torch.tensor([row.length for row in rows])[:, None, None] + torch.arange(width)[:, None]
+    )
+    mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, torch.finfo(model.dtype).min)[:, None]
     out = model(
-        input_ids=ids,
-        attention_mask=mask[:, None],
-        position_ids=positions,
+        input_ids=torch.tensor([sum(now, [])]),
+        attention_mask=mask.repeat(1, 1, config.num_attention_heads // config.num_key_value_heads, 1),
+        position_ids=slots[None],
         past_key_values=store,
         use_cache=True,
-        logits_to_keep=1,
+        at=(at, places),
     )
-    for row, new in zip(rows, now, strict=True):
-        row.length, row.pending = row.length + len(new), row.pending[width:]
-    done = [i for i, row in enumerate(rows) if not row.pending]
-    return [rows[i] for i in done], out.logits[done, -1].float()
+    ends = torch.tensor([len(new) for new in now]).cumsum(0).tolist()
+    for row, new, end in zip(rows, now, ends, strict=True):
+        known = min(len(row.pending), len(new))
+        row.length, row.pending, row.guessed = row.length + known, row.pending[known:], new[known:]
+        if not row.pending:
+            yield row, out.logits[0, end - len(row.guessed) - 1 : end].float()
 
 
 def write_continuously(
-    model, tokenizer, prompts: Sequence[Sequence[int]], limits: Sequence[int], grammars: Sequence[str | None], most: int
+    model,
+    tokenizer,
+    prompts: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    grammars: Sequence[str | None],
+    drafts: Sequence[Sequence[int]],
+    most: int,
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
     """Greedy answers to the prompts (token ids), at most `most` at once, as they end: place of the prompt, tokens, log-probability
-    of each among those that were allowed, and how many tokens a grammar forced.
+    of each among those that were allowed, and how many tokens a grammar forced. `drafts` (token ids, maybe none) only save time.
 
     Settings of `model.generation_config` that change scores (a repetition penalty) are not applied.
 
     Raises:
         MedAnalyzrError: a grammar is not accepted, or the package llguidance is not installed.
     """
-    eos, own = tokenizer.eos_token_id, model.generation_config.eos_token_id
+    eos, own, usual = tokenizer.eos_token_id, model.generation_config.eos_token_id, model.config._attn_implementation
     ends = {eos, *(own if isinstance(own, list) else [own])}
     waiting, rows, store = list(range(len(prompts)))[::-1], [], _Store(min(most, len(prompts)))
-    while rows or waiting:
-        with torch.inference_mode():
-            if waiting and len(rows) < most:
-                place = waiting.pop()
-                row = _Row(place, limits[place], Matcher(grammars[place], tokenizer))
-                row.jump()
-                rows.append(row)
-                _choose([row], _read_prompt(model, prompts[place], row, store, len(rows) - 1), ends, eos)
-            else:
-                _choose(*_read_on(model, rows, store, tokenizer.pad_token_id), ends, eos)
-            ended = [row for row in rows if row.ended]
+    model.set_attn_implementation("continuous")
+    try:
+        while rows or waiting:
+            with torch.inference_mode():
+                if waiting and len(rows) < most:
+                    i = waiting.pop()
+                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i])
+                    row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], lookups)
+                    row.jump()
+                    rows.append(row)
+                    row.follow(_read_prompt(model, row, store, len(rows) - 1), ends, eos)
+                else:
+                    for row, scores in _read_on(model, rows, store):
+                        row.follow(scores, ends, eos)
+                ended = [row for row in rows if row.ended]
+                for row in ended:
+                    at, last = rows.index(row), rows.pop()
+                    if last is not row:
+                        store.move(len(rows), at)
+                        rows[at] = last
             for row in ended:
-                at, last = rows.index(row), rows.pop()
-                if last is not row:
-                    store.move(len(rows), at)
-                    rows[at] = last
-        for row in ended:
-            yield row.place, row.written[: row.limit], row.logs, row.forced
+                yield row.place, row.written[: row.limit], row.logs, row.forced
+    finally:
+        model.set_attn_implementation(usual)
