@@ -37,7 +37,7 @@ def lab(smoke_run, tmp_path):
     path = copy_of_project(folder) / "04_inference.ipynb"
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace('run: str = "demo"', 'run: str = "browser"').replace("= 320 ", "= 48 ")
+        cell.source = cell.source.replace('run: str = "demo"', 'run: str = "browser"').replace("int = 1600 ", "int = 48 ")
     nbformat.write(notebook, path)
     address = folder / "server.log"
     options = ["--no-browser", "--port=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"]
