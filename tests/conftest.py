@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -37,7 +38,16 @@ def copy_of_project(folder):
     return folder / "notebooks"
 
 
-LONG = ("notebooks", "resume", "stored_outputs", "mistral", "mistakes", "browser", "parallel")  # minutes each: they begin first
+LONG = (
+    "twice",
+    "resume",
+    "mistakes",
+    "notebooks",
+    "mistral",
+    "stored_outputs",
+    "parallel",
+    "browser",
+)  # minutes each, longest first
 
 
 def pytest_collection_modifyitems(items):
@@ -88,7 +98,19 @@ def tiny_mistral(tmp_path_factory, artifacts):
 
 @pytest.fixture(scope="session")
 def smoke_run(artifacts, tmp_path_factory):
-    """The run folder of a chain with three steps, called from the project's root without --cwd, with relative paths alone."""
+    """The run folder of a chain with three steps, called from the project's root without --cwd, with relative paths alone.
+
+    The worker that asks first runs it for both.
+    """
+    folder = artifacts / "runs" / "smoke"
+    with FileLock(artifacts / "smoke.lock"):
+        if not (folder / "manifest.json").is_file():
+            run_smoke(artifacts, tmp_path_factory)
+    return folder
+
+
+def run_smoke(artifacts, tmp_path_factory):
+    """See `smoke_run`."""
     out, root = tmp_path_factory.mktemp("out") / "00.ipynb", NOTEBOOKS.parent
     reports = out.with_name("reports.txt")
     reports.write_text(
@@ -108,4 +130,3 @@ def smoke_run(artifacts, tmp_path_factory):
     relative = {"MEDANALYZR_ARTIFACTS": os.path.relpath(artifacts, root)}
     process = papermill("notebooks/00_pipeline.ipynb", out, cwd=root, environment=relative, **given)
     assert process.returncode == 0, process.stderr[-2000:]
-    return artifacts / "runs" / "smoke"

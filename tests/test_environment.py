@@ -1,3 +1,4 @@
+import logging
 import re
 import shlex
 from dataclasses import replace
@@ -67,6 +68,14 @@ def test_as_is_names_what_differs(bare, capsys):
     setup.bootstrap()
     said = capsys.readouterr().out
     assert "transformers==5.17.0" in said and "unsloth==2026.10.9" in said and "triton" in said
+
+
+def test_one_notice_is_not_shown_and_every_other_is(complete, caplog):
+    setup.bootstrap()
+    said = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    said.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "No module named 'kernels'")
+    said.warning("another warning")
+    assert caplog.messages == ["another warning"]
 
 
 def test_nothing_is_installed_where_nothing_is_missing(complete):

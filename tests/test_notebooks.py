@@ -2,6 +2,8 @@
 
 import json
 
+import nbformat
+
 CHAIN = ("01_setup", "02_data", "03_train", "04_inference", "05_evaluation")
 
 
@@ -14,6 +16,12 @@ def test_the_run_folder_holds_what_the_design_says(smoke_run):
         *(f"notebooks/{name}.ipynb" for name in CHAIN),
     }  # fmt: skip
     assert expected <= {path.relative_to(smoke_run).as_posix() for path in smoke_run.rglob("*") if path.is_file()}
+
+
+def test_no_notebook_shows_a_notice_in_red(smoke_run):
+    for name in CHAIN:
+        cells = nbformat.read(smoke_run / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        assert not [o.text for cell in cells for o in cell.get("outputs", []) if o.get("name") == "stderr"], name
 
 
 def test_training_json_keeps_its_contract(smoke_run):

@@ -1,13 +1,22 @@
 """The panel of 04_inference, without a front end: what it reads, shows and escapes."""
 
+import ast
+import inspect
+import re
 import time
 from datetime import datetime
 
 import pytest
+from medanalyzr.dataset import files
+from medanalyzr.inference import generation, report_files
+from medanalyzr.inference.french import UNEXPECTED, in_french
 from medanalyzr.inference.panel import Panel
 from medanalyzr.inference.report_files import LARGEST
 from medanalyzr.inference.verified_view import NOT_A_DEVICE, verified_html
 from medanalyzr.inference.verify import verify
+from medanalyzr.lab import formats
+from medanalyzr.lab.formats import cda, fhir
+from medanalyzr.lab.references import read_table
 from test_formats import EXAMPLES
 
 NOW = datetime(2026, 1, 1)
@@ -108,7 +117,7 @@ def test_examples_and_files_fill_the_box():
     upload(panel, "r.txt", b"Hb : 110 g/L")
     assert panel.box.value == "Hb : 110 g/L" and "r.txt" in panel.note.value
     upload(panel, "<b>.xml", b"<a/>")
-    assert panel.box.value == "Hb : 110 g/L" and "not a CR-BIO report" in panel.note.value and "<b>.xml" not in panel.note.value
+    assert panel.box.value == "Hb : 110 g/L" and "pas un CR-BIO" in panel.note.value and "<b>.xml" not in panel.note.value
 
 
 @pytest.mark.parametrize(
@@ -137,11 +146,11 @@ def test_a_file_of_every_format_may_be_uploaded(name, reports):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
-        ("a.txt", b"a" * (LARGEST + 1), "more than a report can have"),
-        ("a.XML", b"", "holds no report"),
-        ("a.pdf", b"%PDF", "none of the supported formats"),
-        ("a.hl7", b"MSH|^~", "holds no report"),
+        ("a.txt", b"\xff\xfe\x00", "pas en UTF-8"),
+        ("a.txt", b"a" * (LARGEST + 1), "trop long pour un compte rendu"),
+        ("a.XML", b"", "aucun compte rendu"),
+        ("a.pdf", b"%PDF", "Format non reconnu"),
+        ("a.hl7", b"MSH|^~", "Aucun compte rendu"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(name, content, sentence):
@@ -149,3 +158,37 @@ def test_a_bad_file_is_refused_in_one_sentence(name, content, sentence):
     upload(panel, name, content)
     assert sentence in panel.note.value and "\n" not in panel.note.value
     assert panel.box.value in ("un", "")
+
+
+REACHED = (
+    formats, cda, fhir, report_files.read_reports, report_files._of_text, report_files._of_row,
+    files.decode_text, files.csv_rows, files._refuse_twice, generation.check_length,
+)  # fmt: skip
+
+
+def sentences_of(source):
+    """The sentences with which `source` (a module or function) refuses something; a value within them is 7."""
+    for call in ast.walk(ast.parse(inspect.getsource(source))):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("MedAnalyzrError", "ValueError", "ReceivedReport"):
+            parts = call.args[-1].values if isinstance(call.args[-1], ast.JoinedStr) else [call.args[-1]]
+            text = "".join(part.value if isinstance(part, ast.Constant) else "7" for part in parts)
+            if text not in ("7", "7: 7"):  # the text of a report; an error with the name of its file
+                yield text
+
+
+def test_every_sentence_that_the_panel_may_show_has_its_french():
+    said = [text for source in REACHED for text in sentences_of(source)]
+    said += [row["sentence"].format(name="CRP") for row in read_table("format_errors")]
+    assert len(said) > 40
+    for text in said:
+        french = in_french(text)
+        assert not french.startswith(UNEXPECTED), text
+        assert "CRP" not in text or "CRP" in french, text
+        assert not re.search(r"\b(?:the|report|is|of|not|was)\b", french.replace("«report»", "")), french
+
+
+def test_what_nobody_foresaw_is_shown_as_it_is():
+    assert in_french("CUDA out of memory") == "Erreur du programme : CUDA out of memory"
+    assert in_french("a.csv cannot be read: line 3 is not UTF-8 text; save the file as UTF-8.") == (
+        "Lecture impossible : la ligne 3 n'est pas en UTF-8 ; enregistrez le fichier en UTF-8."
+    )

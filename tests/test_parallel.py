@@ -71,6 +71,7 @@ def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):
         "load_in_4bit": "off",
         "evaluations": 2,
         "validation_examples": 2,
+        "max_new_tokens": 8,
     }
     alone = papermill("03_train.ipynb", tmp_path / "alone.ipynb", run="alone", **options)
     assert alone.returncode == 0, alone.stderr[-2000:]

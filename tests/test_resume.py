@@ -19,7 +19,7 @@ from medanalyzr.training.checkpoints import SEAL, find_checkpoint, seal
 
 KILLS = int(os.environ.get("MEDANALYZR_KILLS", 2))
 STEPS = max(60, 15 * KILLS)
-OPTIONS = {"max_steps": STEPS, "evaluations": STEPS // 5, "batch_size": 2}
+OPTIONS = {"max_steps": STEPS, "evaluations": STEPS // 5, "batch_size": 2, "max_new_tokens": 8}
 
 
 def start(run, base_model, out, **parameters):

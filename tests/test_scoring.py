@@ -22,7 +22,7 @@ from medanalyzr.evaluation.metrics import (
 from medanalyzr.evaluation.perturbations import KINDS, Perturbation, consistency, make_perturbations
 from medanalyzr.evaluation.release import release
 from medanalyzr.evaluation.scoring import conclusion, score
-from medanalyzr.evaluation.tables import guided_table, perturbation_table
+from medanalyzr.evaluation.tables import guided_table, pattern_table, perturbation_table
 from medanalyzr.evaluation.text_metrics import language, repeated_lines, rouge_l, text_scores
 from medanalyzr.inference.answer_cache import AnswerBook, source_of
 from medanalyzr.inference.generation import Answer, _line_confidence
@@ -147,11 +147,15 @@ def test_a_made_up_number_is_listed():
 
 
 def test_conclusions_are_compared_as_sets_without_brackets():
-    assert conclusion("x\nConclusion : Cytolyse ; PAL élevée (2 N).") == {"cytolyse", "pal elevee"}
+    assert conclusion("x\nConclusion : Cytolyse ; PAL élevée (2 N).") == {"cytolyse": "Cytolyse", "pal elevee": "PAL élevée"}
     reference = "ASAT : 90 UI/L (35 < 90) : élevé\nConclusion : cytolyse ; anémie."
-    result = pattern_scores([score("", reference.replace("anémie", "cholestase"), reference)])
+    one = score("", reference.replace("anémie", "Cholestase"), reference)
+    assert one.faults() == ["not concluded: anémie", "concluded without cause: Cholestase"]
+    assert not score("", reference.replace("anémie", "ANEMIE"), reference).faults()
+    result = pattern_scores([one])
     assert result["precision"] == result["recall"] == result["f1"] == 0.5
-    assert result["by_name"] == {"cytolyse": {"found": 1, "of": 1}, "anemie": {"found": 0, "of": 1}}
+    assert result["by_name"] == {"cytolyse": {"found": 1, "of": 1}, "anémie": {"found": 0, "of": 1}}
+    assert list(pattern_table({"patterns": result}).index) == ["cytolyse", "anémie"]
     assert result["exact_reports"]["count"] == 0
 
 
@@ -197,6 +201,19 @@ def test_a_difference_from_which_little_is_known_says_so():
     assert mixed["difference"] == pytest.approx(1 / 3) and mixed["low"] < 0 < mixed["difference"] < mixed["high"] < 1
     many = difference([one] * 20, [none] * 10 + [one] * 10)
     assert 0.2 < many["low"] < 0.5 < many["high"] < 0.8
+
+
+def test_few_or_equal_reports_have_an_interval_that_says_how_little_is_known():
+    """Reports with one of two flags right each: resampling them would give [0.50, 0.50]."""
+    line = "Sodium : 140 mmol/L (135 - 145) : normal"
+    names = [f"{line}\n{line.replace('Sodium', 'Potassium')}", line]
+    half = score("", names[1], names[0])
+    assert [half.right, len(half.lines)] == [1, 2]
+    two, twenty = flag_scores([half] * 2), flag_scores([half] * 20)
+    assert (two["low"], two["high"]) == pytest.approx((wilson(1, 2)["low"], wilson(1, 2)["high"]))
+    assert (twenty["low"], twenty["high"]) == pytest.approx((wilson(10, 20)["low"], wilson(10, 20)["high"]))
+    uneven = flag_scores([half, score("", names[0], names[0])])
+    assert uneven["share"] == 0.75 and uneven["low"] < 0.4 and uneven["high"] > 0.9
 
 
 def test_data_without_flags_gives_no_share():

@@ -6,6 +6,7 @@ tables/questions.csv; the texts are composed here, the same on every machine, an
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from random import Random
 
 from medanalyzr.dataset.prompts import PREAMBLE
@@ -161,10 +162,15 @@ def _questions() -> Iterator[dict[str, str]]:
         }
 
 
+@cache
+def _rows() -> tuple[dict[str, str], ...]:
+    return tuple(row | {"prompt": PREAMBLE} for row in (*_reports(), *_questions()))
+
+
 def load_bundled() -> list[dict[str, str]]:
     """The bundled rows: instruction, input, output, prompt, and their origin.
 
     `patient` groups the rows of one person (or of one question topic); `category` is the panel, `kind` a key of
     `KINDS`, `origin` "measured", "simulated" or "reference", `source` the study.
     """
-    return [row | {"prompt": PREAMBLE} for row in (*_reports(), *_questions())]
+    return [dict(row) for row in _rows()]

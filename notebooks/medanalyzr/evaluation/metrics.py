@@ -21,14 +21,19 @@ Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 _DEGREE = re.compile(r"\b(?:legere|moderee?|severe|majeure?|marquee?|profonde|effondre|tres|abaisse|discretement)\b")
 
 
+def _score_interval(share: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `total`; `share * total` need not be a whole number."""
+    z2 = Z95**2
+    centre, half = share + z2 / (2 * total), Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return max(0.0, (centre - half) / (1 + z2 / total)), min(1.0, (centre + half) / (1 + z2 / total))
+
+
 def wilson(count: int, total: int) -> dict:
     """`count`, `of`, `share`, and Wilson's 95 % interval `low`, `high`; the shares are None when `total` is 0."""
     if not total:
         return {"count": 0, "of": 0, "share": None, "low": None, "high": None}
-    from scipy.stats import binomtest
-
-    interval = binomtest(count, total).proportion_ci(method="wilson")
-    return {"count": count, "of": total, "share": count / total, "low": float(interval.low), "high": float(interval.high)}
+    low, high = _score_interval(count / total, total)
+    return {"count": count, "of": total, "share": count / total, "low": low, "high": high}
 
 
 def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[float, float]:
@@ -54,9 +59,10 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
 def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
     """Right flags of all analytes, with the 95 % interval over reports, macro-F1 and confusion.
 
-    If all flags are right, or none, all resamples are equal; the interval is then Wilson's, and each report counts once. Returns
-    `count`, `of`, `share`, `low`, `high`, `by_flag` (share right of each expected flag), `macro_f1` over bas, normal and élevé, and
-    `confusion` (expected flag -> given flag or "absent" -> count). Shares are None without flagged analytes.
+    Resampling is useless if all reports have the same share, and unreliable with fewer than `FEW_REPORTS`. The interval is then
+    Wilson's for that share, and each report counts once. Returns `count`, `of`, `share`, `low`, `high`, `by_flag` (share right of
+    each expected flag), `macro_f1` over bas, normal and élevé, and `confusion` (expected flag -> given flag or "absent" -> count).
+    Shares are None without flagged analytes.
     """
     lines = [line for one in scored for line in one.lines]
     total, right = len(lines), sum(line.right for line in lines)
@@ -67,12 +73,11 @@ def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
     if total:
         from sklearn.metrics import f1_score
 
-        kept = [one for one in scored if one.lines]
-        if right in (0, total):
-            bounds = wilson(len(kept) if right else 0, len(kept))
-            result["low"], result["high"] = bounds["low"], bounds["high"]
-        elif len(kept) > 1:
-            parts = [one.right for one in kept], [len(one.lines) for one in kept]
+        parts = list(zip(*((one.right, len(one.lines)) for one in scored if one.lines), strict=True))
+        reports = len(parts[0])
+        if reports < FEW_REPORTS or len({r / n for r, n in zip(*parts, strict=True)}) == 1:
+            result["low"], result["high"] = _score_interval(right / total, reports)
+        else:
             result["low"], result["high"] = _resampled(parts, lambda r, n: r / n, seed)
         pairs = [line.expected for line in lines], [line.given for line in lines]
         labels = [flag for flag in FLAGS if flag in pairs[0]]
@@ -80,13 +85,6 @@ def flag_scores(scored: Sequence[Scored], seed: int = 0) -> dict:
     result["by_flag"] = {flag: confusion[flag][flag] / confusion[flag].total() for flag in LABELS if flag in confusion}
     result["confusion"] = {flag: dict(confusion[flag]) for flag in LABELS if flag in confusion}
     return result
-
-
-def _score_interval(share: float, reports: int) -> tuple[float, float]:
-    """Wilson's 95 % interval (as in `wilson`) of a share of `reports` that need not be a whole count."""
-    z2 = Z95**2
-    centre, half = share + z2 / (2 * reports), Z95 * math.sqrt(share * (1 - share) / reports + z2 / (4 * reports**2))
-    return max(0.0, (centre - half) / (1 + z2 / reports)), min(1.0, (centre + half) / (1 + z2 / reports))
 
 
 def difference(first: Sequence[Scored], second: Sequence[Scored], seed: int = 0) -> dict | None:
@@ -142,28 +140,24 @@ def coverage_scores(scored: Sequence[Scored]) -> dict:
 
 
 def pattern_scores(scored: Sequence[Scored]) -> dict:
-    """The conclusions: precision, recall and F1 over all patterns, found and expected `by_name`, exact reports.
+    """The conclusions: precision, recall and F1 over all patterns, found and expected `by_name` (as the references write it), exact
+    reports.
 
     `degrees` counts the patterns with a word that depends on a threshold (légère, modérée, sévère, majeure…).
     """
     kept = [one for one in scored if one.patterns]
-    by_name: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for one in kept:
-        for name in one.patterns:
-            by_name[name][0] += name in one.given_patterns
-            by_name[name][1] += 1
-    shared = sum(len(one.patterns & one.given_patterns) for one in kept)
+    names = {key: name for one in reversed(kept) for key, name in one.patterns.items()}
+    expected_in = Counter(key for one in kept for key in one.patterns)
+    found_in = Counter(key for one in kept for key in one.patterns.keys() & one.given_patterns.keys())
     given = sum(len(one.given_patterns) for one in kept)
-    expected = sum(len(one.patterns) for one in kept)
-    degrees = [(right, of) for name, (right, of) in by_name.items() if _DEGREE.search(name)]
+    shared, expected = found_in.total(), expected_in.total()
+    degrees = [key for key in expected_in if _DEGREE.search(key)]
     return {
         "precision": shared / given if given else None,
         "recall": shared / expected if expected else None,
         "f1": 2 * shared / (given + expected) if given + expected else None,
-        "by_name": {
-            name: {"found": right, "of": of} for name, (right, of) in sorted(by_name.items(), key=lambda item: -item[1][1])
-        },
-        "degrees": wilson(sum(right for right, _ in degrees), sum(of for _, of in degrees)),
+        "by_name": {names[key]: {"found": found_in[key], "of": of} for key, of in expected_in.most_common()},
+        "degrees": wilson(sum(found_in[key] for key in degrees), sum(expected_in[key] for key in degrees)),
         "exact_reports": wilson(sum(one.exact for one in kept), len(kept)),
     }
 

@@ -5,6 +5,7 @@ listed.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medanalyzr.inference.guidance.printed import NUMBER, numbers_in
@@ -35,14 +36,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer against its reference. `numbers` counts the numbers in the answer, `made_up` lists those that follow from neither
-    report nor reference, `points` counts decimal points where French has a comma.
+    """One answer against its reference. `patterns` and `given_patterns` are the conclusions of both (see `conclusion`), `numbers`
+    counts the numbers in the answer, `made_up` lists those that follow from neither report nor reference, `points` counts decimal
+    points where French has a comma.
     """
 
     lines: tuple[Line, ...]
     invented: tuple[str, ...]
-    patterns: frozenset[str]
-    given_patterns: frozenset[str]
+    patterns: Mapping[str, str]
+    given_patterns: Mapping[str, str]
     numbers: int
     made_up: tuple[str, ...]
     points: int
@@ -55,7 +57,7 @@ class Scored:
     def exact(self) -> bool:
         """Every flag and critical mark right, the same conclusion, nothing invented."""
         marks = all(line.right and line.critical == line.called_critical for line in self.lines)
-        return marks and not self.invented and self.patterns == self.given_patterns
+        return marks and not self.invented and self.patterns.keys() == self.given_patterns.keys()
 
     def faults(self) -> list[str]:
         """What is wrong with the answer, in words."""
@@ -67,15 +69,18 @@ class Scored:
                 found.append(f"{line.name}: critical value {'missed' if line.critical else 'called without cause'}")
         found += [f"invented analyte {name}" for name in self.invented]
         found += [f"made-up number {number}" for number in dict.fromkeys(self.made_up)]
-        found += [f"not concluded: {name}" for name in sorted(self.patterns - self.given_patterns)]
-        return found + [f"concluded without cause: {name}" for name in sorted(self.given_patterns - self.patterns)]
+        mine, due = self.given_patterns, self.patterns
+        found += [f"not concluded: {due[key]}" for key in sorted(due.keys() - mine.keys())]
+        return found + [f"concluded without cause: {mine[key]}" for key in sorted(mine.keys() - due.keys())]
 
 
-def conclusion(answer: str) -> frozenset[str]:
-    """The conclusions of an answer: the parts of its line «Conclusion : a ; b.», folded, without text in brackets."""
+def conclusion(answer: str) -> dict[str, str]:
+    """The conclusions of an answer: the parts of its line «Conclusion : a ; b.» without text in brackets, by their folded form, in
+    which they are compared.
+    """
     line = next((text for text in answer.splitlines() if fold(text).startswith("conclusion :")), "")
-    parts = re.sub(r"\s*\([^)]*\)", "", fold(line).partition(":")[2]).rstrip(". ").split(" ; ")
-    return frozenset(" ".join(part.split()) for part in parts if part.strip())
+    parts = re.sub(r"\s*\([^)]*\)", "", " ".join(line.split()).partition(":")[2]).rstrip(". ").split(" ; ")
+    return {fold(part): part.strip() for part in parts if part.strip()}
 
 
 def _same_value(given: Measurement, expected: Measurement) -> tuple[bool, bool]:

@@ -69,7 +69,7 @@ def detail_table(result: Mapping) -> pd.DataFrame:
             "conclusions, precision": _two(patterns["precision"]),
             "conclusions, recall": _two(patterns["recall"]),
             "degrees (légère, sévère…)": share(patterns["degrees"]),
-            "reports exact in every point": share(patterns["exact_reports"]),
+            "reports exact (flags, critical marks, conclusions)": share(patterns["exact_reports"]),
         }
     )
 

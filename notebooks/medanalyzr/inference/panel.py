@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from IPython.display import Javascript, display
 
 from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.inference.french import in_french
 from medanalyzr.inference.report_files import FORMATS, LARGEST, ReceivedReport, read_reports
 from medanalyzr.inference.verified_view import NOT_A_DEVICE, verified_html
 from medanalyzr.inference.verify import verify
@@ -20,6 +21,12 @@ Answer = Callable[[str, int, float, Callable[[], bool]], Iterator[str]]
 
 def _text(text: str) -> str:
     return f"<pre style='white-space:pre-wrap;font-size:14px'>{html.escape(text)}</pre>"
+
+
+def _doubts(one: ReceivedReport) -> str:
+    """The error and the remarks of a report in French; an error that only joins the remarks is not repeated."""
+    said = one.remarks if one.error == " ".join(one.remarks) else (one.error, *one.remarks)
+    return " ".join(in_french(sentence) for sentence in said if sentence)
 
 
 class Panel:
@@ -68,27 +75,29 @@ class Panel:
     def _choose(self, change) -> None:
         chosen = self._examples[change["new"]]
         self.box.value = chosen.text
-        self._say(" ".join(filter(None, [chosen.error, *chosen.remarks])))
+        self._say(_doubts(chosen))
 
     def _say(self, text: str) -> None:
         self.note.value = f"<b>{html.escape(text)}</b>"
 
     def _take(self, change) -> None:
         for file in change["new"]:
+            name = file["name"]
             try:
-                found = read_reports(file["name"], bytes(file["content"]))
+                found = read_reports(name, bytes(file["content"]))
             except MedAnalyzrError as error:
-                self._say(str(error))
+                self._say(f"{name} : {in_french(str(error).removeprefix(f'{name}: '))}")
                 continue
             if not found:
-                self._say(f"{file['name']} holds no report.")
+                self._say(f"{name} : aucun compte rendu.")
                 continue
-            self._examples |= {one.source: one for one in found}
+            names = [f"{name}, n° {i}" for i in range(1, len(found) + 1)] if len(found) > 1 else [name]
+            self._examples |= zip(names, found, strict=True)
             self.example.options = list(self._examples)
-            self.example.value = found[0].source
-            self._choose({"new": found[0].source})
+            self.example.value = names[0]
+            self._choose({"new": names[0]})
             several = f" ({len(found)} comptes rendus, voir «Exemple»)" if len(found) > 1 else ""
-            self._say(f"Lu : {file['name']}{several} {' '.join(filter(None, [found[0].error, *found[0].remarks]))}".strip())
+            self._say(f"Lu : {name}{several} {_doubts(found[0])}".strip())
 
     def _report(self) -> Report | str:
         """The report as read from the chosen file, as long as its text was not changed; else the text in the box."""
@@ -124,7 +133,7 @@ class Panel:
             self.out.value, self.check.value = _text(self.text), verified_html(verify(report, self.text))
             self._say(("Arrêté, " if self._stop.is_set() else "") + f"{time.monotonic() - start:.0f} s")
         except Exception as error:
-            self._say(str(error))
+            self._say(in_french(str(error)))
         finally:
             self.button.disabled, self.stop.disabled, self.copy.disabled = False, True, not self.text
 

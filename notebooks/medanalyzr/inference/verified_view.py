@@ -30,7 +30,8 @@ def verified_html(verified: Verified) -> str:
     lines; conclusion and next steps of the rules.
     """
     urgent = escape(", ".join(verified.urgent))
-    parts = [f"<p style='color:#a00000'><b>Valeur critique : {urgent}</b></p>"] if urgent else []
+    heading = "Valeurs critiques" if len(verified.urgent) > 1 else "Valeur critique"
+    parts = [f"<p style='color:#a00000'><b>{heading} : {urgent}</b></p>"] if urgent else []
     rows = [_row(r, _VERIFIED if r.verified else _DOUBTFUL) for r in verified.results]
     rows += [_row(r, _LEFT_OUT) for r in verified.left_out]
     if rows:

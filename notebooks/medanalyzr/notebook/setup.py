@@ -1,6 +1,7 @@
 """The first cell of every notebook: settings for quiet output and privacy, and missing packages."""
 
 import importlib
+import logging
 import os
 import shlex
 import subprocess
@@ -112,6 +113,11 @@ def _install(host: str) -> None:
         )
 
 
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not the notice that bitsandbytes has no kernel for products with 4-bit weights on a CPU: `unpack_on_cpu` leaves none."""
+    return not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward")
+
+
 def bootstrap() -> None:
     """First call of every notebook: settings for quiet output and privacy, then the packages.
 
@@ -132,6 +138,7 @@ def bootstrap() -> None:
         os.environ.setdefault(
             "PYTORCH_ALLOC_CONF", "expandable_segments:True"
         )  # rows of changing length leave no gaps in a GPU's memory
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_worth_saying)
     host = where()
     commands = install_commands(host)
     if not commands:
