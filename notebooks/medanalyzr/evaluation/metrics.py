@@ -38,16 +38,8 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
     def vectorized(*samples, axis=-1):
         return statistic(*(np.sum(sample, axis=axis) for sample in samples))
 
-    samples = [np.asarray(part, dtype=float) for part in parts]
-    found = bootstrap(
-        samples,
-        vectorized,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    samples, rng = [np.asarray(part, dtype=float) for part in parts], np.random.default_rng(seed)
+    found = bootstrap(samples, vectorized, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=rng)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -111,9 +103,7 @@ def difference(first: Sequence[Scored], second: Sequence[Scored], seed: int = 0)
 
 
 def critical_scores(scored: Sequence[Scored]) -> dict:
-    """Critical values found (`recall`) and missed (`miss_rate`), and `false_alarms` among the other values, with Wilson's
-    intervals.
-    """
+    """Critical values found (`recall`) and missed (`miss_rate`), `false_alarms` among the other values, with Wilson's intervals."""
     lines = [line for one in scored for line in one.lines]
     critical = [line for line in lines if line.critical]
     found = sum(line.called_critical for line in critical)
@@ -155,14 +145,13 @@ def pattern_scores(scored: Sequence[Scored]) -> dict:
     shared = sum(len(one.patterns & one.given_patterns) for one in kept)
     given = sum(len(one.given_patterns) for one in kept)
     expected = sum(len(one.patterns) for one in kept)
+    often = sorted(by_name.items(), key=lambda item: -item[1][1])
     degrees = [(right, of) for name, (right, of) in by_name.items() if _DEGREE.search(name)]
     return {
         "precision": shared / given if given else None,
         "recall": shared / expected if expected else None,
         "f1": 2 * shared / (given + expected) if given + expected else None,
-        "by_name": {
-            name: {"found": right, "of": of} for name, (right, of) in sorted(by_name.items(), key=lambda item: -item[1][1])
-        },
+        "by_name": {name: {"found": right, "of": of} for name, (right, of) in often},
         "degrees": wilson(sum(right for right, _ in degrees), sum(of for _, of in degrees)),
         "exact_reports": wilson(sum(one.exact for one in kept), len(kept)),
     }

@@ -77,9 +77,8 @@ def _samples(row: Row) -> list[Row]:
 def _place(row: Row, gas: bool) -> None:
     """Settles the specimen of a row by its name, and arterial or venous by its section."""
     row.around = row.specimen
-    named = specimen_of(fold(row.name)) or (
-        specimen_of(fold(" ".join(i.text for i in row.items if i.kind == "word"))) if row.items else None
-    )
+    words = " ".join(i.text for i in row.items if i.kind == "word")
+    named = specimen_of(fold(row.name)) or specimen_of(fold(words))
     if any(re.search(r"/24\s?h|/mmol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
         named = named or "urine"
     if named and row.specimen in ("sang", None):

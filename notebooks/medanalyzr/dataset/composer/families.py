@@ -1,6 +1,4 @@
-"""Families of layouts that people look through: tables and lines. Each takes the lines of a report, the habits of
-its laboratory and what is told of the patient, and returns the text.
-"""
+"""Families of layouts that people look through: tables and lines, of a report's lines, its laboratory's habits and its patient."""
 
 import csv
 import io

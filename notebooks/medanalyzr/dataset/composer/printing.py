@@ -111,11 +111,10 @@ class Style:
         if self.thousands == self.point:
             self.thousands = ""
         self.plain = rng.random() < 0.12
-        self.case = (
-            rng.choice((str, str.lower))
-            if reader == "prose"
-            else rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
-        )
+        if reader == "prose":
+            self.case = rng.choice((str, str.lower))
+        else:
+            self.case = rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
         self.range, self.below, self.above = (rng.choice(phrases()[kind][:some]) for kind in ("range", "below", "above"))
         self.frame = "{}" if self.structured or self.short else rng.choice(phrases()["frame"][: 5 if some else None])
         if self.range == "{a} ; {b}":
@@ -128,9 +127,8 @@ class Style:
         self.small, self.spelled, self.kept, self.aside = rng.random() < 0.25, {}, {}, rng.randrange(60)
         self.converts, self.doubles = rng.random() < 0.45, rng.random() < 0.1
         self.marks = dict(zip(("bas", "élevé"), rng.choice(phrases()["mark"]).split(), strict=True)) if rng.random() < 0.35 else {}
-        self.mark_at = rng.choice(
-            ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
-        )
+        places = ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
+        self.mark_at = rng.choice(places)
         self.shares = rng.choice(("", "", "after") if some or self.short else ("", "", "before", "after"))
         self.notes = rng.choice((0, 0, 0, 0.15, 0.6)) if reader == "eye" else 0
         self.unitless = self.short and rng.random() < 0.2  # some units are left out

@@ -94,13 +94,14 @@ def _fits(analyte: str | None, unit: str, interval: Item) -> bool:
 def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item]) -> tuple[Item, Item | None]:
     """The value to report and its interval, where values or intervals are printed in several units."""
     unit = {id(v): known_unit(v.unit, analyte) or v.unit for v in [main, *others]}
+    own = unit[id(main)]
     if not chosen:
         return main, None
     if not main.unit and not others and len(chosen) == 1:
         return main, chosen[0]
     with_unit = [i for i in chosen if i.unit]
     if with_unit:
-        alike = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == unit[id(main)]]
+        alike = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == own]
         if len(alike) == 1:
             return main, alike[0]
         if len(chosen) == 1 and with_unit[0].unit != "%":
@@ -123,12 +124,8 @@ def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item
         mine = chosen[values.index(main)]
         for value, interval in zip(values, chosen, strict=True):
             for here, there in ((mine.low, interval.low), (mine.high, interval.high)):
-                if (here is None) != (there is None) or not same(analyte, here, unit[id(main)], there, unit[id(value)], 0.08, 0.6):
-                    if (
-                        unit[id(value)] == "%"
-                        and _fits(analyte, unit[id(main)], mine)
-                        and not _fits(analyte, unit[id(main)], interval)
-                    ):
+                if (here is None) != (there is None) or not same(analyte, here, own, there, unit[id(value)], 0.08, 0.6):
+                    if unit[id(value)] == "%" and _fits(analyte, own, mine) and not _fits(analyte, own, interval):
                         continue
                     raise Refused("intervalle de quelle unité ?")
         return main, mine
@@ -180,11 +177,8 @@ def decide(row: Row, who: Patient) -> Measurement:
     values, intervals = _measured(row, printed)
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
-        if (
-            i.kind in ("word", "fraction", "date")
-            and not harmless(fold(i.text))
-            and ((i.line, i.pos) < last or specimen_of(fold(i.text)))
-        ):
+        strange = i.kind in ("word", "fraction", "date") and not harmless(fold(i.text))
+        if strange and ((i.line, i.pos) < last or specimen_of(fold(i.text))):
             raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
     if not values:
         words = " ".join(i.text for i in printed if i.kind == "word")
@@ -193,11 +187,9 @@ def decide(row: Row, who: Patient) -> Measurement:
         raise Refused("nom et valeur éloignés")
     _units(values, printed, row)
     analyte = row.analyte
-    shares = (
-        [v for v in values if plain(v.unit) == "%"]
-        if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None)
-        else []
-    )
+    shares = []
+    if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None):
+        shares = [v for v in values if plain(v.unit) == "%"]
     counts = [v for v in values if v not in shares] or shares
     main, others = counts[0], counts[1:] + (shares if counts is not shares else [])
     units = {known_unit(v.unit, analyte) or plain(v.unit) for v in counts}
