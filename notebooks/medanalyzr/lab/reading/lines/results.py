@@ -36,7 +36,7 @@ def _measured(row: Row, printed: list[Item]) -> tuple[list[Item], list[Item]]:
     return values, intervals
 
 
-def _units(values: list[Item], printed: list[Item], row: Row) -> None:
+def _units(values: list[Item], printed: list[Item]) -> None:
     """Gives units that stand alone to the values without one: the next after the value, else one before it."""
     alone = [i for i in printed if i.kind == "unit"]
     for value in values:
@@ -51,7 +51,7 @@ def _units(values: list[Item], printed: list[Item], row: Row) -> None:
         raise Refused("unité de quelle valeur ?")
 
 
-def _thousands(value: Item, intervals: list[Item], found: list[Item], analyte: str | None) -> bool:
+def _thousands(value: Item, intervals: list[Item], found: list[Item]) -> bool:
     """Whether a point before three digits parts thousands in this row; refuses where it cannot be told."""
     doubtful = [i for i in [value, *intervals] if i.doubt]
     per_mm3 = plain(value.unit) == "/mm3"
@@ -185,7 +185,7 @@ def decide(row: Row, who: Patient) -> Measurement:
         raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
     if not row.certain:
         raise Refused("nom et valeur éloignés")
-    _units(values, printed, row)
+    _units(values, printed)
     analyte = row.analyte
     shares = []
     if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None):
@@ -206,7 +206,7 @@ def decide(row: Row, who: Patient) -> Measurement:
 
 def result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:
     """The measurement of a value and its interval, after the last checks."""
-    thousands = _thousands(main, [interval] if interval else [], found, analyte)
+    thousands = _thousands(main, [interval] if interval else [], found)
     value, low, high = number(main.text, thousands), None, None
     if interval:
         low, high = interval.low, interval.high
@@ -218,7 +218,7 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
     printed = main.unit or (interval.unit if interval else "") or row.unit
     if analyte == "tca" and plain(printed) == "s":
         analyte = "tca_s"
-    unit = _unit(analyte, printed, interval, row)
+    unit = _unit(analyte, printed, interval)
     apart = interval.unit if interval and interval.unit else ""
     interval_unit = (known_unit(apart, analyte) or apart) if apart else ""
     if interval_unit and interval_unit != unit and (analyte is None or known_unit(apart, analyte) is None):
@@ -270,7 +270,7 @@ def _no_eight(main: Item, interval: Item | None) -> bool:
     return bool(decimals == bounds and (decimals != {0} or (interval.high and number(main.text + "8") > 4 * interval.high)))
 
 
-def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) -> str:
+def _unit(analyte: str | None, printed: str, interval: Item | None) -> str:
     """The unit of a result in the spelling of the tables, or as printed where they do not know it."""
     if analyte is None:
         if not printed and interval is None:
