@@ -59,10 +59,8 @@ def read_report(text: str) -> Report:
         told, refused = sentences(*paragraph, who)
         read, unread = read + told, unread + refused
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
-    unread += more
-    return Report(
-        who.sex, who.age, tuple(map(_whole, kept)), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole)
-    )
+    unread = sorted(unread + more, key=lambda u: u.line)
+    return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
 
 
 def _samples(row: Row) -> list[Row]:

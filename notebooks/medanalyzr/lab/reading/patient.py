@@ -72,9 +72,8 @@ _LETTERS = {"f": "F", "h": "H", "m": "H", "feminin": "F", "masculin": "H", "femm
 
 def _record(text: str, head: str) -> list[str]:
     """What records of fields print under `head`, folded; [] where no line names such a field."""
-    records = [
-        [fold(cell).strip(' "') for cell in re.split(r"[;\t|]", line)] for line in text.splitlines() if re.search(r"[;\t|]", line)
-    ]
+    lines = [re.split(r"[;\t|]", line) for line in text.splitlines()]
+    records = [[fold(cell).strip(' "') for cell in cells] for cells in lines if len(cells) > 1]
     first = next((n for n, cells in enumerate(records) if head in cells and len(cells) > 2), None)
     if first is None:
         return []
