@@ -26,20 +26,7 @@ class Symbol:
 
 
 _QKV = ("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal", "return_debug_mask")
-_BACK = (
-    "grad_out",
-    "query",
-    "key",
-    "value",
-    "out",
-    "logsumexp",
-    "cum_seq_q",
-    "cum_seq_k",
-    "max_q",
-    "max_k",
-    "dropout_p",
-    "is_causal",
-)
+_BACK = ("grad_out", *_QKV[:3], "out", "logsumexp", *_QKV[3:9])
 _ATTENTION = Symbol("unsloth", "2026.10.9", "unsloth.utils.attention_dispatch", "_flex_shared_prefix_attention")
 _TRAINER = "transformers", "5.17.0", "transformers.trainer"
 PARTS: dict[str, tuple[Symbol, ...]] = {

@@ -56,9 +56,7 @@ else:
 
     @triton.jit
     def _adapted(base, low, right, m, n, rows, width, r, ends, low_stride, k_stride, n_stride, inner: tl.constexpr):
-        """A tile of base + low @ right in the dtype of base (base: rows × width with row stride `ends`; low: rows × r; right: r ×
-        width).
-        """
+        """A tile of base + low @ right in the dtype of base (rows × width, row stride `ends`; low: rows × r; right: r × width)."""
         k = tl.arange(0, inner)
         x = tl.load(low + m[:, None] * low_stride + k[None, :], mask=(m[:, None] < rows) & (k[None, :] < r), other=0.0)
         y = tl.load(right + k[:, None] * k_stride + n[None, :] * n_stride, mask=(k[:, None] < r) & (n[None, :] < width), other=0.0)
@@ -212,16 +210,13 @@ class Projections:
         return found, low
 
     def gradient_parts(self, dys: Sequence[torch.Tensor], *right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From the gradients of the outputs (a list, or one tensor side by side): the gradient of x through the weights, and that
-        of `low`.
-        """
+        """The gradients of x through the weights and of `low`, from those of the outputs (a list, or one tensor side by side)."""
         each = dys if len(dys) > 1 else dys[0].split(self._widths, 1)
         return self._transposed.product(*to_float8(*dys)), torch.cat([dy @ b for dy, b in zip(each, right, strict=True)], 1)
 
     def adapter_gradients(
         self, x: torch.Tensor, low: torch.Tensor, dys: Sequence[torch.Tensor], dlow: torch.Tensor
     ) -> list[torch.Tensor]:
-        """The gradients of `adapters`."""
         of_b = [dy.t() @ part for dy, part in zip(dys, low.split(self._ranks, 1), strict=True)]
         return [*((dlow.t() @ x) * self._scales).split(self._ranks), *of_b]
 

@@ -52,9 +52,7 @@ class AttentionIndices:
 
 
 class RowSegments:
-    """A row of `prefix` tokens and then `rests` (the length of each); `spared` is the number of tokens that whole examples would
-    add.
-    """
+    """A row of `prefix` tokens and then `rests` (their lengths); `spared` is how many tokens whole examples would add."""
 
     def __init__(self, prefix: int, rests: Sequence[int]):
         self.prefix, self.rests, self.spared, self._device = prefix, rests, prefix * (len(rests) - 1), None
@@ -69,9 +67,7 @@ class RowSegments:
 
 
 class _Attend(torch.autograd.Function):
-    """Causal attention within parts whose last tokens are the queries (the operator behind torch.nn.attention.varlen since torch
-    2.12).
-    """
+    """Causal attention within parts whose last tokens are the queries (the operator behind torch.nn.attention.varlen)."""
 
     @staticmethod
     def forward(ctx, query, key, value, segments, scale):
@@ -107,9 +103,7 @@ class SharedPrefix:
         self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
 
     def install(self, trainer) -> None:
-        """Make a packing trainer compute the prefix once per step. Does nothing without a prefix; says so where FlashAttention is
-        missing.
-        """
+        """Make a packing trainer compute the prefix, if there is one, once per step; says so where FlashAttention is missing."""
         if not (self.ids and usable("the shared beginning of prompts")):
             return
         if not (flash_attention() and (trainer.args.bf16 or trainer.args.fp16)):

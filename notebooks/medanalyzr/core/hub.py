@@ -56,11 +56,8 @@ def check_hub(repository: str, kind: str = "models") -> None:
         raise MedAnalyzrError(f"{repository!r} is not a name on the hub: write owner/name, or a local path.") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        advice = (
-            "try again later"
-            if status == 429 or status >= 500
-            else "check the name, and log in with `hf auth login` or set HF_TOKEN"
-        )
+        busy = status == 429 or status >= 500
+        advice = "try again later" if busy else "check the name, and log in with `hf auth login` or set HF_TOKEN"
         raise MedAnalyzrError(f"The hub does not give {repository} (HTTP {status}): {advice}.") from None
     except (HTTPError, OSError):
         raise MedAnalyzrError(

@@ -1,6 +1,4 @@
-"""The processes of a distributed training, one per GPU, started by torchrun (see `medanalyzr.notebook.launch`); only the first
-writes.
-"""
+"""The processes of a distributed training, one per GPU, started by `medanalyzr.notebook.launch`; only the first writes."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext

@@ -72,9 +72,5 @@ def quiet() -> None:
     datasets.disable_progress_bars()
     if loader := sys.modules.get("unsloth_zoo.cpu.loader"):
         own = getattr(loader._print, "own", loader._print)
-        loader._print = partial(_without_path, own)
+        loader._print = lambda text: own(text.replace(str(artifacts_folder().resolve()), "artifacts"))
         loader._print.own = own
-
-
-def _without_path(show: Callable[[str], None], text: str) -> None:
-    show(text.replace(str(artifacts_folder().resolve()), "artifacts"))

@@ -140,11 +140,8 @@ def _asked_of_tables() -> Iterator[tuple[str, str, str]]:
         value = format_number(convert(a, bounds.high, known.unit, unit), decimals_in(a, unit))
         result = format_number(convert(a, number(value), unit), known.decimals)
         question = f"Convertissez {value} {unit} de l'analyse « {known.name} » en {known.unit}."
-        yield (
-            a,
-            question,
-            f"{value} {unit} × {factor:g} = {result} {known.unit}.".replace(f"{factor:g}", f"{factor:g}".replace(".", ",")),
-        )
+        times = f"{factor:g}".replace(".", ",")
+        yield a, question, f"{value} {unit} × {times} = {result} {known.unit}."
 
 
 def _questions() -> Iterator[dict[str, str]]:

@@ -17,7 +17,7 @@ from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.dataset.composer.structured import records, trees
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import Measurement, Report, format_number, parse_answer, parse_report
+from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, parse_answer, parse_report
 from medanalyzr.lab.rules import interpret
 
 LONGEST = 40  # results of one report
@@ -47,7 +47,7 @@ _MOST = {  # results that such a text holds
 
 def _earlier(m: Measurement, style: Style) -> tuple[str, ...]:
     """Values of earlier reports, none of them today's; "" where the analyte was not asked for then."""
-    decimals = len(m.text.partition(",")[2])
+    decimals = decimals_of(m.text)
     spread = 0.3 * (m.high - m.low) if m.low and m.high else 0.1 * m.value
     found: list[str] = []
     for _ in range(style.history):

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import ftfy
 from ftfy.badness import is_bad
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, check_hub
@@ -46,35 +45,7 @@ RULES = {
 }
 
 Row = dict[str, str]
-
-
-def _text(value: Any) -> Any:
-    return "" if value is None else value
-
-
-Filled = Annotated[
-    str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=LONGEST), BeforeValidator(_text)
-]
-MayBeEmpty = Annotated[str, StringConstraints(strict=True, max_length=LONGEST), BeforeValidator(_text)]
-
-
-class Cells(BaseModel):
-    """The schema of one row; a missing optional cell is empty text."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    instruction: Filled
-    output: Filled
-    input: MayBeEmpty = ""
-    prompt: MayBeEmpty = ""
-
-
-_FAULTS = {
-    "string_too_short": "empty instruction or output",
-    "string_type": "not text",
-    "string_unicode": "unreadable characters",
-    "string_too_long": f"longer than {LONGEST} characters",
-}
+_HALF = re.compile("[\ud800-\udfff]")  # half a character (a lone surrogate), which no file can hold
 
 
 @dataclass
@@ -196,9 +167,26 @@ def map_columns(names: Iterable[str], dataset: str) -> dict[str, str]:
     return found
 
 
-def _mended(cells: Cells, number: int, found: Findings) -> dict[str, str] | None:
-    """The texts of a row with wrongly decoded characters repaired, or None where some stay unreadable."""
-    texts = {name: getattr(cells, name) for name in COLUMNS}
+def _fault(value: Any, needed: bool) -> str:
+    """Why a cell makes its row unusable (a key of `RULES`), or "". An empty cell is one where it is `needed`."""
+    if not isinstance(value, str):
+        return "not text"
+    if _HALF.search(value):
+        return "unreadable characters"
+    if needed and not value.strip():
+        return "empty instruction or output"
+    return f"longer than {LONGEST} characters" if len(value.strip() if needed else value) > LONGEST else ""
+
+
+def _texts(row: Mapping[str, Any], number: int, found: Findings) -> dict[str, str] | None:
+    """The texts of a row with wrongly decoded characters repaired, or None where it is unusable; `found` is told of both."""
+    cells = {name: row.get(found.columns.get(name)) for name in COLUMNS}
+    cells = {name: "" if value is None else value for name, value in cells.items()}
+    for name in ("instruction", "output", "input", "prompt"):
+        if fault := _fault(cells[name], name in ("instruction", "output")):
+            found.add(fault, found.columns.get(name, name), number)
+            return None
+    texts = {name: text.strip() if name in ("instruction", "output") else text for name, text in cells.items()}
     for name, text in texts.items():
         if is_bad(text):
             texts[name] = ftfy.fix_encoding(text)
@@ -213,8 +201,8 @@ def _mended(cells: Cells, number: int, found: Findings) -> dict[str, str] | None
 
 
 def _unreadable(extra: Mapping[str, str], number: int, found: Findings) -> bool:
-    """Whether a column kept beside the four holds half a character (a lone surrogate), which no file can hold."""
-    lost = [name for name, text in extra.items() if re.search("[\ud800-\udfff]", text)]
+    """Whether a column kept beside the four holds half a character."""
+    lost = [name for name, text in extra.items() if _HALF.search(text)]
     for name in lost:
         found.add("unreadable characters", name, number)
     return bool(lost)
@@ -232,13 +220,7 @@ def check_rows(raw: Sequence[Mapping[str, Any]], dataset: str) -> tuple[list[Row
     rows: list[Row] = []
     exact, near_texts, answers = set(), set(), {}
     for number, row in enumerate(raw, 1):
-        try:
-            cells = Cells.model_validate({target: row.get(name) for target, name in columns.items()})
-        except ValidationError as error:
-            problem = error.errors()[0]
-            found.add(_FAULTS[problem["type"]], columns.get(problem["loc"][0], problem["loc"][0]), number)
-            continue
-        texts = _mended(cells, number, found)
+        texts = _texts(row, number, found)
         extra = {name: str(row[columns[name]]) for name in EXTRA if name in columns and row.get(columns[name]) is not None}
         if texts is None or _unreadable(extra, number, found):
             continue

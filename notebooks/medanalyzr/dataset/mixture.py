@@ -48,14 +48,10 @@ class Source:
         }
 
 
-def privacy_mode(asked: str, dataset: str) -> str:
-    """The mode "off", "warn" or "stop" for `asked`; "auto" stops for a local file, else warns."""
-    return asked if asked != "auto" else "stop" if is_local(dataset) else "warn"
-
-
 def _checked(dataset: str, privacy: str) -> Source:
+    """A source, loaded and searched for personal data in the mode `privacy`; "auto" stops for a local file, else warns."""
     rows, found = check_rows(load_rows(dataset), dataset)
-    mode = privacy_mode(privacy, dataset)
+    mode = privacy if privacy != "auto" else "stop" if is_local(dataset) else "warn"
     return Source(dataset, rows, found, {"mode": mode, "found": gate(rows, found.kept, dataset, mode)})
 
 

@@ -5,7 +5,7 @@ French reports. A pattern search misses what it has no pattern for: it is a safe
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import phonenumbers
 from stdnum.fr import nir
@@ -59,24 +59,19 @@ FINDERS: dict[str, Callable[[str], int]] = {
 }
 
 
-def _found(rows: Sequence[Mapping[str, str]], numbers: Sequence[int]) -> Iterator[tuple[str, int, int]]:
-    for number, row in zip(numbers, rows, strict=True):
-        cells = [f"Patient : {text}" if name == "patient" else text for name, text in row.items()]  # a name alone is one there
-        for kind, finder in FINDERS.items():
-            if count := sum(map(finder, cells)):
-                yield kind, number, count
-
-
 def scan(rows: Sequence[Mapping[str, str]], numbers: Sequence[int]) -> dict[str, dict]:
     """For each kind of personal data found: `count`, and which `numbers` the `rows` that hold it have; never the text.
 
     Every column of the rows is searched: what is written is what is searched.
     """
     report: dict[str, dict] = {}
-    for kind, number, count in _found(rows, numbers):
-        entry = report.setdefault(kind, {"count": 0, "rows": []})
-        entry["count"] += count
-        entry["rows"].append(number)
+    for number, row in zip(numbers, rows, strict=True):
+        cells = [f"Patient : {text}" if name == "patient" else text for name, text in row.items()]  # a name alone is one there
+        for kind, finder in FINDERS.items():
+            if count := sum(map(finder, cells)):
+                entry = report.setdefault(kind, {"count": 0, "rows": []})
+                entry["count"] += count
+                entry["rows"].append(number)
     return report
 
 

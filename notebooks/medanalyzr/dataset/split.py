@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from medanalyzr.dataset.loading import COLUMNS, Row, nearly
 
 SPLITS = ("train", "validation", "test")
-
-
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 
@@ -88,14 +86,8 @@ def overlap(train: Sequence[Row], test: Sequence[Row], sample: int = 200) -> dic
         return report | {"nearest": None}
     few = [question_of(row) for row in test[:sample]]
     near = process.cdist(few, [question_of(row) for row in train], scorer=fuzz.ratio, dtype=np.uint8, workers=-1).max(axis=1)
-    return report | {
-        "nearest": {
-            "rows": len(few),
-            "median": float(np.median(near)),
-            "highest": int(near.max()),
-            "95 or more": int((near >= 95).sum()),
-        }
-    }
+    highest, alike = int(near.max()), int((near >= 95).sum())
+    return report | {"nearest": {"rows": len(few), "median": float(np.median(near)), "highest": highest, "95 or more": alike}}
 
 
 def fingerprint(rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"  # Okabe-
 FLAG_COLOURS = {"bas": BLUE, "normal": GREEN, "élevé": ORANGE, "indéterminé": GREY}
 
 
-def _finish(figure, path: Path, title: str = "") -> None:
+def finish(figure, path: Path, title: str = "") -> None:
     """Title, save and show `figure`; its panels may have titles of their own."""
     for axis in figure.axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -40,7 +40,7 @@ def length_figure(lengths: Mapping[str, Sequence[int]], max_seq_length: int, pat
         axis.axvline(max_seq_length, color=GREY, ls="--", label=f"max_seq_length = {max_seq_length}")
     axis.set(xlabel="tokens per example (prompt, answer, end)", ylabel="examples")
     axis.legend(frameon=False)
-    _finish(figure, path, "Length of the examples")
+    finish(figure, path, "Length of the examples")
 
 
 def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
@@ -57,7 +57,7 @@ def flag_figure(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     axis.tick_params(axis="y", labelsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path, "Flags of each analyte")
+    finish(figure, path, "Flags of each analyte")
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
@@ -83,7 +83,7 @@ def loss_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
     axis.set(xlabel="step", ylabel="loss per token (nats)", yscale="log")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
-    _finish(figure, path, "Training and validation loss")
+    finish(figure, path, "Training and validation loss")
 
 
 def health_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -93,18 +93,14 @@ def health_figure(history: Sequence[Mapping[str, float]], path: Path) -> None:
     for before, row in zip(rows, rows[1:], strict=False):
         if row.get("seconds") and "num_input_tokens_seen" in row and "num_input_tokens_seen" in before:
             row["speed"] = (row["num_input_tokens_seen"] - before["num_input_tokens_seen"]) / row["seconds"]
-    panels = (
-        ("learning_rate", "learning rate", BLUE),
-        ("grad_norm", "gradient norm", GREEN),
-        ("speed", "tokens per second", ORANGE),
-    )
-    for axis, (key, label, colour) in zip(axes, panels, strict=True):
+    labels = {"learning_rate": "learning rate", "grad_norm": "gradient norm", "speed": "tokens per second"}
+    for axis, (key, label), colour in zip(axes, labels.items(), (BLUE, GREEN, ORANGE), strict=True):
         _curve(axis, rows, key, label, color=colour, lw=1)
         axis.set(xlabel="step", title=label)
         axis.set_ylim(bottom=0)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0].ticklabel_format(axis="y", scilimits=(0, 0))
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int = 24) -> None:
@@ -120,7 +116,7 @@ def analyte_figure(counts: Mapping[str, tuple[int, int]], path: Path, most: int 
     axis.tick_params(axis="y", labelsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path, "Right and wrong flags of each analyte")
+    finish(figure, path, "Right and wrong flags of each analyte")
 
 
 def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> None:
@@ -139,7 +135,7 @@ def confusion_figure(confusion: Mapping[str, Mapping[str, int]], path: Path) -> 
     axis.set(xlabel="flag given", ylabel="flag expected")
     axis.set_xticks(range(len(given)), given)
     axis.set_yticks(range(len(expected)), expected)
-    _finish(figure, path, "Expected and given flags (counts)")
+    finish(figure, path, "Expected and given flags (counts)")
 
 
 def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
@@ -152,12 +148,11 @@ def interval_figure(shares: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
             y = names.index(name)
             axis.plot([share["low"], share["high"]], [y, y], color=GREY, lw=2)
             axis.plot(share["share"], y, "o", color=BLUE)
-            axis.annotate(
-                f"{share['count']}/{share['of']}", (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7
-            )
+            counts = f"{share['count']}/{share['of']}"
+            axis.annotate(counts, (share["share"], y), (0, 6), textcoords="offset points", ha="center", size=7)
         axis.set(title=title, xlabel="share", xlim=(-0.05, 1.05), ylim=(len(names) - 0.5, -0.7))
         axis.set_yticks(range(len(names)), names)
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> None:
@@ -172,7 +167,7 @@ def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
     axis.set_yticks(range(len(families)), [layout_name(family) for family in families])
     axis.set(xlabel="share of flags right", xlim=(-0.02, 1.02), ylim=(len(families) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(sources), loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path, "Flags in layouts never trained on, with 95% intervals")
+    finish(figure, path, "Flags in layouts never trained on, with 95% intervals")
 
 
 def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -181,7 +176,7 @@ def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
     axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE)
     axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="share of wrong flags", xlim=(0, 1.02))
     axis.set_ylim(bottom=0)
-    _finish(figure, path, "Wrong flags among the most confident")
+    finish(figure, path, "Wrong flags among the most confident")
 
 
 def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -199,7 +194,7 @@ def category_figure(shares: Mapping[str, Mapping[str, float]], path: Path) -> No
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set(xlabel="share of flags right", xlim=(0, 1.05), ylim=(len(names) - 0.5, -0.5))
     axis.legend(frameon=False, ncols=len(shares), loc="lower center", bbox_to_anchor=(0.5, 1))
-    _finish(figure, path, "Right flags in each category")
+    finish(figure, path, "Right flags in each category")
 
 
 def speed_figure(table: Sequence[Mapping], path: Path) -> None:
@@ -210,4 +205,4 @@ def speed_figure(table: Sequence[Mapping], path: Path) -> None:
     axis.bar_label(bars, [f"MFU {row['mfu']:.0%}" for row in table], padding=4, fontsize=8)
     axis.set(xlabel="tokens per second", xlim=(0, 1.25 * max(speeds)))
     axis.invert_yaxis()
-    _finish(figure, path, "Training speed")
+    finish(figure, path, "Training speed")

@@ -43,16 +43,8 @@ def _resampled(parts: Sequence[Sequence[int]], statistic, seed: int) -> tuple[fl
     def vectorized(*samples, axis=-1):
         return statistic(*(np.sum(sample, axis=axis) for sample in samples))
 
-    samples = [np.asarray(part, dtype=float) for part in parts]
-    found = bootstrap(
-        samples,
-        vectorized,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    samples, rng = [np.asarray(part, dtype=float) for part in parts], np.random.default_rng(seed)
+    found = bootstrap(samples, vectorized, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=rng)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -109,9 +101,7 @@ def difference(first: Sequence[Scored], second: Sequence[Scored], seed: int = 0)
 
 
 def critical_scores(scored: Sequence[Scored]) -> dict:
-    """Critical values found (`recall`) and missed (`miss_rate`), and `false_alarms` among the other values, with Wilson's
-    intervals.
-    """
+    """Critical values found (`recall`) and missed (`miss_rate`), `false_alarms` among the other values, with Wilson's intervals."""
     lines = [line for one in scored for line in one.lines]
     critical = [line for line in lines if line.critical]
     found = sum(line.called_critical for line in critical)

@@ -12,6 +12,7 @@ from medanalyzr.lab.report import (
     FRENCH_HABITS,
     Measurement,
     Report,
+    decimals_of,
     format_number,
     in_unit,
     parse_answer,
@@ -54,7 +55,7 @@ def _across(m: Measurement, rng: Random) -> Measurement | None:
     """`m` with its value on the other side of a limit; None if the rules give it no plain flag, or if no value is possible there."""
     if m.sign or m.interval_unit or m.specimen != "sang" or flag(m) not in FLAGS:
         return None
-    decimals = len(m.text.partition(",")[2])
+    decimals = decimals_of(m.text)
     bounds = {"bas": (m.low,), "élevé": (m.high,)}.get(flag(m)) or [b for b in (m.low, m.high) if b]
     bound = rng.choice(bounds)
     width = m.high - m.low if m.low is not None and m.high is not None else float("inf")
@@ -65,47 +66,42 @@ def _across(m: Measurement, rng: Random) -> Measurement | None:
     return moved if value > 0 and flag(moved) != flag(m) else None
 
 
-def _limit(report: Report, rng: Random) -> tuple[str, Report] | None:
-    places = [(i, moved) for i, m in enumerate(report.measurements) if (moved := _across(m, rng))]
-    return _with(report, *rng.choice(places)) if places else None
-
-
 def _order(report: Report, rng: Random) -> tuple[str, Report] | None:
     return ("", replace(report, measurements=report.measurements[::-1])) if len(report.measurements) > 1 else None
 
 
-def _unit(report: Report, rng: Random) -> tuple[str, Report] | None:
-    places = [
-        (i, in_unit(m, FRENCH_HABITS[m.analyte], interval_too=True))
-        for i, m in enumerate(report.measurements)
-        if m.analyte in FRENCH_HABITS and m.specimen == "sang" and m.unit == analytes()[m.analyte].unit and not m.interval_unit
-    ]
-    places = [(i, moved) for i, moved in places if flag(moved) == flag(report.measurements[i])]
-    return _with(report, *rng.choice(places)) if places else None
+def _in_another_unit(m: Measurement) -> Measurement | None:
+    """`m` in the second unit in use; None where there is none, or where its rounding changes the flag."""
+    if m.analyte not in FRENCH_HABITS or m.specimen != "sang" or m.unit != analytes()[m.analyte].unit or m.interval_unit:
+        return None
+    moved = in_unit(m, FRENCH_HABITS[m.analyte], interval_too=True)
+    return moved if flag(moved) == flag(m) else None
 
 
-def _bare(report: Report, rng: Random, unit_too: bool = False) -> tuple[str, Report] | None:
-    places = [
-        (i, replace(m, low=None, high=None, interval_unit="", unit="" if unit_too else m.unit))
-        for i, m in enumerate(report.measurements)
-        if m.analyte and m.unit and m.specimen == "sang" and not (report.sex is None and depends_on_sex(m.analyte))
-    ]
-    return _with(report, *rng.choice(places)) if places else None
+def _bare(m: Measurement, **more) -> Measurement:
+    return replace(m, low=None, high=None, interval_unit="", **more)
+
+
+def _one_bare(report: Report, rng: Random, **more) -> tuple[str, Report] | None:
+    """One result without its interval, where a sex that is not known is not what lacks already."""
+
+    def fits(m: Measurement) -> bool:
+        return m.analyte and m.unit and m.specimen == "sang" and (report.sex or not depends_on_sex(m.analyte))
+
+    return _one(report, rng, lambda m: _bare(m, **more) if fits(m) else None)
 
 
 def _no_sex(report: Report, rng: Random) -> tuple[str, Report] | None:
-    places = [
-        (i, replace(m, low=None, high=None, interval_unit=""))
-        for i, m in enumerate(report.measurements)
-        if m.analyte and m.specimen == "sang" and depends_on_sex(m.analyte)
-    ]
-    return _with(replace(report, sex=None), *rng.choice(places)) if places and report.sex else None
+    def change(m: Measurement) -> Measurement | None:
+        return _bare(m) if m.analyte and m.specimen == "sang" and depends_on_sex(m.analyte) else None
+
+    return _one(replace(report, sex=None), rng, change) if report.sex else None
 
 
 def _of_another(report: Report, **who) -> tuple[str, Report] | None:
     """The report as that of another patient, without intervals; None if it has none, or is not about the blood of an adult."""
     old = (report.age or 40) < 18 or report.pregnant or any(m.specimen != "sang" for m in report.measurements)
-    bare = tuple(replace(m, low=None, high=None, interval_unit="") for m in report.measurements)
+    bare = tuple(map(_bare, report.measurements))
     return None if old or bare == report.measurements else ("", replace(report, measurements=bare, text="", **who))
 
 
@@ -114,22 +110,27 @@ def _urine(report: Report, rng: Random) -> tuple[str, Report] | None:
     if not places or len(places) < len(report.measurements):
         return None
     place = rng.choice(places)
-    m = replace(report.measurements[place], specimen="urine", low=None, high=None, interval_unit="")
+    m = _bare(report.measurements[place], specimen="urine")
     kept = (*report.measurements[:place], *report.measurements[place + 1 :], m)
     return m.key, replace(report, measurements=kept)
 
 
-def _with(report: Report, place: int, m: Measurement) -> tuple[str, Report]:
+def _one(report: Report, rng: Random, change: Callable[[Measurement], Measurement | None]) -> tuple[str, Report] | None:
+    """The report with one result changed, drawn among those that `change` gives; None if it gives none."""
+    places = [(i, changed) for i, m in enumerate(report.measurements) if (changed := change(m))]
+    if not places:
+        return None
+    place, m = rng.choice(places)
     return m.key, replace(report, measurements=(*report.measurements[:place], m, *report.measurements[place + 1 :]))
 
 
 _CHANGES: dict[str, Callable[[Report, Random], tuple[str, Report] | None]] = {
-    "limit": _limit,
+    "limit": lambda report, rng: _one(report, rng, lambda m: _across(m, rng)),
     "order": _order,
     "point": lambda report, rng: ("", report) if _points(write_report(report)) != write_report(report) else None,
-    "unit": _unit,
-    "no interval": _bare,
-    "no unit": lambda report, rng: _bare(report, rng, unit_too=True),
+    "unit": lambda report, rng: _one(report, rng, _in_another_unit),
+    "no interval": _one_bare,
+    "no unit": lambda report, rng: _one_bare(report, rng, unit=""),
     "no sex": _no_sex,
     "child": lambda report, rng: _of_another(report, age=6.0),
     "pregnant": lambda report, rng: _of_another(report, sex="F", age=31.0, pregnant=True),
@@ -186,12 +187,8 @@ def consistency(perturbations: Sequence[Perturbation], before: Sequence[str], af
             expected = _flags(perturbation.original["output"]), _flags(perturbation.changed["output"])
             others = [key for key in expected[0] if key != perturbation.key] if kind == "limit" else list(expected[0])
             kept.append(all(key in first and first[key] == second.get(key) for key in others))
-            flipped.append(
-                all(
-                    given.get(perturbation.key) == want.get(perturbation.key)
-                    for given, want in zip((first, second), expected, strict=True)
-                )
-            )
+            pairs = zip((first, second), expected, strict=True)
+            flipped.append(all(given.get(perturbation.key) == want.get(perturbation.key) for given, want in pairs))
             both.append(kept[-1] and (kind != "limit" or flipped[-1]))
         if both and kind == "limit":
             result[kind] = {"flipped": wilson(sum(flipped), len(flipped)), "others_kept": wilson(sum(kept), len(kept))}

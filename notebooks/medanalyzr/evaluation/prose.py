@@ -51,16 +51,10 @@ def by_form(rows: Sequence[Row], texts: Mapping[str, Sequence[str]], seed: int =
 
 def form_table(found: Mapping[str, Mapping[str, Mapping]]) -> pd.DataFrame:
     """A row for each source and form of `by_form`: reports, right flags, and the share of analytes that the answer does not mention."""
-    names = {LINES: "flags in our lines", PROSE: "flags read from free text"}
+    words = {LINES: "flags in our lines", PROSE: "flags read from free text"}
     rows = [
-        {
-            "answers": source,
-            "read as": names[form],
-            "reports": s["reports"],
-            "flags right": share(s),
-            "left out": share(s["refused"]),
-        }
-        for source, forms in found.items()
+        {"answers": name, "read as": words[form], "reports": s["reports"], "flags right": share(s), "left out": share(s["refused"])}
+        for name, forms in found.items()
         for form, s in sorted(forms.items(), reverse=True)
     ]
     return pd.DataFrame(rows).set_index(["answers", "read as"]) if rows else pd.DataFrame()

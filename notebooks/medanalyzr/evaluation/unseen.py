@@ -15,21 +15,15 @@ MOST = 12  # results per report: its prompt has up to 1,900 tokens
 
 
 def layout_name(family: str) -> str:
-    """The name of a family in tables and figures."""
     named = {"ocr": "OCR noise", "hprim": "HPRIM lines as text", "json_nested": "JSON with other keys"}
     return named.get(family, family.replace("_", " "))
 
 
 def unseen_layouts(rows: Sequence[Mapping[str, str]], each: int, seed: int) -> list[dict[str, str]]:
-    """`each` reports of every family in `HELD_OUT`, composed from the values of those `rows` that have flagged answers; `layout`
-    names the family.
-    """
+    """`each` reports of every family (`layout`) in `HELD_OUT`, composed from those `rows` that have flagged answers."""
     ours = [row for row in rows if parse_answer(row["output"])]
-    return [
-        row
-        for family in HELD_OUT
-        for row in sample(Random(f"{seed} {family}").sample(ours, len(ours)), each, seed, (family,), MOST)
-    ]
+    orders = {family: Random(f"{seed} {family}").sample(ours, len(ours)) for family in HELD_OUT}
+    return [row for family, order in orders.items() for row in sample(order, each, seed, (family,), MOST)]
 
 
 def by_family(rows: Sequence[Mapping[str, str]], texts: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str, dict[str, dict]]:
@@ -45,9 +39,8 @@ def by_family(rows: Sequence[Mapping[str, str]], texts: Mapping[str, Sequence[st
             here = [(row, text) for row, text in zip(rows, answers, strict=True) if row["layout"] == family]
             scored = [score(row["input"], text, row["output"]) for row, text in here]
             lines = [line for one in scored for line in one.lines]
-            right = {
-                key: value for key, value in flag_scores(scored, seed).items() if key in ("count", "of", "share", "low", "high")
-            }
+            flags = flag_scores(scored, seed)
+            right = {key: flags[key] for key in ("count", "of", "share", "low", "high")}
             refused = wilson(sum(line.given == ABSENT for line in lines), len(lines))
             found[family][source] = right | {"reports": len(here), "refused": refused}
     return found

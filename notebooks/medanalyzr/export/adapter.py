@@ -10,15 +10,14 @@ from medanalyzr.dataset.prompts import PREAMBLE
 from medanalyzr.export.chat import INSTRUCTION, chat_template
 from medanalyzr.training.base_models import named
 
-HUB_IDS = {SMOLLM2: f"HuggingFaceTB/{SMOLLM2}"}  # the shipped model under the name that the hub knows
 WARNING = "**Not a medical device.** For study: a flag may be wrong however well it is written; check each against its interval."
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
 
 
 def hub_id(base: str) -> str | None:
     """The hub id of a base model as training.json names it; None for a local folder."""
-    if base in HUB_IDS:
-        return HUB_IDS[base]
+    if base == SMOLLM2:  # shipped without its owner
+        return f"HuggingFaceTB/{SMOLLM2}"
     local = Path(base).expanduser().is_dir() or base.startswith((".", "~")) or Path(base).is_absolute()
     return None if local or base.count("/") != 1 else base
 

@@ -25,10 +25,9 @@ _GREEDY = {"temperature": 0, "cache_prompt": False}
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer of llama.cpp: its text, tokens of prompt and answer, the seconds it took, and whether it ended by itself."""
+    """An answer of llama.cpp: its text, the tokens of the answer, the seconds it took, and whether it ended by itself."""
 
     text: str
-    prompt_tokens: int
     tokens: int
     seconds: float
     ended: bool
@@ -107,11 +106,11 @@ class Runtime:
     def _reply(self, answer: dict) -> Reply:
         if "error" in answer:
             raise MedAnalyzrError(f"llama.cpp refuses the prompt ({answer['error']['message']}): shorten the report.")
-        choice, usage, timings = answer["choices"][0], answer["usage"], answer["timings"]
+        choice, timings = answer["choices"][0], answer["timings"]
         text = choice["text"] if "text" in choice else choice["message"]["content"]
         seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
         ended = choice["finish_reason"] == "stop"
-        return Reply(text.strip(), usage["prompt_tokens"], usage["completion_tokens"], seconds, ended)
+        return Reply(text.strip(), answer["usage"]["completion_tokens"], seconds, ended)
 
 
 def same_tokens(runtime: Runtime, tokenizer, prompts: Sequence[str]) -> int:

@@ -61,9 +61,7 @@ def _code(result: dict) -> str | None:
 
 
 def observation(line: dict, place: int, result: dict) -> dict:
-    """One verified result as a FHIR R4 Observation of status "preliminary": no biologist has released it. Its interpretation is that of
-    `_code`.
-    """
+    """One verified result as a FHIR R4 Observation, "preliminary" since no biologist has released it; `_code` interprets it."""
     code, quantity = _code(result), _quantity(result["value"], result["unit"])
     bounds = {side: _quantity(result[side], result["interval_unit"] or result["unit"]) for side in ("low", "high")}
     bounds = {side: bound for side, bound in bounds.items() if bound}

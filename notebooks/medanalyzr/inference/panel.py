@@ -58,19 +58,10 @@ class Panel:
         self.button.on_click(self._press)
         self.stop.on_click(lambda _: self._stop.set())
         self.copy.on_click(self._to_clipboard)
-        self.widget = widgets.VBox(
-            [
-                widgets.HTML(f"<b>{NOT_A_DEVICE}</b>"),
-                widgets.HBox([self.example, self.upload]),
-                self.box,
-                widgets.HBox([self.length, self.temperature]),
-                widgets.HBox([self.button, self.stop, self.copy]),
-                self.note,
-                self.out,
-                self.check,
-                self._script,
-            ]
-        )
+        choice, settings = widgets.HBox([self.example, self.upload]), widgets.HBox([self.length, self.temperature])
+        asked = [widgets.HTML(f"<b>{NOT_A_DEVICE}</b>"), choice, self.box, settings]
+        answered = [widgets.HBox([self.button, self.stop, self.copy]), self.note, self.out, self.check, self._script]
+        self.widget = widgets.VBox([*asked, *answered])
 
     def _choose(self, change) -> None:
         chosen = self._examples[change["new"]]

@@ -12,15 +12,10 @@ _HEADS = ("analyse", "valeur", "intervalle", "drapeau", "contrôle")
 
 def _row(result: Result, colour: str) -> str:
     name = result.name if result.specimen == "sang" or result.value is None else f"{result.name} ({result.specimen})"
-    interval = format_interval(result.low, result.high, decimals_of(result.value or ""))
+    value = f"{result.value or '—'} {result.unit}".strip()
+    interval = f"{format_interval(result.low, result.high, decimals_of(result.value or ''))} {result.interval_unit}".strip() or "—"
     flag = f"{result.flag}, {CRITICAL}" if result.critical else result.flag
-    cells = (
-        name,
-        f"{result.value or '—'} {result.unit}".strip(),
-        f"{interval} {result.interval_unit}".strip() or "—",
-        flag,
-        result.why or "vérifié",
-    )
+    cells = (name, value, interval, flag, result.why or "vérifié")
     row = "".join(f"<td style='text-align:left;padding:2px 10px'>{escape(cell)}</td>" for cell in cells)
     return f"<tr style='background:{colour};color:#222'>{row}</tr>"
 

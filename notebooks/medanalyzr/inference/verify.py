@@ -174,9 +174,8 @@ def verify(report: Report | str, answer: str) -> Verified:
         else:
             results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))
     critical |= {_in_words(r, True): r.name for r in rest if sides[id(r)] or _reached(r)}
-    denied = {name for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str) for name in (g.key, g.m.analyte)} - {
-        None
-    }
+    doubtful = [g for (_, g), m in zip(lines, found, strict=True) if g and isinstance(m, str)]
+    denied = {name for g in doubtful for name in (g.key, g.m.analyte)} - {None}
     left_out = [
         _result(r, r.specimen, flag(r), sides[id(r)] is not None, "absent de la réponse")
         for r in rest

@@ -59,10 +59,8 @@ def read_report(text: str) -> Report:
         told, refused = sentences(*paragraph, who)
         read, unread = read + told, unread + refused
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
-    unread += more
-    return Report(
-        who.sex, who.age, tuple(map(_whole, kept)), tuple(sorted(unread, key=lambda u: u.line)), who.pregnant, clean(whole)
-    )
+    unread = sorted(unread + more, key=lambda u: u.line)
+    return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
 
 
 def _samples(row: Row) -> list[Row]:
@@ -77,9 +75,8 @@ def _samples(row: Row) -> list[Row]:
 def _place(row: Row, gas: bool) -> None:
     """Settles the specimen of a row by its name, and arterial or venous by its section."""
     row.around = row.specimen
-    named = specimen_of(fold(row.name)) or (
-        specimen_of(fold(" ".join(i.text for i in row.items if i.kind == "word"))) if row.items else None
-    )
+    words = " ".join(i.text for i in row.items if i.kind == "word")
+    named = specimen_of(fold(row.name)) or specimen_of(fold(words))
     if any(re.search(r"/24\s?h|/mmol\b|/j\b", i.unit or (i.text if i.kind == "unit" else "")) for i in row.items):
         named = named or "urine"
     if named and row.specimen in ("sang", None):

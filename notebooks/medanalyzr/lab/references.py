@@ -127,9 +127,7 @@ def cited(source: str) -> str:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A value in `unit` times `factor`, plus `offset`, is the value in the analyte's French unit; `decimals` are those printed
-    in `unit`.
-    """
+    """A value in `unit` (printed with `decimals`) times `factor`, plus `offset`, is the value in the analyte's French unit."""
 
     analyte: str
     unit: str

@@ -210,19 +210,9 @@ def write_measurement(m: Measurement) -> str:
 
 # The second unit in use for an analyte, beside the one of our tables.
 FRENCH_HABITS = {
-    "glucose": "g/L",
-    "hgpo_2h": "mg/dL",
-    "creatinine": "mg/L",
-    "cholesterol": "g/L",
-    "triglycerides": "g/L",
-    "uree": "g/L",
-    "calcium": "mg/L",
-    "bilirubine_totale": "mg/L",
-    "hb": "g/dL",
-    "albumine": "g/dL",
-    "paco2": "kPa",
-    "pao2": "kPa",
-}
+    "glucose": "g/L", "hgpo_2h": "mg/dL", "creatinine": "mg/L", "cholesterol": "g/L", "triglycerides": "g/L", "uree": "g/L",
+    "calcium": "mg/L", "bilirubine_totale": "mg/L", "hb": "g/dL", "albumine": "g/dL", "paco2": "kPa", "pao2": "kPa",
+}  # fmt: skip
 
 
 def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:

@@ -76,15 +76,10 @@ def run_plain(profile: Profile, base: str, rows: Path, steps: int, seed: int, fo
         MedAnalyzrError: the process failed (its last line).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {
-        "base_model": str(existing(base) or base),
-        "rows": str(rows.resolve()),
-        "steps": steps,
-        "seed": seed,
-        "max_seq_length": 2048,
-    }
+    asked = {"base_model": str(existing(base) or base), "rows": str(rows.resolve()), "steps": steps, "seed": seed}
     asked |= {name: getattr(profile, name) for name in ("batch_size", "gradient_accumulation_steps", "learning_rate", "train_on")}
-    asked |= {"checkpointing": profile.checkpointing != "off", "result": str((folder / "plain.json").resolve())}
+    asked |= {"max_seq_length": 2048, "checkpointing": profile.checkpointing != "off"}
+    asked["result"] = str((folder / "plain.json").resolve())
     write_json(folder / "plain_settings.json", asked)
     command = [sys.executable, "-m", "medanalyzr.training.plain_trainer", str((folder / "plain_settings.json").resolve())]
     process = subprocess.run(command, cwd=NOTEBOOKS, capture_output=True, text=True)

@@ -68,9 +68,7 @@ def launch(count: int, arguments: list[str]) -> None:
 
 
 def _work(arguments: list[str]) -> None:
-    """Run papermill in this process; only the first one keeps its executed notebook. An error becomes one line on stdout, for
-    `launch`.
-    """
+    """Run papermill in this process; the first alone keeps its executed notebook. An error is one line on stdout, for `launch`."""
     from papermill.cli import papermill
     from papermill.exceptions import PapermillExecutionError
 

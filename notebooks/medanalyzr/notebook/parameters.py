@@ -12,57 +12,45 @@ from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
 # What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
-USUAL = {
-    "test_reports": (40, 0),
-    "base_reports": (3, 0),
-    "loss_reports": (8, 0),
-    "perturbations": (2, 40),
-    "layout_reports": (2, 40),
-}
+USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40),
+         "layout_reports": (2, 40)}  # fmt: skip
+_CHOICES = {
+    "precision": "auto best fp32 fp16 bf16", "float8": "auto on off", "load_in_4bit": "auto on off", "packing": "auto on shared off",
+    "checkpointing": "auto on off unsloth", "train_on": "auto answer all", "subset": "auto all measured quick",
+    "layouts": "auto own composed", "privacy": "auto off warn stop", "guided": "off on", "gate": "warn stop",
+}  # fmt: skip
+_OR_PROFILE = " (or -1: what the profile says)"
+_NUMBERS = (  # parameters, their least and greatest value (both allowed), and what is to be said beside
+    ("lora_r lora_alpha evaluations repeats compared_reports", 1, inf, ""),
+    ("generation_batch_size evaluation_batch_size max_new_tokens", 1, inf, ""),
+    ("early_stopping validation_examples", 0, inf, ""),
+    ("max_seq_length", 64, inf, ""),
+    ("steps", 3, inf, " (the first two are left out)"),
+    ("batch_size gradient_accumulation_steps max_steps", 1, inf, _OR_PROFILE),
+    ("composed_examples", 0, inf, _OR_PROFILE),
+    (" ".join(USUAL), 0, inf, " (or -1: by profile)"),
+    ("validation_fraction test_fraction", 0, 0.4, _OR_PROFILE),
+    ("min_flags min_critical_recall max_false_alarms min_consistency min_abstention", 0, 1, ""),
+    ("seed", 0, 2**32 - 1, ""),
+)
+
+
+def _among(choices: list[str]) -> tuple[Callable[[Any], bool], str]:
+    *first, last = map(repr, choices)
+    return lambda v: v in choices, f"{', '.join(first)} or {last}"
+
+
+def _between(least: float, greatest: float, beside: str) -> tuple[Callable[[Any], bool], str]:
+    words = f"at least {least}" if greatest == inf else f"between {least} and {greatest}"
+    return lambda v: least <= v <= greatest or v == -1 and "-1" in beside, words + beside
+
+
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "lora_r": (lambda v: v >= 1, "at least 1"),
-    "lora_alpha": (lambda v: v >= 1, "at least 1"),
-    "learning_rate": (lambda v: v == -1 or 0 < v < 1, "between 0 and 1 (or -1: what the profile says)"),
-    "batch_size": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
-    "gradient_accumulation_steps": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
-    "num_train_epochs": (lambda v: v == -1 or 0 < v < inf, "a number above 0 (or -1: what the profile says)"),
-    "max_steps": (lambda v: v == -1 or v >= 1, "at least 1 (or -1: what the profile says)"),
-    "max_seq_length": (lambda v: v >= 64, "at least 64"),
-    "generation_batch_size": (lambda v: v >= 1, "at least 1"),
-    "max_new_tokens": (lambda v: v >= 1, "at least 1"),
-    "validation_fraction": (lambda v: v == -1 or 0 <= v <= 0.4, "between 0 and 0.4 (or -1: what the profile says)"),
-    "test_fraction": (lambda v: v == -1 or 0 <= v <= 0.4, "between 0 and 0.4 (or -1: what the profile says)"),
-    "precision": (lambda v: v in ("auto", "best", "fp32", "fp16", "bf16"), "'auto', 'best', 'fp32', 'fp16' or 'bf16'"),
-    "float8": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
-    "load_in_4bit": (lambda v: v in ("auto", "on", "off"), "'auto', 'on' or 'off'"),
-    "packing": (lambda v: v in ("auto", "on", "shared", "off"), "'auto', 'on', 'shared' or 'off'"),
-    "checkpointing": (lambda v: v in ("auto", "on", "off", "unsloth"), "'auto', 'on', 'off' or 'unsloth'"),
-    "evaluations": (lambda v: v >= 1, "at least 1"),
-    "early_stopping": (lambda v: v >= 0, "at least 0"),
-    "validation_examples": (lambda v: v >= 0, "at least 0"),
-    "train_on": (lambda v: v in ("auto", "answer", "all"), "'auto', 'answer' or 'all'"),
-    "subset": (lambda v: v in ("auto", "all", "measured", "quick"), "'auto', 'all', 'measured' or 'quick'"),
-    "layouts": (lambda v: v in ("auto", "own", "composed"), "'auto', 'own' or 'composed'"),
-    "composed_examples": (lambda v: v >= -1, "at least 0 (or -1: what the profile says)"),
-    "privacy": (lambda v: v in ("auto", "off", "warn", "stop"), "'auto', 'off', 'warn' or 'stop'"),
-    "test_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
-    "base_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
-    "loss_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
-    "perturbations": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
-    "layout_reports": (lambda v: v >= -1, "at least 0 (or -1: by profile)"),
-    "evaluation_batch_size": (lambda v: v >= 1, "at least 1"),
-    "steps": (lambda v: v >= 3, "at least 3 (the first two are left out)"),
-    "repeats": (lambda v: v >= 1, "at least 1"),
-    "compared_reports": (lambda v: v >= 1, "at least 1"),
-    "min_flags": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "min_critical_recall": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "max_false_alarms": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "min_consistency": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "min_abstention": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "guided": (lambda v: v in ("off", "on"), "'off' or 'on'"),
-    "gate": (lambda v: v in ("warn", "stop"), "'warn' or 'stop'"),
-    "seed": (lambda v: 0 <= v < 2**32, "between 0 and 4294967295"),
+    "learning_rate": (lambda v: v == -1 or 0 < v < 1, f"between 0 and 1{_OR_PROFILE}"),
+    "num_train_epochs": (lambda v: v == -1 or 0 < v < inf, f"a number above 0{_OR_PROFILE}"),
 }
+_LIMITS |= {name: _among(words.split()) for name, words in _CHOICES.items()}
+_LIMITS |= {name: _between(*limits) for names, *limits in _NUMBERS for name in names.split()}
 
 
 def _assignments(source: str) -> dict[str, ast.expr]:

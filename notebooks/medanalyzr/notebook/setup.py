@@ -26,10 +26,6 @@ def _unmet(need: Requirement) -> bool:
     return have is None or not need.specifier.contains(have.split("+")[0], prereleases=True)
 
 
-def _exact(need: Requirement) -> bool:
-    return "==" in str(need.specifier)
-
-
 def wanting(host: str) -> list[Requirement]:
     """The packages (with their dependencies) to install, in the tested versions.
 
@@ -40,7 +36,7 @@ def wanting(host: str) -> list[Requirement]:
     if host == "local":
         return [need for need in tested.values() if _unmet(need)]
     asked = read_requirements(RUN)
-    return [tested[need.name] for need in asked if (_unmet(need) if _exact(need) else installed(need.name) is None)]
+    return [tested[need.name] for need in asked if (_unmet(need) if "==" in str(need.specifier) else installed(need.name) is None)]
 
 
 def _bare() -> list[Requirement]:
@@ -135,9 +131,7 @@ def bootstrap() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("WANDB_DISABLED", "true")
     if sys.platform == "linux" and "microsoft" not in os.uname().release.lower():  # Windows' Linux does not know it
-        os.environ.setdefault(
-            "PYTORCH_ALLOC_CONF", "expandable_segments:True"
-        )  # rows of changing length leave no gaps in a GPU's memory
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # no gaps in a GPU's memory from rows of any length
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_worth_saying)
     host = where()
     commands = install_commands(host)

@@ -8,7 +8,7 @@ import torch
 from matplotlib.patches import Patch, Rectangle
 
 from medanalyzr.dataset.prompts import IGNORED
-from medanalyzr.evaluation.figures import BLUE, GREEN, GREY, ORANGE, _finish
+from medanalyzr.evaluation.figures import BLUE, GREEN, GREY, ORANGE, finish
 
 BLOCK = 64  # weights that share one scale in NF4
 PALE = "#D9D9D9"
@@ -69,7 +69,7 @@ def nf4_figure(name: str, weight: torch.Tensor, errors: Mapping[str, Mapping[str
     right.set(xlabel="RMS error (% of the RMS of the weights)", title="error and bits per weight")
     right.set_xlim(right=1.75 * right.get_xlim()[1])
     right.invert_yaxis()
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def adapted_shapes(model) -> dict[str, tuple[int, int, int]]:
@@ -115,7 +115,7 @@ def lora_figure(shapes: Mapping[str, tuple[int, int, int]], r: int, alpha: int, 
     right.set(xlabel="parameters in one layer (millions)", title=f"trained: {trained:,} of {total:,} ({trained / total:.1%})")
     right.invert_yaxis()
     right.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.95))
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def token_texts(ids: Sequence[int], tokenizer) -> list[str]:
@@ -156,7 +156,7 @@ def mask_figure(example: Mapping[str, Sequence[int]], tokenizer, path: Path, wid
     axis.set(xlim=(0, width), ylim=(lines, 0))
     axis.set_title(f"{len(learnt)} tokens: {learnt.count(False)} with label −100 (grey), {sum(learnt)} that are learnt (coloured)")
     axis.axis("off")
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def packed_rows(lengths: Sequence[int], longest: int) -> list[list[int]]:
@@ -187,15 +187,11 @@ def packing_figure(lengths: Sequence[int], batch_size: int, longest: int, multip
     packed, heights = packed_rows(lengths, longest), [len(lengths) + 1]
     heights.append(len(packed) + 1)
     figure, axes = plt.subplots(2, 1, figsize=(9, 1.6 + 0.16 * sum(heights)), sharex=True, height_ratios=heights)
-    _bars(
-        axes[0],
-        [[n] for n in lengths],
-        [batches[i // batch_size] for i in range(len(lengths))],
-        f"packing off, batches of {batch_size}",
-    )
+    ends = [batches[i // batch_size] for i in range(len(lengths))]
+    _bars(axes[0], [[n] for n in lengths], ends, f"packing off, batches of {batch_size}")
     _bars(axes[1], packed, [-(-sum(row) // multiple) * multiple for row in packed], "packing on")
     axes[1].axvline(longest, color=GREY, ls="--")
     axes[1].set(xlabel=f"tokens (dashed: max_seq_length = {longest})")
     labels = [Patch(color=BLUE, label="an example"), Patch(facecolor="white", edgecolor=ORANGE, hatch="////", label="padding")]
     axes[0].legend(handles=labels, frameon=False, fontsize=8, loc="upper right")
-    _finish(figure, path)
+    finish(figure, path)

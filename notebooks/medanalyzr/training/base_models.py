@@ -103,17 +103,14 @@ def check_weights(folder: Path) -> None:
             raise MedAnalyzrError(f"{name} in {str(folder)!r} is truncated or damaged ({error}): copy it again.") from None
 
 
-_SHIPPED: dict[str, Callable[[], Path]] = {SMOLLM2: smollm2_folder}
-
-
 def resolve_base_model(name: str) -> str:
     """The argument of `FastLanguageModel.from_pretrained` for `name`: a shipped model, a local folder or a hub id.
 
     Raises:
         MedAnalyzrError: the folder does not exist or holds no model, or the hub is out of reach.
     """
-    if name in _SHIPPED:
-        return os.path.relpath(_SHIPPED[name]())  # shown in notebooks: no path of this machine
+    if name == SMOLLM2:
+        return os.path.relpath(smollm2_folder())  # shown in notebooks: no path of this machine
     path = existing(name)
     if path and path.is_dir():
         if not (path / "config.json").is_file():

@@ -10,8 +10,6 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress
 
 LOSS_FLOOR, FIRST_STEPS = 1e-3, 10  # so low a loss so early means that labels or weights are wrong (unsloth issue 2957)
-
-
 FP16_SKIPS = 20  # fp16 finds its loss scale by skipping steps with infinite gradients; more than this in a row is an error
 
 

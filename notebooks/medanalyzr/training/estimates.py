@@ -45,9 +45,7 @@ class Shape:
 
     @property
     def flops_per_token(self) -> int:
-        """Operations of a LoRA training step per token: two per parameter forward and two backward (the base weights have no
-        gradient).
-        """
+        """Operations of a LoRA training step per token: two per parameter forward, two backward (base weights have no gradient)."""
         return 4 * self.matrices
 
 
@@ -56,9 +54,7 @@ SHAPES = {SMOLLM2: Shape(30, 576, 1536, 9, 3, 64, 49152), MISTRAL: Shape(32, 409
 
 
 def shape_of(base: str) -> Shape:
-    """The shape of a model folder or hub id, from its config.json (read without transformers, which must be imported after
-    Unsloth).
-    """
+    """The shape of a model folder or hub id, from its config.json: transformers must not be imported before Unsloth."""
     from huggingface_hub import hf_hub_download
 
     own = Path(base) / "config.json"

@@ -75,15 +75,14 @@ def panels(report: Report, rng: Random, count: int) -> list[Placed]:
     tables = {kind[6:]: texts[0].split() for kind, texts in phrases().items() if kind.startswith("panel:")}
     own = [Placed(m, _section(m), True) for m in report.measurements]
     given = {m.analyte for m in report.measurements}
+    given |= {"bicarbonates"} if "ph" in given else set()  # a blood gas has its own
     first = dict.fromkeys(placed.section for placed in own)
     adult = not report.pregnant and (report.age is None or report.age >= 18)
     values = {m.analyte: m.value for m in report.measurements if m.analyte and m.unit == analytes()[m.analyte].unit and not m.sign}
     rest = [section for section in tables if section not in first and section != "gaz du sang"]
     left, added = count - len(own) if adult else 0, []
     for section in [*(s for s in first if s in tables), *rng.sample(rest, len(rest))]:
-        wanted = [
-            a for a in tables[section] if a not in given and not (a == "bicarbonates" and "ph" in given) and rng.random() < 0.85
-        ]
+        wanted = [a for a in tables[section] if a not in given and rng.random() < 0.85]
         for analyte in wanted[: max(left, 0)]:
             value = values.get(analyte) or _derived(analyte, values, report.sex, report.age, rng)
             if value is None:
@@ -122,10 +121,8 @@ def _drawn(name: str, specimen: str, unit: str, low: float | None, high: float |
     top = high if high is not None else 2.2 * low
     bottom = low if low is not None else 0.1 * top
     span = top - bottom if low is not None and high is not None else top
-    over, under = (
-        rng.uniform(top, top + (0.6 if low is not None else 2) * span),
-        max(rng.uniform(bottom - 0.5 * span, bottom), 0.3 * bottom),
-    )
+    over = rng.uniform(top, top + (0.6 if low is not None else 2) * span)
+    under = max(rng.uniform(bottom - 0.5 * span, bottom), 0.3 * bottom)
     value = rng.choices((rng.uniform(bottom, top), under, over), (58, 14, 28))[0]
     sign = "<" if rng.random() < 0.05 and low is None else ""
     text = format_number(0.1 * top if sign else value, decimals)

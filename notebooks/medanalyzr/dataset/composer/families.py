@@ -1,6 +1,4 @@
-"""Families of layouts that people look through: tables and lines. Each takes the lines of a report, the habits of
-its laboratory and what is told of the patient, and returns the text.
-"""
+"""Families of layouts that people look through: tables and lines, of a report's lines, its laboratory's habits and its patient."""
 
 import csv
 import io
@@ -62,11 +60,10 @@ def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
              "men": line.by_sex[0], "women": line.by_sex[1]}  # fmt: skip
     cells: list[str] = []
     for field in order:
-        cells += (
-            (line.earlier or [""] * style.history)
-            if field == "e"
-            else [known[field] if field in known else aside(line, field, style)]
-        )
+        if field == "e":
+            cells += line.earlier or [""] * style.history
+        else:
+            cells.append(known[field] if field in known else aside(line, field, style))
     if style.doubles and not style.tight:
         cells += line.second
     cells[-1] += _end(line, style)
@@ -91,12 +88,10 @@ def _labels(order: Sequence[str], style: Style) -> list[str]:
     for field in order:
         if field == "e":
             cells += dates if style.small else [f"{style.phrase('label:e')} {day}" for day in dates]
+        elif field[0] == "v" and dates and style.small:
+            cells.append(style.words["d"])
         else:
-            cells.append(
-                style.words["d"]
-                if field[0] == "v" and dates and style.small
-                else style.phrase(f"label:{field.removesuffix('u') or 'u'}")
-            )
+            cells.append(style.phrase(f"label:{field.removesuffix('u') or 'u'}"))
     return cells + ([""] * 3 if style.doubles and not style.tight else [])
 
 

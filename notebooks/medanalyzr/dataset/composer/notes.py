@@ -87,10 +87,8 @@ class _Result:
             frame = frame if plain else ("(N {})" if inner[0] in "<>≤≥" and frame[0] == "(" else "({})")
             text += " " + frame.format(re.sub(r"\s*[-–]\s*(?=\d)", " à ", inner) if "de {}" in frame else inner)
         if past and line.earlier and line.earlier[0] and style.chance(0.8):
-            date = style.dates[0]
-            text += style.rng.choice(
-                (f", contre {line.earlier[0]} le {date}", f" ({line.earlier[0]} le {date})", f" (vs {line.earlier[0]})")
-            )
+            before, date = line.earlier[0], style.dates[0]
+            text += style.rng.choice((f", contre {before} le {date}", f" ({before} le {date})", f" (vs {before})"))
         return text.rstrip(",").replace(" ", KEPT) if len(text) < 45 else text.rstrip(",")
 
     def nominal(self, form: str) -> str:
@@ -161,23 +159,16 @@ def _sentence(group: Sequence[Line], where: str, style: Style, fallback: str = "
     return start + rng.choice((f"{there} {listed}", f"{there} {listed}", f"avec {listed}" if start else listed, listed))
 
 
-def _lacking(line: Line, style: Style) -> str:
-    """A sentence for a result that is not given."""
-    result = _Result(line, style)
-    return style.phrase("sum_lacks", le=result.the, Le=capital(result.the), v=result.value)
-
-
 def _runs(lines: Sequence[Line], headed: bool) -> Iterator[tuple[str, str, list[Line]]]:
     """Runs of lines of one specimen, and of one section where `headed`."""
     for (specimen, section), run in groupby(lines, lambda x: (x.specimen, x.section if headed or x.specimen != "sang" else "")):
         yield specimen, section, list(run)
 
 
-def _fact(style: Style, told: Told, any_age: str, adult: str) -> str:
-    """A phrase with numbers that are no results."""
-    grown = told.age is None or told.age >= 18
-    kinds, said = ((any_age, any_age, adult) if grown else (any_age,)), style.kept["said"]
-    text = style.phrase(style.rng.choice(kinds))
+def _fact(style: Style, told: Told) -> str:
+    """A phrase with numbers that are no results; "" for one that begins as an earlier one."""
+    kinds = ("sum_fact", "sum_fact", "sum_adult") if told.age is None or told.age >= 18 else ("sum_fact",)
+    text, said = style.phrase(style.rng.choice(kinds)), style.kept["said"]
     new = text[:9] not in said
     said.add(text[:9])
     return text if new else ""
@@ -190,7 +181,7 @@ def summary(lines: Sequence[Line], style: Style, told: Told) -> str:
                    "shapes": rng.choice(((3, 3, 3, 2, 1), (5, 3, 1, 0, 1), (1, 1, 6, 1, 0), (1, 1, 1, 6, 0)))}  # fmt: skip
     size, facts, apart = rng.choice((2, 3, 3, 4, 6)), rng.choice((0.05, 0.2, 0.4)), rng.choice((0.1, 0.4, 0.8))
     text = [style.phrase("sum_open", **told.words(style)) if told.text else style.phrase("sum_blank")]
-    text += [_fact(style, told, "sum_fact", "sum_adult") for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
+    text += [_fact(style, told) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
     before, first = "sang", True
     for specimen, section, run in _runs(lines, style.chance(0.65)):
         fluid = specimen != "sang"
@@ -202,7 +193,8 @@ def summary(lines: Sequence[Line], style: Style, told: Told) -> str:
         text.append("\n" if specimen != before or style.chance(apart) else "")
         while run:
             if run[0].m is None:
-                lacking = _lacking(run[0], style) + "."
+                result = _Result(run[0], style)
+                lacking = style.phrase("sum_lacks", le=result.the, Le=capital(result.the), v=result.value) + "."
                 if specimen != before:
                     lacking = f"{_lead('head', where, style, fallback)} : {within(lacking)}"
                 text.append(lacking)
@@ -214,7 +206,7 @@ def summary(lines: Sequence[Line], style: Style, told: Told) -> str:
             text.append(capital(_sentence(group, where if lead or (fluid and style.chance(0.4)) else "", style, fallback)) + ".")
             lead = False
             if style.chance(facts) and not (fluid and run):
-                text.append(_fact(style, told, "sum_fact", "sum_adult"))
+                text.append(_fact(style, told))
         before, first = specimen, False
     text += [f"{rng.choice((' ', chr(10)))}{comment.replace(' ', KEPT)}." for comment in told.comments]
     text += ["\n", style.phrase("sum_close")]
@@ -228,10 +220,8 @@ def _who(style: Style, told: Told) -> str:
              "H": ("garçon", "M", "H") if young else ("M. {}.", "♂", "patient (H)", "H", "homme", "monsieur")}  # fmt: skip
     word = rng.choice(words.get(told.sex, ("patient",))).format(style.phrase("who").capitalize()[0])
     years = "" if told.age is None else told.years()
-    parts = [
-        capital(word) if style.chance(0.5) else word,
-        years.replace(" ans", "a") if style.chance(0.2) and len(word) == 1 else years,
-    ]
+    parts = [capital(word) if style.chance(0.5) else word]
+    parts.append(years.replace(" ans", "a") if style.chance(0.2) and len(word) == 1 else years)
     if word in ("F", "H", "M") and parts[1].endswith(" ans"):
         parts.reverse()
     joint = rng.choice((", ", " ", ", ")) if word[0].isalpha() else rng.choice((" ", ", "))
@@ -239,7 +229,7 @@ def _who(style: Style, told: Told) -> str:
     return joint.join(filter(None, parts)) + term
 
 
-def _short(line: Line, style: Style, between: str) -> str:
+def _short(line: Line, style: Style) -> str:
     """One result of a note."""
     rng, kept = style.rng, style.kept
     joint = kept["joint"] if style.chance(0.92) else rng.choice((" ", " = ", ": "))
@@ -287,7 +277,7 @@ def _groups(lines: Sequence[Line], style: Style) -> list[str]:
         elif headed and (known or found):
             label = f"{style.phrase(f'group:{where}' if known else 'group:')}{after if known else ' : '}"
             label = f"[{label.rstrip(' :->')}] " if style.kept["box"] else label
-        parts = [_short(line, style, between).replace(" ", KEPT) for line in run]
+        parts = [_short(line, style).replace(" ", KEPT) for line in run]
         text = parts[0]
         for part in parts[1:]:
             text += (", " if between == " " and part[0].isdigit() else between) + part
@@ -344,10 +334,8 @@ def note(lines: Sequence[Line], style: Style, told: Told) -> str:
     rows = [row for n, row in enumerate(rows) if row[1] and (n != 1 or style.chance(0.5 if kind == "fields" else 0.15))]
     inner = gap if lined else rng.choice(("\n", " ; ", " // ", ". "))
     rows.append(("Bio" if not day else style.phrase("note_bio"), ("\n" if lined else "") + inner.join(groups)))
-    rows += [
-        (labels[2], small.join([*some((1,), "note_sure")])),
-        (labels[3], small.join(some((1, 2, 3), "note_todo", "note_treat"))),
-    ]
+    rows.append((labels[2], small.join(some((1,), "note_sure"))))
+    rows.append((labels[3], small.join(some((1, 2, 3), "note_todo", "note_treat"))))
     if style.chance(0.2):
-        rows = rows[:-2] + rows[-1:]
+        del rows[-2]
     return wrapped("\n".join([*(f"{start}{label}{colon}{text}" for label, text in rows), *comments]), style)

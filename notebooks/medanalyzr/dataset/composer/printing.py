@@ -13,17 +13,8 @@ from datetime import date, timedelta
 from random import Random
 
 from medanalyzr.dataset.composer.spellings import phrases, spelled, usual_names
-from medanalyzr.lab.references import (
-    Bounds,
-    analytes,
-    conversions,
-    convert,
-    decimals_in,
-    depends_on_sex,
-    find_analyte,
-    reference_interval,
-)
-from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, format_number, in_unit
+from medanalyzr.lab.references import analytes, conversions, convert, decimals_in, depends_on_sex, find_analyte, reference_interval
+from medanalyzr.lab.report import FRENCH_HABITS, Measurement, Report, decimals_needed, decimals_of, format_number, in_unit
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import usual_unit
 
@@ -120,11 +111,10 @@ class Style:
         if self.thousands == self.point:
             self.thousands = ""
         self.plain = rng.random() < 0.12
-        self.case = (
-            rng.choice((str, str.lower))
-            if reader == "prose"
-            else rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
-        )
+        if reader == "prose":
+            self.case = rng.choice((str, str.lower))
+        else:
+            self.case = rng.choices((str, str.upper, str.title, str.lower), (70, 18, 5, 7))[0]
         self.range, self.below, self.above = (rng.choice(phrases()[kind][:some]) for kind in ("range", "below", "above"))
         self.frame = "{}" if self.structured or self.short else rng.choice(phrases()["frame"][: 5 if some else None])
         if self.range == "{a} ; {b}":
@@ -137,9 +127,8 @@ class Style:
         self.small, self.spelled, self.kept, self.aside = rng.random() < 0.25, {}, {}, rng.randrange(60)
         self.converts, self.doubles = rng.random() < 0.45, rng.random() < 0.1
         self.marks = dict(zip(("bas", "élevé"), rng.choice(phrases()["mark"]).split(), strict=True)) if rng.random() < 0.35 else {}
-        self.mark_at = rng.choice(
-            ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
-        )
+        places = ("value ", "end") if "+" in self.marks.values() else ("value", "value ", "unit", "end", "front", "before")
+        self.mark_at = rng.choice(places)
         self.shares = rng.choice(("", "", "after") if some or self.short else ("", "", "before", "after"))
         self.notes = rng.choice((0, 0, 0, 0.15, 0.6)) if reader == "eye" else 0
         self.unitless = self.short and rng.random() < 0.2  # some units are left out
@@ -198,9 +187,8 @@ class Style:
     def bounds(self, m: Measurement, pair: tuple[float | None, ...] | None = None) -> tuple[str, str]:
         """The bounds of `m`, or another `pair`, each as printed; "" where there is none."""
         low, high = pair or (m.low, m.high)
-        own = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else len(m.text.partition(",")[2])
-        needed = max([len(f"{x:.6f}".rstrip("0").partition(".")[2]) for x in (low, high) if x is not None], default=0)
-        decimals = needed if self.tight else max(own, needed)
+        own = decimals_in(m.analyte, m.interval_unit) if m.interval_unit else decimals_of(m.text)
+        decimals = decimals_needed(low, high) if self.tight else max(own, decimals_needed(low, high))
         return tuple("" if x is None else self.number(format_number(x, decimals)) for x in (low, high))
 
     def _both(self, m: Measurement, pair: tuple[float | None, ...] | None = None) -> str:
@@ -234,7 +222,7 @@ class Style:
             return _by_sex(m, told)
         if not (self.by_age and printed and told.age and told.age >= 18 and self.chance(0.4)):
             return {}
-        limit, decimals = self.rng.choice((40, 50, 60, 65, 70)), len(m.text.partition(",")[2])
+        limit, decimals = self.rng.choice((40, 50, 60, 65, 70)), decimals_of(m.text)
         other = tuple(None if x is None else round(1.15 * x, decimals) for x in own)
         young, old = (own, other) if told.age < limit else (other, own)
         return {f"18-{limit - 1} ans": young, f"{limit} ans et +": old}
@@ -308,14 +296,13 @@ class Style:
 
 
 def _by_sex(m: Measurement, told: Told) -> dict[str, tuple[float | None, ...]]:
-    """The bounds of men and of women; where the sex is told, the patient's own are those of `m`."""
-    tables = {who: _moved(m, reference_interval(m.analyte, who)) for who in "HF"}
-    return tables | ({told.sex: (m.low, m.high)} if told.sex else {})
-
-
-def _moved(m: Measurement, bounds: Bounds) -> tuple[float | None, ...]:
-    """The bounds of the tables in the unit that `m` is printed in, rounded as a report prints it."""
+    """The bounds of men and of women in the unit that `m` is printed in; where the sex is told, the patient's own are those of `m`."""
     french = analytes()[m.analyte].unit
     unit = m.unit or french
-    decimals = decimals_in(m.analyte, unit)
-    return tuple(None if x is None else round(convert(m.analyte, x, french, unit), decimals) for x in (bounds.low, bounds.high))
+    decimals, pairs = decimals_in(m.analyte, unit), {}
+    for who in "HF":
+        table = reference_interval(m.analyte, who)
+        pairs[who] = tuple(
+            None if x is None else round(convert(m.analyte, x, french, unit), decimals) for x in (table.low, table.high)
+        )
+    return pairs | ({told.sex: (m.low, m.high)} if told.sex else {})

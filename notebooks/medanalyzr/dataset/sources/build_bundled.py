@@ -114,12 +114,8 @@ def _flchain() -> Iterator[Source]:
 
 def _ais() -> Iterator[Source]:
     for r in _records("DAAG", "ais"):
-        values = {
-            "hb": convert("hb", r["hg"], "g/dL"),
-            "vgm": r["hc"] * 10 / r["rcc"],
-            "leucocytes": r["wcc"],
-            "ferritine": r["ferr"],
-        }
+        hb = convert("hb", r["hg"], "g/dL")
+        values = {"hb": hb, "vgm": r["hc"] * 10 / r["rcc"], "leucocytes": r["wcc"], "ferritine": r["ferr"]}
         patient = f"ais-{r['rownames']}"
         yield Source(patient, patient, "ais", "hématologie", "F" if r["sex"] == "f" else "H", None, values)
 
@@ -140,14 +136,10 @@ def _pima() -> Iterator[Source]:
 
 def _pbc() -> Iterator[Source]:
     for r in _records("survival", "pbc"):
-        values = {
-            "cholesterol": convert("cholesterol", r["chol"], "mg/dL"),
-            "triglycerides": r["trig"] * FROM_MG_DL["triglycerides"],
-        }
+        sex, cholesterol = "F" if r["sex"] == "f" else "H", convert("cholesterol", r["chol"], "mg/dL")
+        values = {"cholesterol": cholesterol, "triglycerides": r["trig"] * FROM_MG_DL["triglycerides"]}
         # the same patients as pbcseq, under the same numbers: one group for the split
-        yield Source(
-            f"pbc-{r['id']}", f"pbcseq-{r['id']}", "pbc", "lipides", "F" if r["sex"] == "f" else "H", int(r["age"]), values
-        )
+        yield Source(f"pbc-{r['id']}", f"pbcseq-{r['id']}", "pbc", "lipides", sex, int(r["age"]), values)
 
 
 def _order(source: Source) -> str:
@@ -173,6 +165,7 @@ def _select(sources: Iterator[Source], count: int, abnormal=None) -> list[Source
 
 def selection() -> list[Source]:
     """The reports of the bundled set: real measured values, then simulated ones."""
+    made = chain(simulated(), special())
     low_hb = lambda s: s.values["hb"] < (120 if s.sex == "F" else 130)  # noqa: E731
     raised = lambda s: s.values["asat"] > 35 or s.values["bilirubine_totale"] > 17  # noqa: E731
     return [
@@ -184,10 +177,7 @@ def selection() -> list[Source]:
         *_select(_diabetes(), 145),
         *_select(_pima(), 100),
         *_select(_pbc(), 120),
-        *(
-            Source(name, name, SIMULATED, s.category, s.sex, s.age, s.values, s.kind, s.comment)
-            for name, s in chain(simulated(), special())
-        ),
+        *(Source(name, name, SIMULATED, s.category, s.sex, s.age, s.values, s.kind, s.comment) for name, s in made),
     ]
 
 
@@ -232,10 +222,9 @@ def with_kind(source: Source) -> Source:
 
 def table() -> list[tuple]:
     """The rows of bundled_values.csv, in the order of `COLUMNS`."""
-    rows = (with_kind(s) for s in selection())
     return [
         (s.report, s.patient, s.study, s.category, s.sex, "" if s.age is None else s.age, s.kind, s.comment, s.printed())
-        for s in rows
+        for s in map(with_kind, selection())
     ]
 
 

@@ -44,8 +44,7 @@ def draw(rng: Random, analyte: str, sex: str, state: str | None = None) -> float
     low, high = bounds.low, bounds.high
     step = 10.0 ** -analytes()[analyte].decimals
     state = state or rng.choices(_STATES, _WEIGHTS)[0]
-    worst_low = limits.low if limits and limits.low is not None else None
-    worst_high = limits.high if limits and limits.high is not None else None
+    worst_low, worst_high = (limits.low, limits.high) if limits else (None, None)
     if state == "critique bas" and worst_low is not None:
         return rng.uniform(worst_low - 0.12 * abs(worst_low), worst_low)
     if state == "critique élevé" and worst_high is not None:
@@ -122,10 +121,8 @@ def _blood_count(rng: Random, sex: str, age: int) -> Values:
     values = {"hb": draw(rng, "hb", sex, rng.choice(("normal", "bas", "bas", "critique bas"))), "vgm": draw(rng, "vgm", sex)}
     values["vgm"] = min(max(values["vgm"], 58), 125)
     if values["vgm"] < 80:
-        return values | {
-            "ferritine": draw(rng, "ferritine", sex, rng.choice(("bas", "normal", "élevé"))),
-            "crp": draw(rng, "crp", sex),
-        }
+        values["ferritine"] = draw(rng, "ferritine", sex, rng.choice(("bas", "normal", "élevé")))
+        return values | {"crp": draw(rng, "crp", sex)}
     return values | {name: draw(rng, name, sex) for name in ("leucocytes", "plaquettes")}
 
 
@@ -146,10 +143,8 @@ def _kidney(rng: Random, sex: str, age: int) -> Values:
 
 def _glucose(rng: Random, sex: str, age: int) -> Values:
     state = rng.choice(("normal", "élevé", "bas", "critique bas", "critique élevé"))
-    return {
-        "glucose": draw(rng, "glucose", sex, state),
-        "hba1c": draw(rng, "hba1c", sex, "élevé" if "élevé" in state else "normal"),
-    }
+    values = {"glucose": draw(rng, "glucose", sex, state)}
+    return values | {"hba1c": draw(rng, "hba1c", sex, "élevé" if "élevé" in state else "normal")}
 
 
 _ACUTE = ("potassium", "sodium", "calcium", "leucocytes", "plaquettes", "hb", "lactate", "fibrinogene", "albumine",

@@ -101,9 +101,8 @@ def _dialysed(rng: Random, sex: str) -> tuple[dict[str, float], str]:
 
 def _not_fasting(rng: Random, sex: str) -> tuple[dict[str, float], str]:
     glucose = rng.choice((rng.uniform(4.0, 6.0), rng.uniform(6.1, 11.0), rng.uniform(11.1, 19.0)))
-    return {"glycemie": glucose, "hba1c": draw(rng, "hba1c", sex)}, rng.choice(
-        ("", "Prélèvement non à jeun", "Jeûne : non précisé")
-    )
+    values = {"glycemie": glucose, "hba1c": draw(rng, "hba1c", sex)}
+    return values, rng.choice(("", "Prélèvement non à jeun", "Jeûne : non précisé"))
 
 
 def _venous(rng: Random, sex: str) -> tuple[dict[str, float], str]:

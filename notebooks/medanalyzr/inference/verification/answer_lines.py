@@ -37,7 +37,6 @@ class Given:
 
 
 def numbers_of(text: str) -> frozenset[float]:
-    """All numbers in a text."""
     return frozenset(map(number, re.findall(_N, text)))
 
 

@@ -183,9 +183,8 @@ class Proofs:
 
     def unit_of(self, m: Measurement, record: Record, value: Item) -> str:
         """The unit of the answer as it stands behind the value, or else anywhere in the record. Raises Unproved."""
-        literal = re.compile(rf"[\s*()HBL+↑↓-]*{re.escape(m.unit)}(?![\w/])").match(
-            self.search.text, digits_end(self.search.text, value)
-        )
+        behind = digits_end(self.search.text, value)
+        literal = re.compile(rf"[\s*()HBL+↑↓-]*{re.escape(m.unit)}(?![\w/])").match(self.search.text, behind)
         if (literal and len(m.unit) > len(value.unit)) or (value.unit and _same_unit(value.unit, m.unit, m.analyte)):
             return m.unit
         if value.unit:

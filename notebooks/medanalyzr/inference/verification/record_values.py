@@ -58,9 +58,7 @@ def values(search: Search, record: Record) -> list[tuple[Item, bool]]:
 
 
 def intervals(search: Search, record: Record, value: Item) -> list[Item]:
-    """The intervals of a record beside `value`, labelled with the words before them: ranges, bounds, numbers called a minimum or
-    maximum.
-    """
+    """The intervals of a record beside `value`, labelled with the words before them: ranges, bounds, what is called min or max."""
     found, told = [], Item("interval", "", 0, 0)
     for item, between, before, _, earlier in _numbers(search, record):
         if item is value or earlier:

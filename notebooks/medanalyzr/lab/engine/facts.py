@@ -8,17 +8,8 @@ from typing import Any
 
 from medanalyzr.lab.dates import DATE, dates_in
 from medanalyzr.lab.engine.conditions import HIGH, LOW, NORMAL, Expression, Span, definition, expression, span
-from medanalyzr.lab.references import (
-    analytes,
-    convert,
-    critical_limits,
-    decimals_in,
-    find_analyte,
-    fold,
-    read_table,
-    reference_interval,
-)
-from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, number, write_report
+from medanalyzr.lab.references import analytes, convert, critical_limits, find_analyte, fold, read_table, reference_interval
+from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_number, in_unit, number, write_report
 
 BLOOD = "sang"
 _NEGATED = re.compile(r"\b(?:pas|sans|absence|aucune?s?|non|ni|hors)\b[^.;,:\n]{0,25}$")
@@ -37,17 +28,22 @@ def in_interval_unit(m: Measurement) -> Measurement | None:
     if not m.interval_unit:
         return m
     try:
-        value = convert(m.analyte or "", m.value, m.unit, m.interval_unit)
+        moved = in_unit(m, m.interval_unit, interval_too=False)
     except KeyError:
         return None
-    text = format_number(value, decimals_in(m.analyte, m.interval_unit))
-    return replace(m, text=m.sign + text, value=number(text), unit=m.interval_unit, interval_unit="")
+    return replace(moved, text=m.sign + moved.text, interval_unit="")
 
 
 def in_french_unit(m: Measurement) -> Measurement | None:
     """A known analyte's measurement in its French unit (see `in_interval_unit`); None in a unit that cannot be converted."""
     unit = analytes()[m.analyte].unit
     return m if m.unit == unit else in_interval_unit(replace(m, interval_unit=unit))
+
+
+def french_span(m: Measurement | None) -> Span | None:
+    """What the value of `m` may stand for in the French unit; None without a known analyte, or in a unit that cannot be converted."""
+    french = in_french_unit(m) if m and m.analyte in analytes() else None
+    return span(french.value, french.sign) if french else None
 
 
 def side(value: Span, low: float | None, high: float | None) -> str:
@@ -84,8 +80,7 @@ def reached(analyte: str, value: Span | None) -> str | None:
 
 def limit_reached(m: Measurement) -> str | None:
     """The side, "bas" or "élevé", on which the printed value alone reaches the critical limit of its analyte, or None."""
-    french = in_french_unit(m) if m.analyte in analytes() else None
-    return reached(m.analyte, span(french.value, french.sign)) if french else None
+    return reached(m.analyte, french_span(m))
 
 
 def answered(m: Measurement) -> bool:
@@ -109,9 +104,8 @@ def _conditional(table: str) -> dict[str, list[tuple[dict[str, str], Expression]
     """The rows of a table with conditions by analyte, each with its condition compiled."""
     by_analyte: dict[str, list[tuple[dict[str, str], Expression]]] = {}
     for row in read_table(table):
-        by_analyte.setdefault(row["analyte"], []).append(
-            (row, expression(row["condition"], f"tables/{table}.csv, {row['analyte']}"))
-        )
+        condition = expression(row["condition"], f"tables/{table}.csv, {row['analyte']}")
+        by_analyte.setdefault(row["analyte"], []).append((row, condition))
     return by_analyte
 
 
@@ -202,8 +196,7 @@ class Facts:
         return in_french_unit(m) if m else None
 
     def value(self, analyte: str) -> Span | None:
-        m = self.french(analyte)
-        return span(m.value, m.sign) if m else None
+        return french_span(self._by_id.get(analyte))
 
     def text(self, analyte: str) -> str | None:
         """The value as printed."""
@@ -226,8 +219,7 @@ class Facts:
     def earlier(self, analyte: str) -> Span | None:
         """The earlier value that the line of `analyte` prints («antériorité : 131»), in the French unit."""
         m, match = self._by_id.get(analyte), _EARLIER.search(DATE.sub("", self._line(analyte)))
-        m = in_french_unit(replace(m, sign="", value=number(match[1]), text=match[1])) if match else None
-        return span(m.value) if m else None
+        return french_span(replace(m, sign="", value=number(match[1]), text=match[1])) if match else None
 
     def days_since(self, analyte: str) -> float | None:
         """Days between the date on the line of `analyte` and the latest date of the report; None without either."""
@@ -291,8 +283,7 @@ class Facts:
         """The value that is compared with the critical limit: in the French unit; for calcium, the corrected one."""
         if m.analyte == "calcium" and m is self._by_id.get("calcium"):
             return self.calcium
-        french = in_french_unit(m) if m.analyte else None
-        return span(french.value, french.sign) if french else None
+        return french_span(m)
 
     def corrected(self, m: Measurement) -> str:
         """The corrected calcium as a report prints it, where it decides instead of the calcium `m`; else ""."""

@@ -87,11 +87,8 @@ def key(name: str, spelled_out: bool = True) -> str:
 
 @cache
 def _ours() -> dict[str, str]:
-    return {key(name, long): analyte for name, analyte in aliases() for long in (False, True)} | {
-        "hco3": "bicarbonates",
-        "p": "phosphore",
-        "fe": "fer",
-    }
+    listed = {key(name, long): analyte for name, analyte in aliases() for long in (False, True)}
+    return listed | {"hco3": "bicarbonates", "p": "phosphore", "fe": "fer"}
 
 
 @cache

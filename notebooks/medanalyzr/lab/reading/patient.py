@@ -72,9 +72,8 @@ _LETTERS = {"f": "F", "h": "H", "m": "H", "feminin": "F", "masculin": "H", "femm
 
 def _record(text: str, head: str) -> list[str]:
     """What records of fields print under `head`, folded; [] where no line names such a field."""
-    records = [
-        [fold(cell).strip(' "') for cell in re.split(r"[;\t|]", line)] for line in text.splitlines() if re.search(r"[;\t|]", line)
-    ]
+    lines = [re.split(r"[;\t|]", line) for line in text.splitlines()]
+    records = [[fold(cell).strip(' "') for cell in cells] for cells in lines if len(cells) > 1]
     first = next((n for n, cells in enumerate(records) if head in cells and len(cells) > 2), None)
     if first is None:
         return []
@@ -155,10 +154,8 @@ def meant_for(label: str, who: Patient) -> bool | None:
     low, high = next((ages for word, ages in _LIFE.items() if word in text), (None, None))
     if span := _SPAN.search(text):
         last = span[4] or span[2] or "ans"
-        low, high = (
-            int(span[1]) * _YEARS[span[2] or last],
-            (int(span[3]) + (last == "ans" and "ans" in text or not span[4])) * _YEARS[last],
-        )
+        low = int(span[1]) * _YEARS[span[2] or last]
+        high = (int(span[3]) + (last == "ans" and "ans" in text or not span[4])) * _YEARS[last]
     elif edge := _EDGE.search(text):
         count, scale = float(edge[2] or edge[4]), _YEARS[edge[3] or edge[5]]
         low, high = (0, count * scale) if edge[1] and edge[1] not in (">", "plus de") else (count * scale, 200)

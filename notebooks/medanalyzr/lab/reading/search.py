@@ -63,7 +63,6 @@ class Record:
 
     @property
     def units(self) -> list[str]:
-        """Every unit among the items."""
         return [unit for i in self.items if (unit := i.unit or (i.text if i.kind == "unit" else ""))]
 
 
@@ -206,9 +205,7 @@ class Search:
 
     @cached_property
     def specimens(self) -> list[tuple[str | None, str]]:
-        """The specimen that each line names (None: none), and the one in force there: that of the last short line without a result
-        that names one.
-        """
+        """The specimen that each line names, or None, and the one in force there: named by the last short line without a result."""
         inside, lines = "sang", []
         for line in self.flat.split("\n"):
             named = spoken_of(line)

@@ -79,22 +79,11 @@ def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
         if any(limits.values()):
             result[ends[0]] = {end: {"v": bound} for end, bound in limits.items() if bound} | unit
         sections.setdefault(title, []).append(result)
-    names = {
-        "dossier": "ipp",
-        "sexe": "genre",
-        "age": "agePatient",
-        "date": "jour",
-        "commentaire": "remarque",
-        "grossesse": "enceinte",
-    }
+    names = {"dossier": "ipp", "sexe": "genre", "age": "agePatient", "date": "jour", "commentaire": "remarque",
+             "grossesse": "enceinte"}  # fmt: skip
     subject = {names[key]: value for key, value in patient(style, told).items()}
-    return dumped(
-        {
-            "compteRendu": ({"sujet": subject} if subject else {})
-            | {"chapitres": [{"titre": t, "contenu": rs} for t, rs in sections.items()]}
-        },
-        style,
-    )
+    chapters = {"chapitres": [{"titre": title, "contenu": results} for title, results in sections.items()]}
+    return dumped({"compteRendu": ({"sujet": subject} if subject else {}) | chapters}, style)
 
 
 def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -120,10 +109,8 @@ def scalar(text: str) -> str:
 
 def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A list of records, each field on a line of its own."""
-    keys, body = (
-        style.rng.choice(phrases()["keys"]).split(),
-        [f"{key}: {scalar(value)}" for key, value in patient(style, told).items()],
-    )
+    keys = style.rng.choice(phrases()["keys"]).split()
+    body = [f"{key}: {scalar(value)}" for key, value in patient(style, told).items()]
     body.append(style.rng.choice(("resultats:", "analyses:", "bilan:")))
     for record in _records(lines, style, keys):
         body += [f"{'    ' if i else '  - '}{key}: {scalar(value)}" for i, (key, value) in enumerate(record.items())]

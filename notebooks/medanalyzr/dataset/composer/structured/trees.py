@@ -60,12 +60,10 @@ def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
 
 def _patient(style: Style, told: Told) -> dict[str, str | int]:
     """What is told of the patient, under keys and with words of many programs."""
-    keys = dict(
-        zip(("sexe", "age", "grossesse", "date", "commentaire", "dossier"), style.phrase("patient_keys").split(), strict=True)
-    )
-    words = style.rng.choice(
-        ({}, {"F": "féminin", "H": "masculin"}, {"H": "M"}, {"F": "female", "H": "male"}, {"F": "Femme", "H": "Homme"})
-    )
+    kinds = ("sexe", "age", "grossesse", "date", "commentaire", "dossier")
+    keys = dict(zip(kinds, style.phrase("patient_keys").split(), strict=True))
+    spoken = ({}, {"F": "féminin", "H": "masculin"}, {"H": "M"}, {"F": "female", "H": "male"}, {"F": "Femme", "H": "Homme"})
+    words = style.rng.choice(spoken)
     found = {keys[key]: words.get(value, value) if key == "sexe" else value for key, value in patient(style, told).items()}
     years = told.age is not None and told.age >= 2 and told.text and style.small
     return found | ({keys["age"]: int(told.age)} if years else {})

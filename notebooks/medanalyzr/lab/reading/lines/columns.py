@@ -33,11 +33,7 @@ _LABEL = re.compile(
     r"(?:(?:\d+\s*(?:ans|mois|jours|j)?\s*(?:-|a)\s*\d+\s*(?:ans|mois|jours|j)?|"
     r"[<>]\s*\d+\s*ans|\d+ ans et (?:\+|plus)|[123](?:er|eme|e|nd|ere)? ?trim\w*\.?))?"
 )
-
-
 _NUMBERS = re.compile(r"\d[.,]\d|\d\s*(?:-|–|à|;)\s*\d|[<>]\s*\d")
-
-
 # What the head of a column holds; other lines are passed over unread.
 _HINTS = (
     "rés", "res.", "resul", "val", "unit", "norm", "réf", "ref", "ant", "préc", "prec", "jour", "date", "homme", "femme",

@@ -99,16 +99,9 @@ def _placed(row: Row, printed: list[Item]) -> dict[int, columns.Column]:
             _shifted()
     norm = next((c for c in header.columns if c.role == "norm"), None)
     bound = next((i for i in here if i.kind == "interval" and not i.sign), None)
-    for item in here:
+    for item in here if norm and bound else ():
         column = place.get(id(item))
-        if (
-            column
-            and column.role == "prev"
-            and item.kind == "value"
-            and norm
-            and bound
-            and (norm.pos < column.pos) != (bound.pos < item.pos)
-        ):
+        if column and column.role == "prev" and item.kind == "value" and (norm.pos < column.pos) != (bound.pos < item.pos):
             _shifted()
     return place
 

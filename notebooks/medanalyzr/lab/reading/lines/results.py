@@ -36,7 +36,7 @@ def _measured(row: Row, printed: list[Item]) -> tuple[list[Item], list[Item]]:
     return values, intervals
 
 
-def _units(values: list[Item], printed: list[Item], row: Row) -> None:
+def _units(values: list[Item], printed: list[Item]) -> None:
     """Gives units that stand alone to the values without one: the next after the value, else one before it."""
     alone = [i for i in printed if i.kind == "unit"]
     for value in values:
@@ -51,7 +51,7 @@ def _units(values: list[Item], printed: list[Item], row: Row) -> None:
         raise Refused("unité de quelle valeur ?")
 
 
-def _thousands(value: Item, intervals: list[Item], found: list[Item], analyte: str | None) -> bool:
+def _thousands(value: Item, intervals: list[Item], found: list[Item]) -> bool:
     """Whether a point before three digits parts thousands in this row; refuses where it cannot be told."""
     doubtful = [i for i in [value, *intervals] if i.doubt]
     per_mm3 = plain(value.unit) == "/mm3"
@@ -94,13 +94,14 @@ def _fits(analyte: str | None, unit: str, interval: Item) -> bool:
 def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item]) -> tuple[Item, Item | None]:
     """The value to report and its interval, where values or intervals are printed in several units."""
     unit = {id(v): known_unit(v.unit, analyte) or v.unit for v in [main, *others]}
+    own = unit[id(main)]
     if not chosen:
         return main, None
     if not main.unit and not others and len(chosen) == 1:
         return main, chosen[0]
     with_unit = [i for i in chosen if i.unit]
     if with_unit:
-        alike = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == unit[id(main)]]
+        alike = [i for i in with_unit if (known_unit(i.unit, analyte) or i.unit) == own]
         if len(alike) == 1:
             return main, alike[0]
         if len(chosen) == 1 and with_unit[0].unit != "%":
@@ -123,12 +124,8 @@ def _pair(analyte: str | None, main: Item, others: list[Item], chosen: list[Item
         mine = chosen[values.index(main)]
         for value, interval in zip(values, chosen, strict=True):
             for here, there in ((mine.low, interval.low), (mine.high, interval.high)):
-                if (here is None) != (there is None) or not same(analyte, here, unit[id(main)], there, unit[id(value)], 0.08, 0.6):
-                    if (
-                        unit[id(value)] == "%"
-                        and _fits(analyte, unit[id(main)], mine)
-                        and not _fits(analyte, unit[id(main)], interval)
-                    ):
+                if (here is None) != (there is None) or not same(analyte, here, own, there, unit[id(value)], 0.08, 0.6):
+                    if unit[id(value)] == "%" and _fits(analyte, own, mine) and not _fits(analyte, own, interval):
                         continue
                     raise Refused("intervalle de quelle unité ?")
         return main, mine
@@ -180,24 +177,19 @@ def decide(row: Row, who: Patient) -> Measurement:
     values, intervals = _measured(row, printed)
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
-        if (
-            i.kind in ("word", "fraction", "date")
-            and not harmless(fold(i.text))
-            and ((i.line, i.pos) < last or specimen_of(fold(i.text)))
-        ):
+        strange = i.kind in ("word", "fraction", "date") and not harmless(fold(i.text))
+        if strange and ((i.line, i.pos) < last or specimen_of(fold(i.text))):
             raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
     if not values:
         words = " ".join(i.text for i in printed if i.kind == "word")
         raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
     if not row.certain:
         raise Refused("nom et valeur éloignés")
-    _units(values, printed, row)
+    _units(values, printed)
     analyte = row.analyte
-    shares = (
-        [v for v in values if plain(v.unit) == "%"]
-        if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None)
-        else []
-    )
+    shares = []
+    if len(values) > 1 and (analyte is None or known_unit("%", analyte) is None):
+        shares = [v for v in values if plain(v.unit) == "%"]
     counts = [v for v in values if v not in shares] or shares
     main, others = counts[0], counts[1:] + (shares if counts is not shares else [])
     units = {known_unit(v.unit, analyte) or plain(v.unit) for v in counts}
@@ -214,7 +206,7 @@ def decide(row: Row, who: Patient) -> Measurement:
 
 def result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:
     """The measurement of a value and its interval, after the last checks."""
-    thousands = _thousands(main, [interval] if interval else [], found, analyte)
+    thousands = _thousands(main, [interval] if interval else [], found)
     value, low, high = number(main.text, thousands), None, None
     if interval:
         low, high = interval.low, interval.high
@@ -226,7 +218,7 @@ def result(row: Row, analyte: str | None, main: Item, interval: Item | None, fou
     printed = main.unit or (interval.unit if interval else "") or row.unit
     if analyte == "tca" and plain(printed) == "s":
         analyte = "tca_s"
-    unit = _unit(analyte, printed, interval, row)
+    unit = _unit(analyte, printed, interval)
     apart = interval.unit if interval and interval.unit else ""
     interval_unit = (known_unit(apart, analyte) or apart) if apart else ""
     if interval_unit and interval_unit != unit and (analyte is None or known_unit(apart, analyte) is None):
@@ -278,7 +270,7 @@ def _no_eight(main: Item, interval: Item | None) -> bool:
     return bool(decimals == bounds and (decimals != {0} or (interval.high and number(main.text + "8") > 4 * interval.high)))
 
 
-def _unit(analyte: str | None, printed: str, interval: Item | None, row: Row) -> str:
+def _unit(analyte: str | None, printed: str, interval: Item | None) -> str:
     """The unit of a result in the spelling of the tables, or as printed where they do not know it."""
     if analyte is None:
         if not printed and interval is None:

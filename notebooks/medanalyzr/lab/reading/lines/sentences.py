@@ -76,11 +76,8 @@ def sentences(
             close = k + 1 < len(here) and here[k + 1].kind == "interval" and not re.search(r"[,;.]\s", tail)
             if close and here[k + 1] is not after:
                 raise Refused("phrase non comprise")
-            if (
-                _PAST.search(fold(ended))
-                or re.match(r"\s*(?:a|à|en|le|puis|au|avant|\(?normal)\s", tail)
-                or not _UNIT_END.match(tail)
-            ):
+            goes_on = re.match(r"\s*(?:a|à|en|le|puis|au|avant|\(?normal)\s", tail)
+            if _PAST.search(fold(ended)) or goes_on or not _UNIT_END.match(tail):
                 raise Refused("phrase non comprise")
             if analytes()[name[1]].unit and known_unit(item.unit, name[1]) is None:
                 raise Refused("unité absente" if not item.unit else f"unité inconnue pour cet analyte : {item.unit}")
