@@ -11,6 +11,8 @@ from medanalyzr.inference import continuous, decoding
 from medanalyzr.inference.continuous import in_a_loop
 from medanalyzr.inference.generation import _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide
+from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.rules import interpret
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -58,7 +60,7 @@ def test_the_end_token_ends_a_row(tuned):
 @pytest.mark.parametrize("how", ["close", "interrupt"])
 def test_a_stream_that_nobody_reads_on_stops_the_model(tuned, how):
     tokenizer, before = mistral_tokenizer(), threading.active_count()
-    pieces = stream(tuned, tokenizer, format_prompt(ROWS[0]), 1500)
+    pieces = stream(tuned, tokenizer, format_prompt(ROWS[0]), 1500, temperature=1.0)
     next(pieces)
     assert threading.active_count() == before + 1
     if how == "close":
@@ -167,8 +169,45 @@ def test_a_free_answer_is_what_generate_writes(tuned):
     right = answers_both_ways(tuned, prompts, LIMITS)[0]
     tokenizer = mistral_tokenizer()
     ids = tokens(prompts, tokenizer).input_ids
-    found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), 3))
+    drafts = [
+        tokens(text, tokenizer, add_special_tokens=False).input_ids for text in ("", "Hémoglobine : ", *[ROWS[0]["output"]] * 6)
+    ]
+    drafts[3] = right[3][1]  # a draft that is right
+    found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), drafts, 3))
     check_same(right, found)
+
+
+def test_a_draft_that_is_right_saves_steps_and_a_wrong_one_changes_nothing(tuned, monkeypatch):
+    tokenizer, prompt, steps = mistral_tokenizer(), format_prompt(ROWS[0]), []
+    right = generate(tuned, tokenizer, [prompt], 40)[0]
+    read_on = continuous._read_on
+    monkeypatch.setattr(continuous, "_read_on", lambda *asked: steps.append(1) or read_on(*asked))
+    counts = []
+    for draft in ("", ROWS[0]["output"], tokenizer.decode(right_ids(tuned, tokenizer, prompt, 40))):
+        steps.clear()
+        assert generate(tuned, tokenizer, [prompt], 40, drafts=[draft])[0] == right
+        counts.append(len(steps))
+    assert counts[2] < 15 < 25 < counts[0]
+
+
+def right_ids(model, tokenizer, prompt, limit):
+    asked = [tokens(prompt, tokenizer).input_ids], [limit], [None], [[]]
+    return next(continuous.write_continuously(model, tokenizer, *asked, most=1))[1]
+
+
+def test_the_reader_and_the_rules_draft_an_answer():
+    report = "Patient : femme, 63 ans\nSodium : 131 mmol/L (135 - 145)"
+    assert continuous.drafts_for([report, read_report(report)]) == [interpret(read_report(report))] * 2
+    assert "131" in continuous.drafts_for([report])[0]
+
+
+def test_a_streamed_answer_is_the_answer(tuned):
+    tokenizer, prompt = mistral_tokenizer(), format_prompt(ROWS[0])
+    pieces = list(stream(tuned, tokenizer, prompt, 30))
+    assert len(pieces) > 5 and "".join(pieces).strip() == generate(tuned, tokenizer, [prompt], 30)[0].text
+    stops = iter([False, False, True])
+    assert len(list(stream(tuned, tokenizer, prompt, 30, stopped=lambda: next(stops)))) == 3
+    assert tuned.config._attn_implementation != "continuous"
 
 
 def answers_both_ways(model, prompts, limits, guided=(), **small):

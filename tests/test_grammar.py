@@ -241,15 +241,20 @@ def test_a_limit_cuts_a_guided_answer(noise):
 
 
 def test_as_many_tokens_are_read_at_once_as_pay():
-    assert _width([1] * 16) == 1 and _width([9] * 4) == 9
-    assert _width([1] * 15 + [40]) == 1  # fifteen rows do not wait for one
+    assert _width([9] * 4, [0] * 4) == 9
+    assert _width([1] * 15 + [40], [0] * 16) < 40  # fifteen rows do not wait for one
+    assert _width([1], [8]) == 9 > _width([1] * 32, [0] * 31 + [8])
 
 
 def test_a_faulty_grammar_or_a_missing_package_is_one_sentence(artifacts, monkeypatch):
     tokenizer = mistral_tokenizer()
-    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    model = SimpleNamespace(
+        generation_config=SimpleNamespace(eos_token_id=None),
+        config=SimpleNamespace(_attn_implementation="sdpa"),
+        set_attn_implementation=str,
+    )
     with pytest.raises(MedAnalyzrError, match="guided off"):
-        next(write_continuously(model, tokenizer, [[1]], [4], ['root ::= "a" {3,1}'], 1))
+        next(write_continuously(model, tokenizer, [[1]], [4], ['root ::= "a" {3,1}'], [[]], 1))
     _vocabulary.cache_clear()
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MedAnalyzrError, match="pip install llguidance, or set guided off"):

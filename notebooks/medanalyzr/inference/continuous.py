@@ -16,6 +16,9 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
 from medanalyzr.inference.guidance.guided import Matcher
+from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.report import Report
+from medanalyzr.lab.rules import interpret
 
 # time of a step, of a row's keys and values, of the attention of a token and of its other layers, as shares of that of a token; measured
 # with SmolLM2-135M on two cores
@@ -48,6 +51,11 @@ class _Lookup:
         places = next((found for length in SAME if (found := self._places.get(tuple(last[-length:])))), [])
         self._at = next((place for place in places if place > self._at), places[-1] if places else self._at)
         return self._text[self._at : self._at + most] if places else ()
+
+
+def drafts_for(reports: Sequence[str | Report]) -> list[str]:
+    """Drafts of the answers to reports: what the rules say of the results that the strict reader accepts."""
+    return [interpret(report if isinstance(report, Report) else read_report(report)) for report in reports]
 
 
 @dataclass
@@ -182,13 +190,13 @@ AttentionMaskInterface.register("continuous", lambda *args, **kwargs: None)
 
 
 def _width(pending: Sequence[int], guessed: Sequence[int]) -> int:
-    """How many tokens of each row to read at once so that most are written in a time, if half of the guessed ones are right."""
+    """How many tokens of each row to read at once so that most are written in a time, if one in three guessed ones is right."""
 
     def rate(width: int) -> float:
         known = [min(count, width) for count in pending]
         guesses = [min(count, width - own) for count, own in zip(guessed, known, strict=True)]
         time = _FIXED + len(known) * (_ROW + _ATTENTION * width) + _LAYERS * sum(known + guesses)
-        return (sum(known) + sum(guesses) / 2) / time
+        return (sum(known) + sum(guesses) / 3) / time
 
     return max(sorted({sum(counts) for counts in zip(pending, guessed, strict=True)} | set(pending)), key=rate)
 
@@ -244,9 +252,11 @@ def write_continuously(
     grammars: Sequence[str | None],
     drafts: Sequence[Sequence[int]],
     most: int,
+    unfinished: bool = False,
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
     """Greedy answers to the prompts (token ids), at most `most` at once, as they end: place of the prompt, tokens, log-probability
     of each among those that were allowed, and how many tokens a grammar forced. `drafts` (token ids, maybe none) only save time.
+    With `unfinished`, an answer comes after every step.
 
     Settings of `model.generation_config` that change scores (a repetition penalty) are not applied.
 
@@ -276,7 +286,7 @@ def write_continuously(
                     if last is not row:
                         store.move(len(rows), at)
                         rows[at] = last
-            for row in ended:
+            for row in [*ended, *rows] if unfinished else ended:
                 yield row.place, row.written[: row.limit], row.logs, row.forced
     finally:
         model.set_attn_implementation(usual)

@@ -136,9 +136,8 @@ def generate(
     asked, most = [prompts[i] for i in order], [limits[i] for i in order]
     forms = [grammars[i] if grammars else None for i in order]
     if model.device.type == "cpu":
-        guessed = tokens([drafts[i] if drafts else "" for i in order], tokenizer, add_special_tokens=False).input_ids
-        guessed = [[*ids, eos] if ids else [] for ids in guessed]
-        written = write_continuously(model, tokenizer, tokens(asked, tokenizer).input_ids, most, forms, guessed, batch_size)
+        guesses = tokens([drafts[i] if drafts else "" for i in order], tokenizer, add_special_tokens=False).input_ids
+        written = write_continuously(model, tokenizer, tokens(asked, tokenizer).input_ids, most, forms, guesses, batch_size)
     else:
         written = _in_padded_batches(model, tokenizer, asked, most, forms, batch_size)
     for place, ids, logs, forced in written:
@@ -210,11 +209,12 @@ def stream(
     max_new_tokens: int,
     temperature: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
+    draft: str = "",
 ) -> Iterator[str]:
     """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else sampled.
 
     It ends early if `stopped()` is true or it repeats itself. If the caller is interrupted or stops reading, the model stops, too.
-    An error of the model is raised here.
+    An error of the model is raised here. A `draft` (see `generate`) saves time.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -223,6 +223,22 @@ def stream(
     from transformers import TextIteratorStreamer
 
     check_length(prompt, tokenizer, max_new_tokens)
+    if model.device.type == "cpu" and not temperature:
+        asked = (
+            [tokens(prompt, tokenizer).input_ids],
+            [max_new_tokens],
+            [None],
+            [tokens(draft, tokenizer, add_special_tokens=False).input_ids],
+        )
+        shown = ""
+        for _, ids, *_ in write_continuously(model, tokenizer, *asked, most=1, unfinished=True):
+            text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            if not text.endswith("�"):  # the first bytes of a character
+                yield text[len(shown) :]
+                shown = text
+            if stopped():
+                break
+        return
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     inputs = tokens(prompt, tokenizer, return_tensors="pt").to(model.device)
     drawn = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}

@@ -13,7 +13,7 @@ from medanalyzr.core.run_folder import NOTEBOOKS, existing
 _PATHS = ("dataset", "base_model", "reports")
 # What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
 USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40),
-         "layout_reports": (2, 40)}  # fmt: skip
+         "layout_reports": (2, 40), "evaluation_batch_size": (24, 64)}  # fmt: skip
 _CHOICES = {
     "precision": "auto best fp32 fp16 bf16", "float8": "auto on off", "load_in_4bit": "auto on off", "packing": "auto on shared off",
     "checkpointing": "auto on off unsloth", "train_on": "auto answer all", "subset": "auto all measured quick",
@@ -22,13 +22,14 @@ _CHOICES = {
 _OR_PROFILE = " (or -1: what the profile says)"
 _NUMBERS = (  # parameters, their least and greatest value (both allowed), and what is to be said beside
     ("lora_r lora_alpha evaluations repeats compared_reports", 1, inf, ""),
-    ("generation_batch_size evaluation_batch_size max_new_tokens", 1, inf, ""),
+    ("generation_batch_size max_new_tokens", 1, inf, ""),
     ("early_stopping validation_examples", 0, inf, ""),
     ("max_seq_length", 64, inf, ""),
     ("steps", 3, inf, " (the first two are left out)"),
     ("batch_size gradient_accumulation_steps max_steps", 1, inf, _OR_PROFILE),
     ("composed_examples", 0, inf, _OR_PROFILE),
     (" ".join(USUAL), 0, inf, " (or -1: by profile)"),
+    ("evaluation_batch_size", 1, inf, " (or -1: by profile)"),
     ("validation_fraction test_fraction", 0, 0.4, _OR_PROFILE),
     ("min_flags min_critical_recall max_false_alarms min_consistency min_abstention", 0, 1, ""),
     ("seed", 0, 2**32 - 1, ""),
