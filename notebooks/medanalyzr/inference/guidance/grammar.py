@@ -234,19 +234,20 @@ def _begins(word: Word, follower: str) -> bool:
 
 
 def _open_names(words: list[Word], read: set[Place]) -> tuple[dict[Place, str], list[str]]:
-    """The names that may begin at each place of `words`, in each cell and after each number, and the rules of how they go on. None
-    begins where one was `read`.
+    """The names that may begin at each place of `words`, in each cell, after each number and each point, and the rules of how they
+    go on. None begins where one was `read`.
     """
-    names, rules, place = {}, [], None
+    names, rules, place, before = {}, [], None, ""
     for i, word in enumerate(words):
         follower = words[i + 1].text if i + 1 < len(words) and words[i + 1].goes_on else ""
         more = f" more{i + 1}?" if follower else ""
         if word.goes_on:
             rules.append(f"more{i} ::= {_literal(word.text)}{more}")
-        if place is None or word.heads or word.text.strip().isdigit():
+        if place is None or word.heads or word.text.strip().isdigit() or before == ".":
             place = word.place
         if word.place not in read and _begins(word, follower):
             names.setdefault(place, []).append(f"({_any(_either_case(word.text.strip()))}){more}")
+        before = word.text
     return {place: " | ".join(own) for place, own in names.items()}, rules
 
 
@@ -315,9 +316,9 @@ def _place(m: Measurement, text: str) -> Place:
     """Where the name of `m` stands in a text, or else its value."""
     if not m.line:
         return 0, 0
-    line, name = _unaccented(text.splitlines()[m.line - 1]), re.sub(r"^\W+", "", _unaccented(m.name))
+    line, name = _unaccented(text.splitlines()[m.line - 1]), re.escape(re.sub(r"^\W+", "", _unaccented(m.name)))
     value = re.escape(m.text.removeprefix(m.sign)).replace(",", "[.,]")
-    found = re.search(rf"(?<!\w){re.escape(name)}(?!\w)|(?<![\w.,]){value}(?!\w)", line)
+    found = re.search(rf"(?<!\w){name}(?!\w)", line) or re.search(rf"(?<![\w.,]){value}(?!\w)", line)
     return m.line, found.start() if found else 0
 
 
@@ -329,8 +330,7 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     read = read_report(report) if isinstance(report, str) else report
     if not read.text.strip():
         return None
-    facts = Facts(read)
-    reference = interpret(read)
+    facts, reference = Facts(read), interpret(read)
     measured = [m for m in facts.measurements if answered(m)]
     sources = not_read(read)
     open_places = derived(read) if sources else {}
