@@ -273,6 +273,16 @@ date;examen;resultat;unite;min;max
 "Plaquettes","96","G/L","150-400",""
 "CRP","<0,6","mg/L","<5",""
 """, "leucocytes|12,4|G/L|4|10", "plaquettes|96|G/L|150|400", "crp|<0,6|mg/L||5"),
+    ("guillemets, lignes sans titres", "H", 61.0, """
+Patient : homme, 61 ans
+"Natrémie";"VR : 128 mmol/L"
+"Kaliémie","5,9","mmol/L","3,5 - 5,0"
+"Calcémie" , "2,71" , "mmol/L" , "2,20 - 2,55"
+"Hémoglobine"\t"9,4"\tg/dL\t"13,0 - 17,0"
+"Protéine ""C"" réactive";48;"mg/L";"< 5"
+"CRP","48","mg/L","< 5"
+"Ferritine",88,4,"µg/L"
+""", "?sodium|128|mmol/L||", "potassium|5,9|mmol/L|3.5|5", "calcium|2,71|mmol/L|2.2|2.55", "hb|9,4|g/dL|13|17", "crp|48|mg/L||5"),
     ("barres et antériorité au milieu", "H", 66.0, """
 Patient | H | 66 ans
 Analyse | Résultat | Antérieur | Unité | Normes

@@ -34,7 +34,7 @@ LACKS = tuple(dict.fromkeys(line for line, *_ in _LACKING.values()))  # how a li
 LACKING_WORDS = tuple(words for _, words, *_ in _LACKING.values())  # how the conclusion does
 _CALL = "prévenir le médecin"
 _CALCIUM = analytes()["calcium"]
-_FLUIDS = {"urine": "urines", "lcr": "LCR"}
+FLUIDS = {"urine": "urines", "lcr": "LCR"}
 _NOT_GIVEN = re.compile(r"^\W*([^:\n]{2,60}?)\s*:.*?\b(non rendue?|annulée?|voir commentaire|(?:échantillon|prélèvement) insuffisant)\b",
                         re.IGNORECASE)  # fmt: skip
 
@@ -115,7 +115,7 @@ def remarks(m: Measurement, facts: Facts) -> Iterator[str]:
 
 def answer_name(m: Measurement) -> str:
     """The name in the answer: as printed, with the specimen where it is not blood and the name does not tell."""
-    return f"{m.name} ({_FLUIDS.get(m.specimen, 'autre')})" if m.specimen != BLOOD and find_analyte(m.name) else m.name
+    return f"{m.name} ({FLUIDS.get(m.specimen, 'autre')})" if m.specimen != BLOOD and find_analyte(m.name) else m.name
 
 
 def answer_key(m: Measurement) -> str:
@@ -170,7 +170,7 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
         said = any(f.wording for f in drawn) or (lacks and not facts.adulte)
         yield Finding(5, f"{'autres valeurs' if said else 'valeurs sanguines' if facts.others else 'valeurs'} dans les intervalles")
     if facts.others:
-        fluids = dict.fromkeys(_FLUIDS.get(m.specimen, "autre prélèvement") for m in facts.others)
+        fluids = dict.fromkeys(FLUIDS.get(m.specimen, "autre prélèvement") for m in facts.others)
         yield Finding(5, f"résultats non sanguins non interprétés ici ({', '.join(fluids)})")
     for line in facts.report.text.splitlines():
         if (found := _NOT_GIVEN.match(line)) and (known := find_analyte(found[1])) and not facts.measured(known.id):

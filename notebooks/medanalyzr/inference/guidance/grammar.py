@@ -12,10 +12,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
+from os.path import commonprefix
 
 from medanalyzr.inference.guidance.derived import CORRECTED, converted, derived, fixed_numbers
 from medanalyzr.inference.guidance.printed import (
-    LONGEST_NAME,
+    Place,
+    Word,
     analytes_in,
     clear_unit,
     in_our_spelling,
@@ -24,14 +28,14 @@ from medanalyzr.inference.guidance.printed import (
     numbers_in,
     printed_numbers,
     printed_units,
-    runs_of,
     units_after,
+    words_of,
 )
 from medanalyzr.lab.dates import DATE
 from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit
 from medanalyzr.lab.reader import read_report
-from medanalyzr.lab.reading.names import known
-from medanalyzr.lab.references import analytes, conversions, critical_limits, read_table
+from medanalyzr.lab.reading.names import known, specimens
+from medanalyzr.lab.references import analytes, conversions, critical_limits, fold, read_table
 from medanalyzr.lab.report import (
     CRITICAL,
     FLAGS,
@@ -42,14 +46,15 @@ from medanalyzr.lab.report import (
     decimals_of,
     format_number,
 )
-from medanalyzr.lab.rules import LACKS, answer_name, interpret, remarks
+from medanalyzr.lab.rules import FLUIDS, LACKS, answer_name, interpret, remarks
 
+_PLACE = 0xE000  # the first of the signs that stand for the rule of a value
 _LONE = 25  # characters of a line that holds a value and little else
 _LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœµα-ω"
 _WORDS = f"""
 letter ::= [{_LETTERS}]
 name   ::= letter ([0-9] [0-9]? [0-9]?)?
-sign   ::= [{_LETTERS} '’«»,:%/<>≤≥=+×²³°"*^-]
+sign   ::= [{_LETTERS} '’«»,:?%/<>≤≥=+×²³°"*^-]
 flag   ::= {" | ".join(f'"{flag}"' for flag in (*FLAGS, UNDETERMINED))}
 mark   ::= ", {CRITICAL}"
 lack   ::= {" | ".join(f'"{lack}"' for lack in LACKS)}
@@ -67,7 +72,14 @@ def _literal(text: str) -> str:
 
 
 def _any(texts: Iterable[str]) -> str:
-    return " | ".join(map(_literal, dict.fromkeys(texts)))
+    """The alternatives `texts`; what several begin with stands once, for llama.cpp follows each open alternative by itself."""
+    found = []
+    for _, group in groupby(sorted(set(texts)), lambda text: text[:1]):
+        first, *more = group
+        shared = commonprefix([first, *more])
+        rest = f" ({_any(text[len(shared) :] for text in (first, *more) if text != shared)})" if more else ""
+        found.append(_literal(shared) + rest + "?" * (bool(more) and first == shared))
+    return " | ".join(found)
 
 
 def comparisons(m: Measurement) -> list[str]:
@@ -188,7 +200,7 @@ def _head(m: Measurement, text: str, units: Iterable[str]) -> str:
 def _padded(numbers: Iterable[str]) -> str:
     """Some numbers, without the zeros that end their decimals or with as many as a comparison may add."""
     numbers = {re.sub(r",0+$|(,\d*?[1-9])0+$", r"\1", number) for number in numbers}
-    return f'({_any(sorted(numbers, key=lambda found: (-len(found), found)))}) (","? "0" "0"? "0"?)?'
+    return f'({_any(numbers)}) (","? "0" "0"? "0"?)?'
 
 
 def _among(number: str) -> str:
@@ -215,59 +227,72 @@ def _line(i: int, m: Measurement, facts: Facts, beside: str, corrected: set[str]
     return [f'line{i} ::= {_head(m, facts.report.text, units)} ({" | ".join(forms)}){more} ") : " flag mark? "\\n"', *rules]
 
 
-def _any_run(words: list[str], joined: bool) -> str:
-    """The alternatives of all words in a row among `words` that begin as a name does: with a letter, or as in `25-OH`."""
-    found = []
-    for i, word in enumerate(words):
-        follower = words[i + 1][0] if i + 1 < len(words) else " "
-        if not word.strip()[0].isalnum() or word.strip().isdigit() and not (follower.isalpha() or follower in "-'’("):
-            continue
-        rule = ""
-        for other in reversed(words[i + 1 : i + LONGEST_NAME]):
-            rule = f"({_literal(other)}{' ' + rule if rule else ''})?"
-        beginnings = _either_case(word.strip()) if joined else [word.strip()]
-        found.append(f"({_any(beginnings)}) {rule}".rstrip())
-    return " | ".join(found)
+def _begins(word: Word, follower: str) -> bool:
+    """Whether a name may begin with `word`: with a letter, or as in `25-OH`."""
+    first = word.text.strip()
+    return first[0].isalnum() and (not first.isdigit() or follower[:1].isalpha() or follower[:1] in ("-", "'", "’", "("))
 
 
-def _open_notes(report: Report, named: Iterable[str], numbers: set[str], corrected: set[str]) -> Iterator[str]:
-    """What may stand after the comparison of a line about one of the analytes `named`; "{}" is any of `numbers`."""
-    for analyte in named:
-        unit = f" {analytes()[analyte].unit}".rstrip()
-        yield from _limits(analyte, ("{}",), ("", unit))
-        if critical_limits(analyte):
-            yield from _limits(analyte, [m.text for m in converted(analyte, numbers, report.text)], (unit,))
-        if analyte == "calcium":
-            yield from (*_limits(analyte, corrected, ("", unit)), *_of_calcium(corrected))
-        if analyte == "ddimeres" and report.age:
-            yield f"seuil adapté : {report.age:g} x 10"
-
-
-def _open_lines(report: Report, sources: list[str], corrected: set[str]) -> list[str]:
-    """The rules of a line about what the reader has not read: a name out of its lines `sources`, numbers and units out of the report; []
-    where there are none.
+def _open_names(words: list[Word], read: set[Place]) -> tuple[dict[Place, str], list[str]]:
+    """The names that may begin at each place of `words`, in each cell, after each number and each point, and the rules of how they
+    go on. None begins where one was `read`.
     """
-    alone, joined = list(runs_of(sources)), list(runs_of([" ".join(sources)]))
-    runs = alone + joined
-    names = dict.fromkeys(filter(None, [_any_run(words, False) for words in alone] + [_any_run(words, True) for words in joined]))
+    names, rules, place, before = {}, [], None, ""
+    for i, word in enumerate(words):
+        follower = words[i + 1].text if i + 1 < len(words) and words[i + 1].goes_on else ""
+        more = f" more{i + 1}?" if follower else ""
+        if word.goes_on:
+            rules.append(f"more{i} ::= {_literal(word.text)}{more}")
+        if place is None or word.heads or word.text.strip().isdigit() or before == ".":
+            place = word.place
+        if word.place not in read and _begins(word, follower):
+            names.setdefault(place, []).append(f"({_any(_either_case(word.text.strip()))}){more}")
+        before = word.text
+    return {place: " | ".join(own) for place, own in names.items()}, rules
+
+
+def _open_notes(report: Report, named: Iterable[str], numbers: set[str], corrected: set[str]) -> list[str]:
+    """The rules of what may stand after the comparison of a line about one of the analytes `named`; [] where nothing may."""
+    notes, rules = [], []
+    for i, analyte in enumerate(named):
+        unit, value = f" {analytes()[analyte].unit}".rstrip(), chr(_PLACE + i)
+        if critical_limits(analyte):
+            notes += _limits(analyte, (value,), ("", unit))
+            values = {m.text for m in converted(analyte, numbers, report.text)} | (corrected if analyte == "calcium" else set())
+            rules.append(f"value{i} ::= onumber | {_any(values)}")
+        if analyte == "calcium":
+            notes += _of_calcium(corrected)
+        if analyte == "ddimeres" and report.age:
+            notes.append(f"seuil adapté : {report.age:g} x 10")
+    onote = re.sub(rf"[{chr(_PLACE)}-\uf8ff]", lambda value: f'" value{ord(value[0]) - _PLACE} "', _any(notes))
+    return [f"onote ::= {onote}", *rules] if notes else []
+
+
+def _open_lines(report: Report, sources: dict[int, str], corrected: set[str]) -> tuple[list[tuple[Place, str]], list[str]]:
+    """The lines about what the reader has not read, by their place, and their rules: a name out of the lines `sources`, numbers and
+    units out of the report.
+    """
+    words = words_of(sources)
+    names, rules = _open_names(words, {_place(m, report.text) for m in report.measurements})
     if not names:
-        return []
-    numbers = printed_numbers(report.text)
-    units = sorted(printed_units(report.text), key=lambda unit: (-len(unit), unit))
-    notes = dict.fromkeys(_open_notes(report, analytes_in(runs), numbers, corrected))
-    unit, note = ' (" " ounit)?' if units else "", ' (" ; " onote){0,2}' if notes else ""
-    rules = [f"oname ::= {' | '.join(names)}", f"onumber ::= {_padded(numbers)}"]
+        return [], []
+    numbers, units = printed_numbers(report.text), printed_units(report.text)
+    notes, text = _open_notes(report, analytes_in(words), numbers, corrected), fold(report.text)
+    named = {m.specimen for m in report.measurements} | {name for name, told in specimens().items() if told.search(text)}
+    fluids = [f" ({FLUIDS.get(name, 'autre')})" for name in named - {BLOOD}]
+    rules += [*notes, *(f"open{i} ::= ({own}) oline" for i, own in enumerate(names.values())), f"onumber ::= {_padded(numbers)}"]
     rules += [f"ounit ::= {_any(units)}"] if units else []
-    rules += [f"onote ::= {_any(notes)}".replace("{}", '" onumber "')] if notes else []
-    head = f'oname (" (urines)" | " (LCR)" | " (autre)")? " : " [<>]? onumber{unit}'
-    return [*rules, f'open ::= {head} " (" ({_among("onumber")}{unit} | lack){note} ") : " flag mark? "\\n"']
+    fluid, unit = f"({_any(fluids)})? " if fluids else "", ' (" " ounit)?' if units else ""
+    form = f'{fluid}" : " [<>]? onumber{unit} " (" ({_among("onumber")}{unit} | lack)' + ' (" ; " onote){0,2}' * bool(notes)
+    rules.append(f'oline ::= {form} ") : " flag mark? "\\n"')
+    return [(place, f"open{i}?") for i, place in enumerate(names)], rules
 
 
 def _words(name: str, numbers: set[str], units: Iterable[str]) -> str:
     """The rules of words that hold no other numbers than `numbers`, beside those of `units` (10^3/mm3)."""
     rule = f"{name} ::= name (sign | letter [0-9] [0-9]? [0-9]? | [();.]"
     counts = "".join(f" | {_literal(f' {unit}')}" for unit in sorted(units) if re.search(r"\^\d", unit))
-    return rule + counts + (f" | [ (/<>-] ({_any(sorted(numbers))}))*" if numbers else ")*")
+    return rule + counts + (f" | [ (/<>-] ({_any(numbers)}))*" if numbers else ")*")
 
 
 def _beside(m: Measurement, measured: list[Measurement], text: str) -> str:
@@ -287,6 +312,16 @@ def _beside(m: Measurement, measured: list[Measurement], text: str) -> str:
     return found
 
 
+def _place(m: Measurement, text: str) -> Place:
+    """Where the name of `m` stands in a text, or else its value."""
+    if not m.line:
+        return 0, 0
+    line, name = _unaccented(text.splitlines()[m.line - 1]), re.escape(re.sub(r"^\W+", "", _unaccented(m.name)))
+    value = re.escape(m.text.removeprefix(m.sign)).replace(",", "[.,]")
+    found = re.search(rf"(?<!\w){name}(?!\w)", line) or re.search(rf"(?<![\w.,]){value}(?!\w)", line)
+    return m.line, found.start() if found else 0
+
+
 def grammar_of(report: str | Report, lead: str = "") -> str | None:
     """The grammar of the answers to `report` (its text, or what was read of it); None for an empty one (a question), which has no form.
 
@@ -295,17 +330,18 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     read = read_report(report) if isinstance(report, str) else report
     if not read.text.strip():
         return None
-    facts = Facts(read)
-    reference = interpret(read)
+    facts, reference = Facts(read), interpret(read)
     measured = [m for m in facts.measurements if answered(m)]
     sources = not_read(read)
     open_places = derived(read) if sources else {}
     corrected = open_places.get(CORRECTED, set())
-    rules = [rule for i, m in enumerate(measured) for rule in _line(i, m, facts, _beside(m, measured, read.text), corrected)]
-    more = _open_lines(read, sources, corrected)
-    lines = [part for i in range(len(measured)) for part in ("open*", f"line{i}")] + ["open*"]
-    lines = " ".join(part for part in lines if more or part != "open*")
-    rules += more
+    lines, rules = _open_lines(read, sources, corrected)
+    place = (0, 0)
+    for i, m in enumerate(measured):
+        rules += _line(i, m, facts, _beside(m, measured, read.text), corrected)
+        place = max(place, _place(m, read.text))
+        lines.append((place, f"line{i}"))
+    lines = " ".join(part for _, part in sorted(lines, key=itemgetter(0)))
     root = f'root ::= {_literal(lead) if lead else ""} {lines} "Conclusion : " concluded ("\\nSuite : " next)?'
     numbers = printed_numbers(read.text).union(numbers_in(reference), *open_places.values())
     told = numbers | fixed_numbers("wording") if sources else numbers

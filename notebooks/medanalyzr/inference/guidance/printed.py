@@ -2,8 +2,9 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from medanalyzr.dataset.composer.spellings import spellings
 from medanalyzr.lab.dates import DATE
@@ -13,6 +14,7 @@ from medanalyzr.lab.references import aliases
 from medanalyzr.lab.report import Report, number
 from medanalyzr.lab.units import plain, usual_unit
 
+Place = tuple[int, int]  # line, from 1, and column, from 0
 NUMBER = re.compile(r"(?<![\w.])(?<!\d,)\d+(?:[.,]\d+)?(?!\w)")
 LONGEST_NAME = 11  # words
 _GROUPED = re.compile(r"(?<![\w.])(?<!\d,)\d{1,3}(?:[ .\u00a0\u2009\u202f]\d{3})+(?:,\d+)?(?!\w)")
@@ -98,11 +100,32 @@ def units_after(value: str, line: str) -> frozenset[str]:
     )
 
 
-def runs_of(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The words of each cell of `lines`, with the space before each but the first."""
-    for cell in (cell for line in lines for cell in cells(line)):
-        words = list(_WORD.finditer(cell))
-        yield [(" " if i and words[i - 1].end() < word.start() else "") + word[0] for i, word in enumerate(words)]
+class Word(NamedTuple):
+    """A word of a report with the space before it, where it stands, and whether it begins a cell or goes on from the word before,
+    in its cell or at the end of the line above.
+    """
+
+    text: str
+    place: Place
+    heads: bool
+    goes_on: bool
+
+
+def words_of(lines: dict[int, str]) -> list[Word]:
+    """The words in the cells of some numbered lines."""
+    found, last = [], 0
+    for n, line in lines.items():
+        at = 0
+        for i, cell in enumerate(cells(line)):
+            end = -1
+            for word in _WORD.finditer(cell):
+                at = max(line.find(word[0], at), at)
+                goes_on = end >= 0 or i == 0 and last == n - 1
+                space = " " if goes_on and word.start() > end else ""
+                found.append(Word(space + word[0], (n, at), end < 0, goes_on))
+                at, end = at + len(word[0]), word.end()
+        last = n if end >= 0 else 0
+    return found
 
 
 def _shorter(name_key: str) -> set[str]:
@@ -130,14 +153,16 @@ def meant(name: str) -> frozenset[str]:
     return frozenset().union(*(_slips().get(form, ()) for form in _shorter(own))) if 4 < len(own) < 40 else frozenset()
 
 
-def analytes_in(runs: Iterable[list[str]]) -> dict[str, None]:
+def analytes_in(words: list[Word]) -> dict[str, None]:
     """The analytes of ours that words in a row name."""
-    spans = dict.fromkeys(
-        "".join(words[i:j]).strip()
-        for words in runs
-        for i in range(len(words))
-        for j in range(i + 1, min(i + LONGEST_NAME, len(words)) + 1)
-    )
+    spans = {}
+    for i in range(len(words)):
+        span = ""
+        for j, word in enumerate(words[i : i + LONGEST_NAME]):
+            if j and not word.goes_on:
+                break
+            span += word.text
+            spans[span.strip()] = None
     return dict.fromkeys(analyte for span in spans for analyte in sorted(meant(span)))
 
 
@@ -154,19 +179,20 @@ def _beside(line: str, measured: Iterable) -> str:
     return NUMBER.sub(lambda found: "" if number(found[0]) in read else found[0], line)
 
 
-def not_read(report: Report) -> list[str]:
-    """The lines that may hold results the reader has not read: those it refuses, those with a number after what may be a name, with
-    an analyte or with a unit, beside what it reads of them, and what may be the name on the lines before; all where it reads none.
+def not_read(report: Report) -> dict[int, str]:
+    """The numbered lines that may hold results the reader has not read: those it refuses, those with a number after what may be a
+    name, with an analyte or with a unit, beside what it reads of them, and what may be the name on the lines before; all where it
+    reads none.
     """
     lines = report.text.splitlines()
     if not report.measurements:
-        return lines if re.search(r"\d", report.text) else []
+        return dict(enumerate(lines, 1)) if re.search(r"\d", report.text) else {}
     refused, read = {one.line for one in report.unread}, {m.analyte for m in report.measurements}
     measured = {m.line for m in report.measurements}
     places = set(refused)
     for i, line in enumerate(lines, 1):
         rest = _beside(line, [m for m in report.measurements if m.line == i])
-        new = analytes_in(runs_of([_UNIT.sub(" ", line)])).keys() - read if re.search(r"\d", rest) else ()
+        new = analytes_in(words_of({i: _UNIT.sub(" ", line)})).keys() - read if re.search(r"\d", rest) else ()
         named = i not in measured and (_NAMED.match(rest) or _LONE.fullmatch(rest)) and read_patient(line) == Patient()
         if new or named or re.search(r"\d", rest) and _with_unit(rest):
             places.add(i)
@@ -175,4 +201,4 @@ def not_read(report: Report) -> list[str]:
             if j in measured or not lines[j - 1].strip() or read_patient(lines[j - 1]) != Patient():
                 break
             places.add(j)
-    return [lines[i - 1] for i in sorted(places)]
+    return {i: lines[i - 1] for i in sorted(places)}

@@ -10,6 +10,10 @@ from medanalyzr.lab.references import fold
 
 STEP = 1000  # columns that a cell between tabs, bars or semicolons counts for
 _WIDE = re.compile(r"\s{2,}|\s*(?:\.\s?){3,}\s*|\s*…+\s*|\s*_{3,}\s*")
+_FIELD = r'"[^"]*(?:""[^"]*)*"'
+_FIELDS = re.compile(
+    rf' *{_FIELD}(?: *([;,\t]) *(?:{_FIELD}|[^\s";,]*))(?: *\1 *(?:{_FIELD}|[^\s";,]*))* *'
+)  # the first one in quotes
 _ROLES = (
     ("before", r"avant(?: .*)?|apres(?: .*)?|t\d+h?|\d(?:er|eme|e) (?:tube|prelevement)"),
     ("prev", r".*\b(?:ant|anterieure?s?|anteriorites?|antecedents?|precedente?s?|historique|dernier resultat|veille|hier)\b.*"),
@@ -82,8 +86,10 @@ class Header:
 
 def cells_of(line: str, delimiter: str | None) -> tuple[list[tuple[int, str]], bool]:
     """The cells of a line with their columns, and whether signs part them (tabs, bars, semicolons) and not wide gaps."""
+    if fields := _FIELDS.fullmatch(line):
+        delimiter = fields[1]
     if delimiter and delimiter in line:
-        parts = next(csv.reader([line], delimiter=delimiter), [])
+        parts = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
         return [(i * STEP, part.strip()) for i, part in enumerate(parts)], True
     if "\t" in line or line.startswith("|") or " | " in line or line.count("|") > 2:
         parts = re.split(r"\t|\|", line.strip().removeprefix("|").removesuffix("|") if "\t" not in line else line)
