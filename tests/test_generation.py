@@ -7,8 +7,8 @@ import pytest
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
-from medanalyzr.inference import continuous, decoding
-from medanalyzr.inference.continuous import in_a_loop
+from medanalyzr.inference.decoding import continuous, cuda_graphs
+from medanalyzr.inference.decoding.continuous import in_a_loop
 from medanalyzr.inference.generation import _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide
 from medanalyzr.lab.reader import read_report
@@ -219,8 +219,8 @@ def answers_both_ways(model, prompts, limits, guided=(), **small):
     guides = [Guide(tokenizer, guided) if guided else None for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in small.items():
-            patch.setattr(decoding, name, value)
-        return sorted(_write(*asked, guides[0])), sorted(decoding.write(*asked, guides[1]))
+            patch.setattr(cuda_graphs, name, value)
+        return sorted(_write(*asked, guides[0])), sorted(cuda_graphs.write(*asked, guides[1]))
 
 
 def check_same(right, found):
@@ -284,14 +284,14 @@ def test_weights_in_4_bits_are_decoded_as_they_are_for_generate():
     torch.manual_seed(0)
     layer = Linear4bit(64, 128, bias=False, compute_dtype=torch.float32, quant_type="nf4").to("cpu")
     x = torch.randn(3, 64)
-    torch.testing.assert_close(decoding._Linear(layer, torch.float32)(x), layer(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(cuda_graphs._Linear(layer, torch.float32)(x), layer(x), atol=1e-5, rtol=1e-5)
 
 
 def test_what_replayed_steps_cannot_do_is_named(tuned, capsys):
     import torch
 
     config, settings = tuned.get_base_model().config, tuned.generation_config
-    assert decoding.obstacle(tuned, 100) == ""
+    assert cuda_graphs.obstacle(tuned, 100) == ""
     for target, name, value, reason in (
         (config, "sliding_window", 64, "the model sees 64 tokens of 100"),
         (config, "model_type", "qwen2", "models of type qwen2 have other layers"),
@@ -300,7 +300,7 @@ def test_what_replayed_steps_cannot_do_is_named(tuned, capsys):
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(target, name, value)
-            assert reason in decoding.obstacle(tuned, 100)
+            assert reason in cuda_graphs.obstacle(tuned, 100)
 
     class OnGpu:
         device = type("Device", (), {"type": "cuda"})()
@@ -309,11 +309,11 @@ def test_what_replayed_steps_cannot_do_is_named(tuned, capsys):
         raise RuntimeError("CUDA out of memory\nand more")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "obstacle", lambda *_: "")
-        patch.setattr(decoding, "difference", lambda *_: 0.0)
-        patch.setattr(decoding, "write", too_large)
+        patch.setattr(cuda_graphs, "obstacle", lambda *_: "")
+        patch.setattr(cuda_graphs, "difference", lambda *_: 0.0)
+        patch.setattr(cuda_graphs, "write", too_large)
         for _ in range(2):
-            assert decoding.write_if_possible(OnGpu(), {"input_ids": torch.zeros(1, 5)}, [3], 2, 0, lambda: None) is None
+            assert cuda_graphs.write_if_possible(OnGpu(), {"input_ids": torch.zeros(1, 5)}, [3], 2, 0, lambda: None) is None
     assert capsys.readouterr().out == "Answers are written by model.generate, several times slower: CUDA out of memory.\n"
 
 
@@ -322,15 +322,15 @@ def test_replayed_steps_are_compared_with_the_model_before_they_are_used(tuned, 
     tokenizer.padding_side = "left"
     inputs = tokens([format_prompt(row) for row in ROWS[:3]], tokenizer, return_tensors="pt", padding=True)
     ends = tokenizer.eos_token_id, tokenizer.pad_token_id
-    usual = decoding.difference(tuned, inputs, *ends)  # the tiny model gives every token about the same probability
-    norm = decoding._norm
-    monkeypatch.setattr(decoding, "_norm", lambda module, x: 3 * norm(module, x))
-    assert usual < 1e-6 < 1e-4 < decoding.difference(tuned, inputs, *ends)
+    usual = cuda_graphs.difference(tuned, inputs, *ends)  # the tiny model gives every token about the same probability
+    norm = cuda_graphs._norm
+    monkeypatch.setattr(cuda_graphs, "_norm", lambda module, x: 3 * norm(module, x))
+    assert usual < 1e-6 < 1e-4 < cuda_graphs.difference(tuned, inputs, *ends)
 
     class OnGpu:
         device = SimpleNamespace(type="cuda")
 
-    monkeypatch.setattr(decoding, "obstacle", lambda *_: "")
-    monkeypatch.setattr(decoding, "difference", lambda *_: 0.4)
-    assert decoding.write_if_possible(OnGpu(), inputs, [5] * 3, *ends, lambda: None) is None
+    monkeypatch.setattr(cuda_graphs, "obstacle", lambda *_: "")
+    monkeypatch.setattr(cuda_graphs, "difference", lambda *_: 0.4)
+    assert cuda_graphs.write_if_possible(OnGpu(), inputs, [5] * 3, *ends, lambda: None) is None
     assert "slower: probabilities differ by 0.40 from those of the model" in capsys.readouterr().out

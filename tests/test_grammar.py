@@ -12,7 +12,7 @@ from medanalyzr.dataset.layouts import FAMILIES, sample
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.evaluation.scoring import score
 from medanalyzr.export.grammar import GENERAL, save_grammars
-from medanalyzr.inference.continuous import _width, write_continuously
+from medanalyzr.inference.decoding.continuous import _width, write_continuously
 from medanalyzr.inference.generation import _write, generate
 from medanalyzr.inference.guidance.grammar import grammar_of
 from medanalyzr.inference.guidance.guided import Guide, _vocabulary, grammars_for

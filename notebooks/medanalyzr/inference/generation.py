@@ -11,8 +11,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.progress import Progress, live_text
 from medanalyzr.dataset.prompts import IGNORED, tokens
-from medanalyzr.inference.continuous import PERIODS, in_a_loop, write_continuously
-from medanalyzr.inference.decoding import write_if_possible
+from medanalyzr.inference.decoding.continuous import PERIODS, in_a_loop, write_continuously
+from medanalyzr.inference.decoding.cuda_graphs import write_if_possible
 from medanalyzr.inference.guidance.grammar import without_cut_number
 from medanalyzr.inference.guidance.guided import Guide
 

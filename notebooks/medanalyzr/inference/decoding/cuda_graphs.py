@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from medanalyzr.inference.continuous import PERIODS
+from medanalyzr.inference.decoding.continuous import PERIODS
 
 WINDOW = 256  # slots by which the room for keys and values grows
 READ = 16384  # tokens of prompts that are read at once
