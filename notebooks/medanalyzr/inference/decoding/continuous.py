@@ -37,6 +37,11 @@ def in_a_loop(ids: Sequence[int]) -> bool:
     )
 
 
+def bare(model):
+    """The model without the wrapper of PEFT, whose call accelerate runs in the number format of the training; adapters stay active."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 class _Lookup:
     """What follows some tokens in a text."""
 
@@ -263,6 +268,7 @@ def write_continuously(
     Raises:
         MedAnalyzrError: a grammar is not accepted, or the package llguidance is not installed.
     """
+    model = bare(model)
     eos, own, usual = tokenizer.eos_token_id, model.generation_config.eos_token_id, model.config._attn_implementation
     ends = {eos, *(own if isinstance(own, list) else [own])}
     waiting, rows, store = list(range(len(prompts)))[::-1], [], _Store(min(most, len(prompts)))

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from medanalyzr.inference.decoding.continuous import PERIODS
+from medanalyzr.inference.decoding.continuous import PERIODS, bare
 
 WINDOW = 256  # slots by which the room for keys and values grows
 READ = 16384  # tokens of prompts that are read at once
@@ -26,14 +26,9 @@ _PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0,
 _UNUSED = "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias", "min_new_tokens", "forced_eos_token_id"
 
 
-def _whole(model):
-    """The model without PEFT's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def obstacle(model, longest: int) -> str:
     """Why answers of this model, `longest` tokens with their prompts, cannot be written by `write`, in words; "" if they can."""
-    model, settings = _whole(model), model.generation_config
+    model, settings = bare(model), model.generation_config
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
     if config.model_type not in ("llama", "mistral") or getattr(config, "hidden_act", "") != "silu":
@@ -104,7 +99,7 @@ class Decoder:
     """A padded batch of prompts and what is written after them: `scores` are those of the next token of each row (rows × vocabulary)."""
 
     def __init__(self, model, ids: torch.Tensor, mask: torch.Tensor):
-        model = _whole(model)
+        model = bare(model)
         config, self._model, self._device = model.config, model.model, ids.device
         self._dtype = self._model.embed_tokens.weight.dtype
         self._heads, self._shared = config.num_attention_heads, config.num_key_value_heads
