@@ -1,6 +1,6 @@
 import pytest
 from medanalyzr.dataset.bundled import load_bundled
-from medanalyzr.lab.report import format_interval, parse_answer, parse_line, parse_report, write_report
+from medanalyzr.lab.report import format_interval, in_unit, parse_answer, parse_line, parse_report, write_measurement, write_report
 from medanalyzr.lab.rules import answer_key, flag, interpret
 
 
@@ -124,3 +124,12 @@ def test_the_parser_reads_back_every_bundled_report_and_answer():
         written = (m for m in report.measurements if m.specimen == "sang" or flag(m) != "indéterminé")
         expected = {answer_key(m): flag(m) for m in written}
         assert {key: m.flag for key, m in given.items()} == expected
+
+
+@pytest.mark.parametrize("sign", ["<", ">", ""])
+@pytest.mark.parametrize("interval_too", [True, False])
+def test_a_value_keeps_its_sign_in_another_unit(sign, interval_too):
+    m = parse_report(f"Patient : femme, 30 ans\nCréatinine : {sign} 50 µmol/L (45 - 105)").measurements[0]
+    moved = in_unit(m, "mg/L", interval_too)
+    assert (moved.sign, moved.text, moved.value) == (sign, f"{sign}5,7", 5.7)
+    assert parse_line(write_measurement(moved)).sign == sign

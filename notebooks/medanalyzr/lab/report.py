@@ -219,7 +219,7 @@ def in_unit(m: Measurement, unit: str, interval_too: bool) -> Measurement:
     """`m` with its value in `unit`; its interval converted as well, or left in the French unit, which is then printed."""
     decimals = decimals_in(m.analyte, unit)
     text = format_number(convert(m.analyte, m.value, m.unit, unit), decimals)
-    moved = replace(m, text=text, value=number(text), unit=unit)
+    moved = replace(m, text=m.sign + text, value=number(text), unit=unit)
     if not interval_too:
         return replace(moved, interval_unit=m.unit)
     bounds = (None if b is None else round(convert(m.analyte, b, m.unit, unit), decimals) for b in (m.low, m.high))

@@ -263,7 +263,7 @@ class Style:
                 new = in_unit(m, unit, interval_too=True)
                 step = 10.0 ** -decimals_in(analyte, unit)
                 if all(x is None or x == 0 or abs(x) > 15 * step for x in (new.value, new.low, new.high)):
-                    moved.append(replace(new, text=m.sign + new.text))
+                    moved.append(new)
         usual = [other for other in moved if other.unit == FRENCH_HABITS.get(m.analyte)]
         return self.rng.choice(usual if usual and self.chance(0.6) else moved) if moved else None
 
