@@ -282,7 +282,8 @@ Patient : homme, 61 ans
 "Protéine ""C"" réactive";48;"mg/L";"< 5"
 "CRP","48","mg/L","< 5"
 "Ferritine",88,4,"µg/L"
-""", "?sodium|128|mmol/L||", "potassium|5,9|mmol/L|3.5|5", "calcium|2,71|mmol/L|2.2|2.55", "hb|9,4|g/dL|13|17", "crp|48|mg/L||5"),
+""", "?sodium|128|mmol/L||", "potassium|5,9|mmol/L|3.5|5", "calcium|2,71|mmol/L|2.2|2.55", "hb|9,4|g/dL|13|17", "crp|48|mg/L||5",
+     "?ferritine|88,4|µg/L||"),
     ("barres et antériorité au milieu", "H", 66.0, """
 Patient | H | 66 ans
 Analyse | Résultat | Antérieur | Unité | Normes
