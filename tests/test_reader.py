@@ -108,9 +108,10 @@ def test_right_on_own_and_shared_cases_without_danger():
 
 def numbers_of(line):
     """The whole numbers that stand in a line, without thousands separators and plus signs."""
-    return {re.sub(r"[ \u2009'+]", "", i) for i in re.findall(r"[-+]?\d[\d.,]*(?:[ \u2009']\d{3})*(?:[.,]\d+)?", tidy(line))} | {
-        re.sub(r"[ '+]", "", i.text.partition(" - ")[0]) for i in items(tidy(line))
-    }
+    return {
+        re.sub(r"[ \u2009'+]", "", i).rstrip(".,")
+        for i in re.findall(r"[-+]?\d[\d.,]*(?:[ \u2009']\d{3})*(?:[.,]\d+)?", tidy(line))
+    } | {re.sub(r"[ '+]", "", i.text.partition(" - ")[0]) for i in items(tidy(line))}
 
 
 def small(unit):
@@ -240,6 +241,10 @@ def test_habits_of_laboratories(line, expected):
         ("pH 7,18 - 7,35 - 7,45", "caractères illisibles"),
         ("Créatinine     7B   µmol/L     62 - 106", "8 ou B"),
         ("Hémoglobine : 12,4 g/dL (enfant : 11 - 14 ; adulte : 13 - 17)", "intervalle de qui"),
+        ("Chlorémie : VR : 117 mmol/L", "valeur de référence seule : 117"),
+        ('"Chlorémie";"VR : 117 mmol/L"', "valeur de référence seule : 117"),
+        ("Sodium : N : 138 mmol/L", "valeur de référence seule : 138"),
+        ("Potassium : valeur de référence : 4,5 mmol/L", "valeur de référence seule : 4,5"),
     ],
 )
 def test_what_is_refused_says_why(line, why):

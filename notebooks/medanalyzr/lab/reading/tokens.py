@@ -12,6 +12,9 @@ from operator import attrgetter
 _SPACES = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # form feed and others, as str.splitlines knows them
+_REFERENCE = re.compile(
+    r"vr|v\.r\.|vn|usuelles?|normes?|r[ée]f(?:[ée]rences?|\.)?|attendues?|habituelles?|intervalle", re.IGNORECASE
+)
 LONGEST_CACHED = 1000  # characters of a text whose items are kept for the next time
 NARROW = "\u2009"  # stands for every space that may only divide thousands
 
@@ -162,7 +165,7 @@ def items(text: str, at: int = 0, cell: int = 0, line: int = 0) -> list[Item]:
 @lru_cache(32768)
 def _items(text: str) -> tuple[tuple, ...]:
     """The fields of the items of `text`: the items themselves change on their way."""
-    row, built, label, i = tokens(text), [], "", 0
+    row, built, label, i, reference = tokens(text), [], "", 0, False
     while i < len(row):
         item, used = _interval(row, i) or _value(row, i) or (row[i], 1)
         i += used
@@ -170,7 +173,11 @@ def _items(text: str) -> tuple[tuple, ...]:
             label = f"{label} {item.text}".strip(" :")
             continue
         if item.kind == "mark" and item.text == "N":
+            reference = i < len(row) and row[i].text == ":"
             continue
+        reference = reference or item.kind == "norm" and bool(_REFERENCE.fullmatch(item.text))
+        if item.kind == "value" and reference:  # «VR : 117» is no result
+            item.kind, item.label = "bad", "référence"
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
         elif item.kind == "other" and (item.text not in ":;,.=/'\"&|°" or _tears(item, built, row, i)):
@@ -180,6 +187,7 @@ def _items(text: str) -> tuple[tuple, ...]:
         if item.kind == "interval":
             item.label, label = label, ""
         built.append(item)
+        reference = False
     if label:
         built.append(Item("label", label, 0, len(text)))
     return tuple(map(attrgetter(*Item.__slots__), built))

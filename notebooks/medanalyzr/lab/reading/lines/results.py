@@ -173,7 +173,7 @@ def decide(row: Row, who: Patient) -> Measurement:
     """The result of a row; Refused where it is not proved."""
     printed = assign(row)
     if bad := next((i for i in printed if i.kind == "bad"), None):
-        raise Refused(f"caractères illisibles : {bad.text}")
+        raise Refused(f"{'valeur de référence seule' if bad.label else 'caractères illisibles'} : {bad.text}")
     values, intervals = _measured(row, printed)
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
