@@ -9,7 +9,7 @@ from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference.decoding import continuous, cuda_graphs
 from medanalyzr.inference.decoding.continuous import in_a_loop
-from medanalyzr.inference.generation import _write, batch_effect, generate, stream
+from medanalyzr.inference.generation import _in_padded_batches, _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.rules import interpret
@@ -175,6 +175,14 @@ def test_a_free_answer_is_what_generate_writes(tuned):
     drafts[3] = right[3][1]  # a draft that is right
     found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), drafts, 3))
     check_same(right, found)
+
+
+def test_padded_batches_as_on_a_gpu_give_the_same_answers(tuned):
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS]
+    right = sorted(_in_padded_batches(tuned, tokenizer, prompts, LIMITS, [None] * 8, 3))
+    ids = tokens(prompts, tokenizer).input_ids
+    check_same(right, sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * 8, [[]] * 8, 8)))
+    assert tokenizer.padding_side == mistral_tokenizer().padding_side
 
 
 def test_a_draft_that_is_right_saves_steps_and_a_wrong_one_changes_nothing(tuned, monkeypatch):
