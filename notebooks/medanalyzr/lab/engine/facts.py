@@ -31,7 +31,7 @@ def in_interval_unit(m: Measurement) -> Measurement | None:
         moved = in_unit(m, m.interval_unit, interval_too=False)
     except KeyError:
         return None
-    return replace(moved, text=m.sign + moved.text, interval_unit="")
+    return replace(moved, interval_unit="")
 
 
 def in_french_unit(m: Measurement) -> Measurement | None:
