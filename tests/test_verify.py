@@ -278,3 +278,10 @@ def test_verifying_a_thousand_reports_takes_no_two_seconds():
 @pytest.mark.parametrize("text", ["", "Compte rendu sans résultat : 12 pages", "a." * 2000, "4,1 mmol/L\n" * 500])
 def test_a_text_without_any_name_proves_nothing(text):
     assert why(text, "Potassium : 4,1 mmol/L (intervalle manquant) : indéterminé") == "nom absent du compte rendu"
+
+
+@pytest.mark.parametrize("line", ["Potassium        4 4       mmol/L        3,5 - 5,1", "Potassium : 4 4 mmol/L (3,5 - 5,1)"])
+@pytest.mark.parametrize("value", ["4", "4,0", "4,4"])
+def test_two_numbers_a_space_apart_prove_none(line, value):
+    answer = f"Potassium : {value} mmol/L (3,5 ≤ {value} ≤ 5,1) : normal"
+    assert not verify(f"Homme 60 ans\n{line}", answer).results[0].verified

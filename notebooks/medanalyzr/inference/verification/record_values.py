@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 from medanalyzr.lab.reading.names import harmless
 from medanalyzr.lab.reading.search import Record, Search, digits_end
@@ -54,7 +54,9 @@ def values(search: Search, record: Record) -> list[tuple[Item, bool]]:
         if may_be and _LOW.isdisjoint(before) and _HIGH.isdisjoint(before):
             candidates.append((item, clear and not item.doubt))
         dated = False
-    return candidates
+    items = [item for item, _ in candidates]
+    torn = {id(one) for pair in pairwise(items) if pair[1].line == pair[0].line and pair[1].pos - pair[0].end == 1 for one in pair}
+    return [(item, clear and id(item) not in torn) for item, clear in candidates]  # «4 4» may be 4,4
 
 
 def intervals(search: Search, record: Record, value: Item) -> list[Item]:
