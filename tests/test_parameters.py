@@ -115,3 +115,9 @@ def test_minus_one_means_by_profile():
         asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1, "layout_reports": -1}
         fill_in(asked, profile)
         assert list(asked.values()) == numbers
+
+
+@pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("0[1-7]_*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_fills_in_what_it_lets_be_the_profiles(notebook):
+    asks = USUAL.keys() & declared_parameters(notebook.stem).keys()
+    assert bool(asks) == ("fill_in(globals()" in notebook.read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ _NUMBERS = (  # parameters, their least and greatest value (both allowed), and w
     ("steps", 3, inf, " (the first two are left out)"),
     ("batch_size gradient_accumulation_steps max_steps", 1, inf, _OR_PROFILE),
     ("composed_examples", 0, inf, _OR_PROFILE),
-    (" ".join(USUAL), 0, inf, " (or -1: by profile)"),
+    ("test_reports base_reports loss_reports perturbations layout_reports", 0, inf, " (or -1: by profile)"),
     ("evaluation_batch_size", 1, inf, " (or -1: by profile)"),
     ("validation_fraction test_fraction", 0, 0.4, _OR_PROFILE),
     ("min_flags min_critical_recall max_false_alarms min_consistency min_abstention", 0, 1, ""),

@@ -96,7 +96,7 @@ class _Row:
 
     def guess(self) -> None:
         """Guess the next tokens."""
-        last = [*self.prompt[-SAME[0] :], *self.written][-SAME[0] :]
+        last = [*self.prompt[-SAME[0] :], *self.written[-SAME[0] :]][-SAME[0] :]
         self.guessed = next((list(found) for lookup in self.lookups if (found := lookup.guess(last, self.most))), [])
 
     def choose(self, scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
@@ -225,17 +225,14 @@ def _read_on(model, rows: Sequence[_Row], store: _Store) -> Iterator[tuple[_Row,
     width = _width([len(row.pending) for row in rows], [len(row.guessed) for row in rows])
     now = [[*row.pending, *row.guessed][:width] for row in rows]
     at, places = (torch.tensor(each) for each in zip(*((i, k) for i, new in enumerate(now) for k in range(len(new))), strict=True))
-    slots = torch.tensor([row.length for row in rows])[at] + places
+    lengths = torch.tensor([row.length for row in rows])
+    slots = lengths[at] + places
     store.place(at, slots)
-    config = model.config
-    seen = (
-        torch.arange(int(slots.max()) + 1)
-        <= torch.tensor([row.length for row in rows])[:, None, None] + torch.arange(width)[:, None]
-    )
+    seen = torch.arange(int(slots.max()) + 1) <= lengths[:, None, None] + torch.arange(width)[:, None]
     mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, torch.finfo(model.dtype).min)[:, None]
     out = model(
         input_ids=torch.tensor([sum(now, [])]),
-        attention_mask=mask.repeat(1, 1, config.num_attention_heads // config.num_key_value_heads, 1),
+        attention_mask=mask.repeat(1, 1, model.config.num_attention_heads // model.config.num_key_value_heads, 1),
         position_ids=slots[None],
         past_key_values=store,
         use_cache=True,
