@@ -217,6 +217,9 @@ class Projections:
     def adapter_gradients(
         self, x: torch.Tensor, low: torch.Tensor, dys: Sequence[torch.Tensor], dlow: torch.Tensor
     ) -> list[torch.Tensor]:
+        """The gradients of `adapters` (each A: r × inputs, each B: outputs × r), from x (rows × inputs), `low` and its gradient `dlow`
+        (rows × sum of r), and the gradients of the outputs (a list of rows × outputs).
+        """
         of_b = [dy.t() @ part for dy, part in zip(dys, low.split(self._ranks, 1), strict=True)]
         return [*((dlow.t() @ x) * self._scales).split(self._ranks), *of_b]
 
@@ -226,6 +229,8 @@ def _flat(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Project(torch.autograd.Function):
+    """`Projections.outputs` for x of … × inputs, with its gradients."""
+
     @staticmethod
     def forward(ctx, x, projections, *adapters):
         flat, factors = _flat(x), projections.factors(adapters, x.dtype)
