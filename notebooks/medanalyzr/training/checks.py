@@ -69,7 +69,9 @@ def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, st
 
 
 def expected_adapter(model, r: int) -> tuple[set[str], int]:
-    """Names of the adapted projections of `model`, and their trainable parameters for rank `r`: r × (inputs + outputs) each."""
+    """Names of the adapted projections of `model`, and their trainable parameters for rank `r`: r × (inputs + outputs) each (LoRA: Hu
+    et al., arXiv:2106.09685).
+    """
     names, count = set(), 0
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]
