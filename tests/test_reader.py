@@ -240,7 +240,7 @@ def test_habits_of_laboratories(line, expected):
         ("Plaquettes : 142000 /mm3 (150 - 400)", "intervalle d'une autre unité"),
         ("pH 7,18 - 7,35 - 7,45", "caractères illisibles"),
         ("Créatinine     7B   µmol/L     62 - 106", "8 ou B"),
-        ("Hémoglobine : 12,4 g/dL (enfant : 11 - 14 ; adulte : 13 - 17)", "intervalle de qui"),
+        ("Hémoglobine : 12,4 g/dL (enfant : 11 - 14 ; adulte : 13 - 17)", "intervalle pour quel patient"),
         ("Chlorémie : VR : 117 mmol/L", "valeur de référence seule : 117"),
         ('"Chlorémie";"VR : 117 mmol/L"', "valeur de référence seule : 117"),
         ("Sodium : N : 138 mmol/L", "valeur de référence seule : 138"),

@@ -89,7 +89,7 @@ def test_every_number_of_a_report_is_no_value_but_its_own(generated):
         ("Potassium : 6,8 mmol/L (136 ≤ 145 < 6,8) : élevé, critique", "intervalle : le lecteur strict lit 3,5 - 5"),
         ("Potassium : 6,8 mmol/L (5,0 < 6,8) : élevé, critique", "intervalle : le lecteur strict lit 3,5 - 5"),
         ("Potassium : 6,8 mmol/L (3,5 ≤ 5,0 < 6,0) : élevé, critique", "la comparaison porte 6"),
-        ("Potassium : 6,8 mmol/L (3,5 ≤ 6,8 ≤ 5,0) : normal, critique", "drapeau : les règles disent élevé"),
+        ("Potassium : 6,8 mmol/L (3,5 ≤ 6,8 ≤ 5,0) : normal, critique", "indicateur : les règles disent élevé"),
         ("Potassium : 6,8 mmol/L (intervalle manquant) : élevé, critique", "un intervalle est imprimé"),
         (POTASSIUM.removesuffix(", critique"), "critique selon les règles"),
         (POTASSIUM.replace("critique 6,0", "critique 6,5"), "les règles disent critique 6,0 ≤ 6,8"),

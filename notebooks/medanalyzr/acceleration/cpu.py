@@ -20,6 +20,7 @@ class PackedLinear(torch.nn.Linear):
     _packed_of = None, 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x @ weight.t() + bias (x: … × inputs, result: … × outputs); with gradients, torch's own product."""
         if torch.is_grad_enabled():
             return super().forward(x)
         if self._packed_of[0] is not self.weight or self._packed_of[1] != self.weight._version:

@@ -97,7 +97,7 @@ def to_float8(*parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """One or three `parts` (such as query, key and value; rows × columns each) side by side as float8_e4m3fn values, and one
     float32 scale per row (rows × 1): parts ≈ values · scale.
 
-    The largest magnitude of a row becomes 448; a row of zeros stays zero.
+    The largest magnitude of a row becomes 448, the largest E4M3 value (Micikevicius et al., arXiv:2209.05433); a row of zeros stays zero.
     """
     if not parts[0].is_cuda:
         x = torch.cat(parts, 1).float()
@@ -132,7 +132,7 @@ def _gate_and_up_exact(both, low, bg, bu):
 
 
 def swiglu(both: torch.Tensor, low: torch.Tensor, bg: torch.Tensor, bu: torch.Tensor) -> torch.Tensor:
-    """silu(gate + low_gate @ bg.t()) · (up + low_up @ bu.t()), rows × width.
+    """silu(gate + low_gate @ bg.t()) · (up + low_up @ bu.t()), rows × width (SwiGLU: Shazeer, arXiv:2002.05202).
 
     `both` holds gate and up side by side (rows × 2 width), `low` the inputs of bg and bu (width × r each) side by side.
     """
@@ -217,6 +217,9 @@ class Projections:
     def adapter_gradients(
         self, x: torch.Tensor, low: torch.Tensor, dys: Sequence[torch.Tensor], dlow: torch.Tensor
     ) -> list[torch.Tensor]:
+        """The gradients of `adapters` (each A: r × inputs, each B: outputs × r), from x (rows × inputs), `low` and its gradient `dlow`
+        (rows × sum of r), and the gradients of the outputs (a list of rows × outputs).
+        """
         of_b = [dy.t() @ part for dy, part in zip(dys, low.split(self._ranks, 1), strict=True)]
         return [*((dlow.t() @ x) * self._scales).split(self._ranks), *of_b]
 
@@ -226,6 +229,8 @@ def _flat(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Project(torch.autograd.Function):
+    """`Projections.outputs` for x of … × inputs, with its gradients."""
+
     @staticmethod
     def forward(ctx, x, projections, *adapters):
         flat, factors = _flat(x), projections.factors(adapters, x.dtype)

@@ -61,6 +61,7 @@ class Findings:
     rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def add(self, fault: str, column: str, row: int) -> None:
+        """Note that `row` (its number) has `fault` (a key of `RULES`) in `column`."""
         self.rows.setdefault((fault, column), []).append(row)
 
     def table(self) -> list[dict]:

@@ -31,6 +31,7 @@ class Line:
 
     @property
     def right(self) -> bool:
+        """Whether the given flag is the expected one."""
         return self.given == self.expected
 
 
@@ -51,6 +52,7 @@ class Scored:
 
     @property
     def right(self) -> int:
+        """The number of right flags."""
         return sum(line.right for line in self.lines)
 
     @property

@@ -15,6 +15,7 @@ MOST = 12  # results per report: its prompt has up to 1,900 tokens
 
 
 def layout_name(family: str) -> str:
+    """The name of a family of layouts in figures and tables."""
     named = {"ocr": "OCR noise", "hprim": "HPRIM lines as text", "json_nested": "JSON with other keys"}
     return named.get(family, family.replace("_", " "))
 

@@ -7,7 +7,7 @@ from medanalyzr.lab.report import CRITICAL, decimals_of, format_interval
 
 NOT_A_DEVICE = "Pas un dispositif médical : pour l'étude seulement. Un biologiste décide."
 _VERIFIED, _DOUBTFUL, _LEFT_OUT = "#e3f4e3", "#f9d6d5", "#fdf3d0"
-_HEADS = ("analyse", "valeur", "intervalle", "drapeau", "contrôle")
+_HEADS = ("analyse", "valeur", "intervalle", "indicateur", "contrôle")
 
 
 def _row(result: Result, colour: str) -> str:

@@ -83,7 +83,7 @@ def _judged(g: Given, m: Measurement, side: str | None) -> None:
     if g.compared is not None and ((converted := in_interval_unit(m)) is None or not close(converted.value, g.compared)):
         raise Unproved(f"la comparaison porte {bound(g.compared)}")
     if (due := flag(m)) != g.m.flag:
-        raise Unproved(f"drapeau : les règles disent {due}")
+        raise Unproved(f"indicateur : les règles disent {due}")
     printed = (m.low, m.high) != (None, None)
     if g.bounded is False and due != UNDETERMINED:
         raise Unproved("un intervalle est imprimé")

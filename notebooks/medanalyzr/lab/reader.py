@@ -40,7 +40,7 @@ def read_report(text: str) -> Report:
         _place(row, row.section in gases)
         try:
             if row.analyte is None and damaged(row.name):
-                raise Refused("nom abîmé")
+                raise Refused("nom altéré")
             if row.day is None and row.header and row.header.has("rowdate"):
                 raise Refused("date illisible")
             m = decide(row, who)

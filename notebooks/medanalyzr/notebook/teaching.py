@@ -101,7 +101,9 @@ def _draw_product(axis, outputs: int, inputs: int, r: int, alpha: int) -> None:
 
 
 def lora_figure(shapes: Mapping[str, tuple[int, int, int]], r: int, alpha: int, path: Path) -> None:
-    """W + (α/r)·B·A for the largest projection in `shapes` (see `adapted_shapes`), and the parameters of every projection."""
+    """W + (α/r)·B·A (Hu et al., arXiv:2106.09685) for the largest projection in `shapes` (see `adapted_shapes`), and the parameters
+    of every projection.
+    """
     largest = max(shapes, key=lambda name: shapes[name][0] * shapes[name][1])
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(1, 1))
     _draw_product(left, *shapes[largest][:2], r, alpha)
@@ -160,7 +162,9 @@ def mask_figure(example: Mapping[str, Sequence[int]], tokenizer, path: Path, wid
 
 
 def packed_rows(lengths: Sequence[int], longest: int) -> list[list[int]]:
-    """How the trainer packs examples of `lengths` tokens into rows of at most `longest`: the lengths in each row."""
+    """The lengths in each row when the trainer (`trl.data_utils.pack_dataset`) packs examples of `lengths` tokens into rows of at most
+    `longest` tokens.
+    """
     from datasets import Dataset
     from trl.data_utils import pack_dataset
 

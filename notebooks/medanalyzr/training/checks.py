@@ -31,13 +31,19 @@ def check_examples(
     texts = tokenizer.batch_decode([answer[:-1] for answer in answers])
     for i, (example, labels, row, prompt, text) in enumerate(zip(examples, learnt, rows, asked, texts, strict=True), 1):
         if not labels:
-            raise MedAnalyzrError(f"Training row {i}: every label is masked, nothing would be learnt from it.")
+            raise MedAnalyzrError(f"Training row {i}: every label is masked, so it teaches nothing: correct encode in 03_train.")
         if labels[-1] != tokenizer.eos_token_id:
-            raise MedAnalyzrError(f"Training row {i} does not end with {tokenizer.eos_token}: the model would not learn to stop.")
+            raise MedAnalyzrError(
+                f"Training row {i} does not end with {tokenizer.eos_token}, so the model would not learn to stop: correct encode in 03_train."
+            )
         if example["input_ids"][: len(prompt)] != prompt:
-            raise MedAnalyzrError(f"Training row {i} does not start with the prompt that inference uses.")
+            raise MedAnalyzrError(
+                f"Training row {i} does not start with the prompt that inference uses: correct encode in 03_train."
+            )
         if text.strip() != row["output"].strip():
-            raise MedAnalyzrError(f"Training row {i}: the learnt tokens do not spell its answer: {text[:80]!r}.")
+            raise MedAnalyzrError(
+                f"Training row {i}: the learnt tokens do not spell its answer, but {text[:80]!r}: correct encode in 03_train."
+            )
     return {
         "end of text": f"every example ends with {tokenizer.eos_token}",
         "padding": f"{tokenizer.pad_token}, not the end token",
@@ -63,7 +69,9 @@ def check_over_length(rows: int, kept: int, max_seq_length: int) -> dict[str, st
 
 
 def expected_adapter(model, r: int) -> tuple[set[str], int]:
-    """Names of the adapted projections of `model`, and their trainable parameters for rank `r`: r × (inputs + outputs) each."""
+    """Names of the adapted projections of `model`, and their trainable parameters for rank `r`: r × (inputs + outputs) each (LoRA: Hu
+    et al., arXiv:2106.09685).
+    """
     names, count = set(), 0
     for name, module in model.named_modules():
         last = name.rsplit(".", 1)[-1]
@@ -86,7 +94,8 @@ def check_adapter(model, r: int) -> dict[str, str]:
     if foreign or modules != set(TARGET_MODULES) or names != modules or count != expected:
         raise MedAnalyzrError(
             f"The adapter is not the expected one: {count:,} trainable parameters in {', '.join(sorted(modules)) or 'no module'}"
-            f"{f' and {foreign[0]}' if foreign else ''}, expected {expected:,} in {', '.join(sorted(TARGET_MODULES))}."
+            f"{f' and {foreign[0]}' if foreign else ''}, expected {expected:,} in {', '.join(sorted(TARGET_MODULES))}: correct "
+            "the call of get_peft_model in 03_train."
         )
     return {"adapter": f"{count:,} trainable parameters in {', '.join(sorted(modules))}, rank {r}"}
 
@@ -124,7 +133,7 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
     columns = set(trainer.train_dataset.column_names)
     if extra := columns & {"prompt", "completion", "text", "messages"}:
         raise MedAnalyzrError(
-            f"The training set has the column {', '.join(extra)}: the trainer would build its own prompts from it."
+            f"The training set has the column {', '.join(extra)}: the trainer would build its own prompts from it; remove it."
         )
     batch = _first_batch(trainer)
     packed = len(_packed_examples(batch))
@@ -133,7 +142,9 @@ def check_trainer(trainer, packing: bool) -> dict[str, str]:
             "Packing was requested, but the trainer does not pack: set packing='off', or read the notices of Unsloth above."
         )
     if "attention_mask" in batch and bool((batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()):
-        raise MedAnalyzrError("Padding is not masked in the labels: the model would learn to pad.")
+        raise MedAnalyzrError(
+            "Padding is not masked in the labels, so the model would learn to pad: use the trainer's own collator."
+        )
     kinds = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
     if [str(kind) for kind in kinds] != ["torch.float32"]:
         raise MedAnalyzrError(
@@ -192,5 +203,8 @@ def check_fall(losses: Sequence[float]) -> str:
     """
     first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
     if len(losses) >= 20 and not last < first:
-        raise MedAnalyzrError(f"The loss did not fall ({first:.2f} at first, {last:.2f} at the end): lower learning_rate.")
+        raise MedAnalyzrError(
+            f"The loss did not fall ({first:.2f} at first, {last:.2f} at the end): "
+            "lower learning_rate if it rose; raise it if it hardly changed."
+        )
     return f"{first:.2f} over the first five steps, {last:.2f} over the last five"

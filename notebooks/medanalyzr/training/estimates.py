@@ -98,8 +98,8 @@ def expected_seconds(
     """Seconds of a training without its start-up: the larger of two times.
 
     Compute-bound: the operations at `MFU` (with FP8 `MFU_FLOAT8`) of `matmul_flops` operations per second, and a third more with
-    gradient checkpointing, which computes the forward pass twice. Kernel-launch-bound, on a GPU: `LAYER_S` per layer and
-    micro-batch. `examples` and `tokens` are those of one epoch; packed rows hold `longest` tokens.
+    gradient checkpointing, which computes the forward pass twice (Chen et al., arXiv:1604.06174). Kernel-launch-bound, on a GPU:
+    `LAYER_S` per layer and micro-batch. `examples` and `tokens` are those of one epoch; packed rows hold `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
     micro_batches = settings.epochs * rows / settings.batch_size

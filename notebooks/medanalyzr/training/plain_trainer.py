@@ -15,7 +15,10 @@ from medanalyzr.dataset.prompts import encode
 
 
 def main(asked: dict) -> dict:
-    """Train `steps` steps; returns seconds and tokens of each step, peak memory in GiB and total seconds."""
+    """Train `steps` steps with the settings in `asked` (see above).
+
+    Returns `times` (seconds and tokens of each step), `peak_memory_gib` and `seconds` (total).
+    """
     start = time.monotonic()
     import torch
     from datasets import Dataset

@@ -1,4 +1,4 @@
-"""The lines of an answer, as `lab.rules.answer_line` writes them: `Nom : valeur unité (comparaison) : drapeau[, critique]`."""
+"""The lines of an answer, as `lab.rules.answer_line` writes them: `Nom : valeur unité (comparaison) : indicateur[, critique]`."""
 
 import re
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ class Given:
 
 
 def numbers_of(text: str) -> frozenset[float]:
+    """The different numbers in a part of an answer."""
     return frozenset(map(number, re.findall(_N, text)))
 
 

@@ -55,6 +55,7 @@ def _digits(m: Measurement) -> str:
 
 
 def bound(value: float | None) -> str:
+    """A bound as a reason prints it: decimal comma, «…» where there is none."""
     return "…" if value is None else f"{value:g}".replace(".", ",")
 
 

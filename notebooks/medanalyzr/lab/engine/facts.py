@@ -188,6 +188,7 @@ class Facts:
         return any(flag(m) == HIGH for m in indices) or (not indices and self.said(words))
 
     def measured(self, analyte: str) -> Measurement | None:
+        """The first measurement of `analyte` in blood, in the unit of the report; None where it is absent."""
         return self._by_id.get(analyte)
 
     def french(self, analyte: str) -> Measurement | None:
@@ -196,6 +197,7 @@ class Facts:
         return in_french_unit(m) if m else None
 
     def value(self, analyte: str) -> Span | None:
+        """What the printed value may stand for, in the French unit (see `french_span`)."""
         return french_span(self._by_id.get(analyte))
 
     def text(self, analyte: str) -> str | None:

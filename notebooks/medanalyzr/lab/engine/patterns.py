@@ -46,6 +46,7 @@ class Row:
         return bool(facts.adulte or asked or self.section == FIRST or (self.critical and self.critical.issubset(ALWAYS)))
 
     def holds(self, facts: Facts) -> bool:
+        """Whether the row applies to this patient and its condition is true."""
         asked = self.condition.analytes
         if asked and not self.condition.reads and not any(facts.measured(analyte) for analyte in asked):
             return False

@@ -87,6 +87,7 @@ class _Resources:
         self.patients = self.named("Patient")
 
     def named(self, kind: str) -> list[dict]:
+        """The resources of a type, such as "Patient"."""
         return [one for one in self.every if one.get("resourceType") == kind]
 
     def find(self, owner: dict, reference: str) -> dict | None:

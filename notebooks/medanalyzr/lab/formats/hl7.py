@@ -36,6 +36,7 @@ class _Segment:
         return [self.text(part) for part in parts] + [""] * (6 - len(parts))
 
     def specimen(self, index: int) -> str | None:
+        """The specimen that a coded field names (see `specimen_of`)."""
         code = self.components(index)
         return specimen_of(f"{code[1]} {code[4]}", code[0])
 

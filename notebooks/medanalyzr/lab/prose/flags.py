@@ -34,9 +34,11 @@ class _Said:
     groups: set[str] = field(default_factory=set)
 
     def add(self, analyte: str, flag: str, negated: bool) -> None:
+        """Note that a clause gives `analyte` the flag, or denies it."""
         (self.excluded if negated else self.given)[analyte].add(flag)
 
     def flag(self, analyte: str) -> str | None:
+        """The one flag that the text gives `analyte`; None where it gives none, or contradicts itself."""
         given, excluded = self.given[analyte] - {ABNORMAL}, self.excluded[analyte]
         if not given and (ABNORMAL in excluded or {HIGH, LOW} <= excluded) and NORMAL not in excluded:
             given = {NORMAL}

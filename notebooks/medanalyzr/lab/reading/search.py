@@ -63,6 +63,7 @@ class Record:
 
     @property
     def units(self) -> list[str]:
+        """The units of the items, in order."""
         return [unit for i in self.items if (unit := i.unit or (i.text if i.kind == "unit" else ""))]
 
 

@@ -8,7 +8,11 @@ from medanalyzr.lab.reading.tokens import Item, Refused, Row, today_only
 
 
 def assign(row: Row) -> list[Item]:
-    """The items of a row under the heads of its columns: without earlier results and comments, bounds as intervals."""
+    """The items of a row under the heads of its columns: without earlier results and comments, bounds as intervals.
+
+    Raises:
+        Refused: the columns cannot be told apart, or they hold no result of the day.
+    """
     printed, header, low, high = today_only(row.items), row.header, None, None
     if header is None:
         return _labelled(printed)
@@ -46,7 +50,7 @@ def assign(row: Row) -> list[Item]:
         raise Refused("colonnes décalées")
     labels = {bool(i.label) for i in kept if i.kind == "interval" and i.line == row.line}
     if len(labels) == 2 and any(c.label for c in header.columns):
-        raise Refused("intervalle de qui ?")
+        raise Refused("intervalle pour quel patient ?")
     if today:
         kept = [
             i
@@ -153,5 +157,5 @@ def _labelled(printed: list[Item]) -> list[Item]:
         else:
             kept.append(item)
     if label and not any(i.kind == "interval" and label.text in i.label for i in kept):
-        raise Refused("intervalle de qui ?")
+        raise Refused("intervalle pour quel patient ?")
     return kept

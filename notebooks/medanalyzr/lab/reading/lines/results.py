@@ -151,7 +151,11 @@ def _step(value: float) -> float:
 
 
 def meant(intervals: list[Item], who: Patient) -> list[Item]:
-    """The intervals for this patient: those printed for whom the patient is, else those for all."""
+    """The intervals for this patient: those printed for the sex and age of the patient, else those for all.
+
+    Raises:
+        Refused: it cannot be told whether an interval is for this patient, or several are.
+    """
     labelled = [i for i in intervals if i.label]
     if not labelled:
         return intervals
@@ -163,14 +167,18 @@ def meant(intervals: list[Item], who: Patient) -> list[Item]:
         )
         if who.sex is None and only_sex and not mine:
             return []
-        raise Refused("intervalle de qui ?")
+        raise Refused("intervalle pour quel patient ?")
     if len({i.label for i in mine}) > 1:
         raise Refused("plusieurs intervalles pour ce patient")
     return mine or [i for i in intervals if not i.label]
 
 
 def decide(row: Row, who: Patient) -> Measurement:
-    """The result of a row; Refused where it is not proved."""
+    """The result of a row.
+
+    Raises:
+        Refused: it is not proved (the message says why).
+    """
     printed = assign(row)
     if bad := next((i for i in printed if i.kind == "bad"), None):
         raise Refused(f"{'valeur de référence seule' if bad.label else 'caractères illisibles'} : {bad.text}")
@@ -205,7 +213,11 @@ def decide(row: Row, who: Patient) -> Measurement:
 
 
 def result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:
-    """The measurement of a value and its interval, after the last checks."""
+    """The measurement of a value and its interval, after the last checks.
+
+    Raises:
+        Refused: a number, a unit or the interval can be read in two ways.
+    """
     thousands = _thousands(main, [interval] if interval else [], found)
     value, low, high = number(main.text, thousands), None, None
     if interval:
