@@ -168,7 +168,8 @@ def test_an_answer_does_not_depend_on_how_many_are_written_at_once(tuned, most):
 def test_a_prompt_is_read_only_from_where_it_differs_from_the_one_before(tuned, monkeypatch):
     tokenizer, read, begin = mistral_tokenizer(), [], continuous._Store.begin
     ids = tokens([format_prompt(ROWS[i]) for i in (0, 0, 1)], tokenizer).input_ids
-    asked = [8] * 3, [None] * 3, [[]] * 3
+    ids.append(ids[0][5:])  # nothing in common
+    asked = [8] * 4, [None] * 4, [[]] * 4
     alone = [next(continuous.write_continuously(tuned, tokenizer, [one], [8], [None], [[]], 1)) for one in ids]
 
     def seen(store, whole, most):
@@ -179,8 +180,8 @@ def test_a_prompt_is_read_only_from_where_it_differs_from_the_one_before(tuned, 
     monkeypatch.setattr(continuous._Store, "begin", seen)
     right = [(place, *answer) for place, (_, *answer) in enumerate(alone)]
     check_same(right, sorted(continuous.write_continuously(tuned, tokenizer, ids, *asked, 3)))
-    common = len(commonprefix(ids[1:]))
-    assert read == [0, len(ids[0]) - 1, common] and 20 < common < len(ids[1])
+    common = len(commonprefix(ids[1:3]))
+    assert read == [0, len(ids[0]) - 1, common, 0] and 20 < common < len(ids[1])
 
 
 def test_a_free_answer_is_what_generate_writes(tuned):

@@ -141,7 +141,7 @@ class _Store:
     def begin(self, ids: Sequence[int], most: int) -> tuple[DynamicCache, Sequence[int]]:
         """A cache for a prompt, with what it has in common with the last one (at most its first `most` tokens), and the other tokens."""
         same = len(commonprefix([self._ids, ids[:most]]))
-        self._read.crop(same)
+        self._read.crop(same - self._read.get_seq_length())
         self._ids = ids
         return self._read, ids[same:]
 
