@@ -10,6 +10,7 @@ from pathlib import Path
 from medanalyzr.core.device import Device
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import BUNDLED, MEDANALYZR, MISTRAL, SMOLLM2
+from medanalyzr.core.processes import processes
 from medanalyzr.core.run_folder import read_json
 from medanalyzr.training.profiles import Profile
 
@@ -99,10 +100,11 @@ def expected_seconds(
 
     Compute-bound: the operations at `MFU` (with FP8 `MFU_FLOAT8`) of `matmul_flops` operations per second, and a third more with
     gradient checkpointing, which computes the forward pass twice (Chen et al., arXiv:1604.06174). Kernel-launch-bound, on a GPU:
-    `LAYER_S` per layer and micro-batch. `examples` and `tokens` are those of one epoch; packed rows hold `longest` tokens.
+    `LAYER_S` per layer and micro-batch. `examples` and `tokens` are those of one epoch, which several processes share; packed rows hold
+    `longest` tokens.
     """
     rows = math.ceil(tokens / longest) if settings.packing != "off" else examples
-    micro_batches = settings.epochs * rows / settings.batch_size
+    micro_batches = settings.epochs * rows / (settings.batch_size * processes())
     if settings.max_steps > 0:
         micro_batches = settings.max_steps * settings.gradient_accumulation_steps
     seen = micro_batches * settings.batch_size * tokens / rows
