@@ -75,6 +75,16 @@ REFUSED = "{} : {}, {} à {} (ou 96 ?)"  # a line that the reader does not read
 END = "Conclusion : à lire."
 
 
+@pytest.mark.parametrize("value", ["78", "780", "7800", "78,00", "4,70", "46,0"])
+def test_a_value_has_the_digits_that_are_printed(value):
+    """Only a bound or a value in a comparison gets more decimals: 78,0 % is no 7800 /mm3, and a karyotype of 46 no 46,0."""
+    report = "Mlle TEST, 26 ans\nPolynucléaires neutrophiles\n78,0 %\n10 450 +\n/mm3\n1 800 à 7 500\ncaryotype 46,XY ; 4,7"
+    grammar, read = grammar_of(report), "Polynucléaires neutrophiles : 10450 /mm3 (1800 ≤ 7500 < 10450) : élevé\n"
+    line = read + "caryotype : {} /mm3 (1800,0 < 7500,0) : élevé\nConclusion : à revoir."
+    assert all(accepted(grammar, line.format(printed)) for printed in ("78,0", "10450", "46", "4,7"))
+    assert not accepted(grammar, line.format(value))
+
+
 def test_each_line_that_the_reader_refuses_stands_at_most_once_and_in_its_order():
     lines = [REFUSED.format(*told) for told in (("Hémoglobine", "104 g/L", 120, 160), ("Ferritine", "88 µg/L", 30, 300))]
     grammar = grammar_of("\n".join((lines[0], "Potassium : 4,1 mmol/L (3,5 - 5,0)", lines[1])))

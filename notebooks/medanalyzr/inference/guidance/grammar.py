@@ -163,16 +163,14 @@ def _names(m: Measurement, text: str) -> list[str]:
             found += [name] if name in text else _either_case(name)
             for place in re.finditer(rf"(?<!\w){re.escape(_unaccented(name))}(?!\w)([.+-]*)( \([^()\n]*\))?", flat):
                 found += [text[place.start() : end] for end in (place.end(), place.end(1), place.start(1))]
-    endings = dict.fromkeys(("", answer_name(m).removeprefix(m.name)))
-    return list(dict.fromkeys(name + ending for name in found for ending in endings))
+    return list(dict.fromkeys(name + ending for name in found for ending in ("", answer_name(m).removeprefix(m.name))))
 
 
 def _factor(analyte: str | None, unit: str) -> float | None:
     """What a value in `unit` is multiplied by for the French unit; None where no table says it."""
     if analyte in analytes() and unit == analytes()[analyte].unit:
         return 1.0
-    found = conversions().get((analyte or "", unit))
-    return found.factor if found else None
+    return found.factor if (found := conversions().get((analyte or "", unit))) else None
 
 
 def _units(m: Measurement, text: str, line: str) -> list[str]:
@@ -200,7 +198,9 @@ def _head(m: Measurement, text: str, units: Iterable[str]) -> str:
 def _padded(numbers: Iterable[str]) -> str:
     """Some numbers, without the zeros that end their decimals or with as many as a comparison may add."""
     numbers = {re.sub(r",0+$|(,\d*?[1-9])0+$", r"\1", number) for number in numbers}
-    return f'({_any(numbers)}) (","? "0" "0"? "0"?)?'
+    kinds = (False, '"," "0" "0"? "0"?'), (True, '"0" "0"? "0"?')
+    own = ({number for number in numbers if ("," in number) == decimals} for decimals, _ in kinds)
+    return " | ".join(f"({_any(some)}) ({zeros})?" for some, (_, zeros) in zip(own, kinds, strict=True) if some)
 
 
 def _among(number: str) -> str:
@@ -280,10 +280,10 @@ def _open_lines(report: Report, sources: dict[int, str], corrected: set[str]) ->
     notes, text = _open_notes(report, analytes_in(words), numbers, corrected), fold(report.text)
     named = {m.specimen for m in report.measurements} | {name for name, told in specimens().items() if told.search(text)}
     fluids = [f" ({FLUIDS.get(name, 'autre')})" for name in named - {BLOOD}]
-    rules += [*notes, *(f"open{i} ::= ({own}) oline" for i, own in enumerate(names.values())), f"onumber ::= {_padded(numbers)}"]
-    rules += [f"ounit ::= {_any(units)}"] if units else []
+    rules += [*notes, *(f"open{i} ::= ({own}) oline" for i, own in enumerate(names.values()))]
+    rules += [f"oexact ::= {_any(numbers)}", f"onumber ::= {_padded(numbers)}", *[f"ounit ::= {_any(units)}"] * bool(units)]
     fluid, unit = f"({_any(fluids)})? " if fluids else "", ' (" " ounit)?' if units else ""
-    form = f'{fluid}" : " [<>]? onumber{unit} " (" ({_among("onumber")}{unit} | lack)' + ' (" ; " onote){0,2}' * bool(notes)
+    form = f'{fluid}" : " [<>]? oexact{unit} " (" ({_among("onumber")}{unit} | lack)' + ' (" ; " onote){0,2}' * bool(notes)
     rules.append(f'oline ::= {form} ") : " flag mark? "\\n"')
     return [(place, f"open{i}?") for i, place in enumerate(names)], rules
 
