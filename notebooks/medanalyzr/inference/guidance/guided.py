@@ -72,6 +72,10 @@ class Matcher:
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
         return np.pad(bits, (0, max(0, size - len(bits))))[:size].astype(bool)
 
+    def accepted(self, tokens: list[int]) -> list[int]:
+        """The first of `tokens`, as far as they may come next."""
+        return tokens if self._matcher is None else tokens[: self._matcher.validate_tokens(tokens)]
+
     def take(self, token: int) -> bool:
         """Go on with a chosen token; returns whether the answer can only end now."""
         if self._matcher is None:
