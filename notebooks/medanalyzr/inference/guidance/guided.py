@@ -34,11 +34,13 @@ def _semicolons(tokenizer) -> np.ndarray:
     return np.array([token for token in range(vocabulary.vocab_size) if ";" in vocabulary.decode_str([token])])
 
 
-def _said_before(text: str) -> bool:
-    """Whether a text ends with a conclusion or a next step that stands before on its line. The rules write each once."""
+def _goes_round(text: str) -> bool:
+    """Whether a text ends with a conclusion or a next step that stands right before it, too, or twice before on its line. The rules
+    write each once.
+    """
     title, _, told = text.rpartition("\n")[2].partition(" : ")
     *before, last = told.split(" ; ")
-    return title.strip() in ("Conclusion", "Suite") and last in before
+    return title.strip() in ("Conclusion", "Suite") and (before[-1:] == [last] or before.count(last) > 1)
 
 
 def grammars_for(tokenizer, reports: Sequence[str | Report]) -> list[str | None]:
@@ -55,7 +57,7 @@ def grammars_for(tokenizer, reports: Sequence[str | Report]) -> list[str | None]
 class Matcher:
     """What one answer may go on with: `forced`, the tokens that can only follow, or else a choice. Without a grammar, anything.
 
-    No grammar can say that each conclusion stands once: after one that stands twice, no other may follow, so that no list is endless.
+    A grammar of free words cannot say that each conclusion stands once. So a list that goes round ends there: no semicolon may follow.
 
     Raises:
         MedAnalyzrError: the grammar is not accepted, or the package llguidance is not installed.
@@ -87,7 +89,7 @@ class Matcher:
         if self._matcher is None:
             return None
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
-        if _said_before(self._vocabulary.decode_str(self._written)):
+        if _goes_round(self._vocabulary.decode_str(self._written)):
             bits[self._semicolons] = 0
         return np.pad(bits, (0, max(0, size - len(bits))))[:size].astype(bool)
 
