@@ -11,7 +11,8 @@ from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference.decoding import continuous, cuda_graphs
 from medanalyzr.inference.decoding.continuous import in_a_loop
 from medanalyzr.inference.generation import _in_padded_batches, _write, batch_effect, generate, stream
-from medanalyzr.inference.guidance.guided import Guide
+from medanalyzr.inference.guidance.guided import Guide, Matcher
+from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.rules import interpret
 from medanalyzr.training.base_models import mistral_tokenizer
@@ -216,6 +217,16 @@ def test_a_draft_that_is_right_saves_steps_and_a_wrong_one_changes_nothing(tuned
         assert generate(tuned, tokenizer, [prompt], 40, drafts=[draft])[0] == right
         counts.append(len(steps))
     assert counts[2] < 15 < 25 < counts[0]
+
+
+def test_guesses_come_from_what_the_rules_may_write_and_keep_to_the_grammar():
+    tokenizer = mistral_tokenizer()
+    wording = next(row.wording for row in patterns.rows() if len(row.wording) > 40 and "{" not in row.wording)
+    ids = tokenizer(f" {wording} ;", add_special_tokens=False).input_ids
+    assert continuous._phrases(tokenizer).guess(ids[:3], 4) == ids[3:7]
+    matcher = Matcher(f'root ::= " {wording}" | "x"', tokenizer)  # without the « ;»
+    assert matcher.accepted(ids) == ids[:-1] and matcher.accepted(ids[1:]) == []
+    assert Matcher(None, tokenizer).accepted(ids) == ids
 
 
 def right_ids(model, tokenizer, prompt, limit):

@@ -15,7 +15,7 @@ from medanalyzr.export.grammar import GENERAL, save_grammars
 from medanalyzr.inference.decoding.continuous import _width, write_continuously
 from medanalyzr.inference.generation import _write, generate
 from medanalyzr.inference.guidance.grammar import grammar_of
-from medanalyzr.inference.guidance.guided import Guide, _vocabulary, grammars_for
+from medanalyzr.inference.guidance.guided import Guide, Matcher, _vocabulary, grammars_for
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.rules import interpret
 from medanalyzr.training.base_models import mistral_tokenizer, smollm2_folder
@@ -175,6 +175,32 @@ def test_each_kind_of_printing_has_its_line(report, line):
     head = "Potassium : 4,1 mmol/L (3,5 ≤ 4,1 ≤ 5,0) : normal\n"
     assert accepted(grammar, f"{head}{line}\nConclusion : à lire.")
     assert not accepted(grammar, f"{head}{re.sub(r' : [0-9]', ' : 9', line, count=1)}\nConclusion : à lire.")
+
+
+@pytest.mark.parametrize(
+    ("told", "more"),
+    [
+        ("anémie ; calcium bas", True),
+        ("anémie ; anémie", False),
+        ("anémie ; calcium bas ; anémie", True),  # others may follow
+        ("anémie ; calcium bas ; anémie ; calcium bas ; anémie", False),
+        ("anémie ; anémie sévère", True),
+        ("anémie.\nSuite : anémie", True),
+        ("anémie.\nSuite : bilan ; bilan", False),
+    ],
+)
+def test_a_list_of_conclusions_that_goes_round_ends(told, more):
+    tokenizer = mistral_tokenizer()
+    (grammar,), semicolon = grammars_for(tokenizer, ["Examen non réalisé."]), tokenizer.convert_tokens_to_ids("▁;")
+    matcher, written = Matcher(grammar, tokenizer), f"Conclusion : {told}"
+    ids = tokenizer(written, add_special_tokens=False).input_ids
+    done = len(matcher.forced)
+    assert ids[:done] == matcher.forced
+    while done < len(ids):
+        matcher.take(ids[done])
+        done += 1 + len(matcher.forced)
+    allowed = matcher.allowed(len(tokenizer))
+    assert allowed[semicolon] == more and allowed[tokenizer.convert_tokens_to_ids(".")]
 
 
 @pytest.mark.parametrize("which", ["SmolLM2", "Mistral"])

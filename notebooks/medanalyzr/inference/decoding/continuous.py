@@ -5,18 +5,21 @@ prompt is read alone, without padding, and only from where it differs from the p
 
 A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
 at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
-ICML 2023). The guess is copied from what follows the same tokens in the prompt or in a draft (prompt lookup; Saxena 2023). A draft
-that is wrong costs time and changes nothing. Tokens that a grammar forces are read in the same way.
+ICML 2023). The guess is copied from what follows the same tokens in a draft, in the prompt (prompt lookup; Saxena 2023) or in what
+the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
+forces are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from os.path import commonprefix
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
 from medanalyzr.inference.guidance.guided import Matcher
+from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import Report
 from medanalyzr.lab.rules import interpret
@@ -64,6 +67,13 @@ def drafts_for(reports: Sequence[str | Report]) -> list[str]:
     return [interpret(report if isinstance(report, Report) else read_report(report)) for report in reports]
 
 
+@lru_cache(maxsize=4)
+def _phrases(tokenizer) -> _Lookup:
+    """The conclusions and next steps that the rules may write: a model that learnt them writes them where a draft has others."""
+    texts = dict.fromkeys(f" {text} ;" for row in patterns.rows() for text in (row.wording, row.next_step) if text)
+    return _Lookup(sum(tokenizer([*texts], add_special_tokens=False).input_ids, []))
+
+
 @dataclass
 class _Row:
     """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced.
@@ -96,9 +106,10 @@ class _Row:
         self.forced += len(self.matcher.forced)
 
     def guess(self) -> None:
-        """Guess the next tokens."""
+        """Guess the next tokens: what the first lookup finds that the grammar allows."""
         last = [*self.prompt[-SAME[0] :], *self.written[-SAME[0] :]][-SAME[0] :]
-        self.guessed = next((list(found) for lookup in self.lookups if (found := lookup.guess(last, self.most))), [])
+        found = (self.matcher.accepted(list(lookup.guess(last, self.most))) for lookup in self.lookups)
+        self.guessed = next(filter(None, found), [])
 
     def choose(self, scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
         """Take the best allowed token of `scores` (vocabulary), and all that the grammar forces after it."""
@@ -206,13 +217,13 @@ AttentionMaskInterface.register("continuous", lambda *args, **kwargs: None)
 
 
 def _width(pending: Sequence[int], guessed: Sequence[int]) -> int:
-    """How many tokens of each row to read at once so that most are written in a time, if one in three guessed ones is right."""
+    """How many tokens of each row to read at once so that most are written in a time, if every other guessed one is right."""
 
     def rate(width: int) -> float:
         known = [min(count, width) for count in pending]
         guesses = [min(count, width - own) for count, own in zip(guessed, known, strict=True)]
         time = _FIXED + len(known) * (_ROW + _ATTENTION * width) + _LAYERS * sum(known + guesses)
-        return (sum(known) + sum(guesses) / 3) / time
+        return (sum(known) + sum(guesses) / 2) / time
 
     return max(sorted({sum(counts) for counts in zip(pending, guessed, strict=True)} | set(pending)), key=rate)
 
@@ -287,7 +298,7 @@ def write_continuously(
             with torch.inference_mode():
                 if waiting and len(rows) < most:
                     i = waiting.pop()
-                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i])
+                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i]), _phrases(tokenizer)
                     row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], lookups)
                     row.jump()
                     rows.append(row)

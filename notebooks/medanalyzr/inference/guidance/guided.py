@@ -27,6 +27,22 @@ def _vocabulary(tokenizer):
     return LLTokenizer(json.dumps(spec), eos_token=tokenizer.eos_token_id)
 
 
+@lru_cache(maxsize=4)
+def _semicolons(tokenizer) -> np.ndarray:
+    """The tokens that hold a semicolon."""
+    vocabulary = _vocabulary(tokenizer)
+    return np.array([token for token in range(vocabulary.vocab_size) if ";" in vocabulary.decode_str([token])])
+
+
+def _goes_round(text: str) -> bool:
+    """Whether a text ends with a conclusion or a next step that stands right before it, too, or twice before on its line. The rules
+    write each once.
+    """
+    title, _, told = text.rpartition("\n")[2].partition(" : ")
+    *before, last = told.split(" ; ")
+    return title.strip() in ("Conclusion", "Suite") and (before[-1:] == [last] or before.count(last) > 1)
+
+
 def grammars_for(tokenizer, reports: Sequence[str | Report]) -> list[str | None]:
     """The grammar of the answers to each report, as the model behind `tokenizer` begins them: Mistral's tokens with a space.
 
@@ -41,19 +57,21 @@ def grammars_for(tokenizer, reports: Sequence[str | Report]) -> list[str | None]
 class Matcher:
     """What one answer may go on with: `forced`, the tokens that can only follow, or else a choice. Without a grammar, anything.
 
+    A grammar of free words cannot say that each conclusion stands once. So a list that goes round ends there: no semicolon may follow.
+
     Raises:
         MedAnalyzrError: the grammar is not accepted, or the package llguidance is not installed.
     """
 
     def __init__(self, grammar: str | None, tokenizer):
-        self._matcher, self.forced = None, []
+        self._matcher, self.forced, self._written = None, [], []
         if grammar is None:
             return
-        vocabulary = _vocabulary(tokenizer)
+        self._vocabulary, self._semicolons = _vocabulary(tokenizer), _semicolons(tokenizer)
         from llguidance import LLMatcher, grammar_from
 
         try:
-            self._matcher = LLMatcher(vocabulary, grammar_from("gbnf", grammar), log_level=0)
+            self._matcher = LLMatcher(self._vocabulary, grammar_from("gbnf", grammar), log_level=0)
             fault = self._matcher.get_error()
         except ValueError as error:
             fault = str(error)
@@ -64,19 +82,27 @@ class Matcher:
     def _jump(self) -> None:
         self.forced = self._matcher.compute_ff_tokens()
         self._matcher.consume_tokens(self.forced)
+        self._written += self.forced
 
     def allowed(self, size: int) -> np.ndarray | None:
         """Which of `size` tokens may come next; None where all may."""
         if self._matcher is None:
             return None
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
+        if _goes_round(self._vocabulary.decode_str(self._written)):
+            bits[self._semicolons] = 0
         return np.pad(bits, (0, max(0, size - len(bits))))[:size].astype(bool)
+
+    def accepted(self, tokens: list[int]) -> list[int]:
+        """The first of `tokens`, as far as they may come next."""
+        return tokens if self._matcher is None else tokens[: self._matcher.validate_tokens(tokens)]
 
     def take(self, token: int) -> bool:
         """Go on with a chosen token; returns whether the answer can only end now."""
         if self._matcher is None:
             return False
         self._matcher.consume_token(token)
+        self._written.append(token)
         self._jump()
         return self._matcher.is_stopped()
 
