@@ -188,11 +188,14 @@ def test_a_loss_that_does_not_fall_stops():
         check_fall([1.0] * 5 + [3.0] * 20)
 
 
+ON_A_CPU = SimpleNamespace(use_cpu=True, bf16=True)
+
+
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("[enforce fail] file write failed")]
 )
 def test_a_full_disk_is_one_sentence(error):
-    trainer = SimpleNamespace(model=tiny_llama(), state=SimpleNamespace(global_step=7))
+    trainer = SimpleNamespace(model=tiny_llama(), args=ON_A_CPU, state=SimpleNamespace(global_step=7))
     with pytest.raises(MedAnalyzrError, match="The disk is full, so the checkpoint of step 7"), training_guard(trainer, None):
         raise error
     with pytest.raises(OSError, match="other"), training_guard(trainer, None):
@@ -202,7 +205,7 @@ def test_a_full_disk_is_one_sentence(error):
 def test_a_full_gpu_is_one_sentence():
     import torch
 
-    trainer = SimpleNamespace(model=tiny_llama())
+    trainer = SimpleNamespace(model=tiny_llama(), args=ON_A_CPU)
     with pytest.raises(MedAnalyzrError, match="The GPU is out of memory: lower batch_size"), training_guard(trainer, None):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -212,12 +215,15 @@ def test_an_interrupted_training_begins_with_its_first_weights():
 
     model = adapted()
     adapters_in_float32(model)
-    trainer, first = SimpleNamespace(model=model), {name: p.detach().clone() for name, p in model.named_parameters()}
+    trainer, first = SimpleNamespace(model=model, args=ON_A_CPU), {name: p.detach().clone() for name, p in model.named_parameters()}
+    lora = next(module for module in model.modules() if hasattr(module, "lora_A"))
     with pytest.raises(KeyboardInterrupt), training_guard(trainer, None):
+        assert not lora.cast_input_dtype_enabled  # no float32 copies of what the adapter reads
         for parameter in model.parameters():
             parameter.data.add_(1 if parameter.requires_grad else 0)
         trainer.optimizer = "moments of the steps taken"
         raise KeyboardInterrupt
+    assert lora.cast_input_dtype_enabled
     with training_guard(trainer, None) as training:
         assert training.steps_left and trainer.optimizer is None
         assert all(p.equal(first[name]) for name, p in model.named_parameters())

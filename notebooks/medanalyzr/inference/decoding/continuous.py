@@ -11,6 +11,7 @@ forces are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from os.path import commonprefix
@@ -69,9 +70,12 @@ def drafts_for(reports: Sequence[str | Report]) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _phrases(tokenizer) -> _Lookup:
-    """The conclusions and next steps that the rules may write: a model that learnt them writes them where a draft has others."""
-    texts = dict.fromkeys(f" {text} ;" for row in patterns.rows() for text in (row.wording, row.next_step) if text)
-    return _Lookup(sum(tokenizer([*texts], add_special_tokens=False).input_ids, []))
+    """The conclusions and next steps that the rules may write, each up to its first open place: a model that learnt them writes them
+    where a draft has others.
+    """
+    told = dict.fromkeys(text.partition("{") for row in patterns.rows() for text in (row.wording, row.next_step) if text)
+    texts = [f" {text}" + " ;" * (not opened) for text, opened, _ in told]
+    return _Lookup(sum(tokenizer(texts, add_special_tokens=False).input_ids, []))
 
 
 @dataclass
@@ -298,7 +302,7 @@ def write_continuously(
             with torch.inference_mode():
                 if waiting and len(rows) < most:
                     i = waiting.pop()
-                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i]), _phrases(tokenizer)
+                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i]), copy(_phrases(tokenizer))
                     row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], lookups)
                     row.jump()
                     rows.append(row)

@@ -31,7 +31,7 @@ def _vocabulary(tokenizer):
 def _semicolons(tokenizer) -> np.ndarray:
     """The tokens that hold a semicolon."""
     vocabulary = _vocabulary(tokenizer)
-    return np.array([token for token in range(vocabulary.vocab_size) if ";" in vocabulary.decode_str([token])])
+    return np.array([token for token in range(vocabulary.vocab_size) if ";" in vocabulary.decode_str([token])], int)
 
 
 def _goes_round(text: str) -> bool:
@@ -39,7 +39,7 @@ def _goes_round(text: str) -> bool:
     write each once.
     """
     title, _, told = text.rpartition("\n")[2].partition(" : ")
-    *before, last = told.split(" ; ")
+    *before, last = (one.rstrip(" .") for one in told.split(" ; "))
     return title.strip() in ("Conclusion", "Suite") and (before[-1:] == [last] or before.count(last) > 1)
 
 
