@@ -42,7 +42,7 @@ def check_examples(
             )
         if text.strip() != row["output"].strip():
             raise MedAnalyzrError(
-                f"Training row {i}: the learnt tokens do not spell its answer, but {text[:80]!r}: correct encode in 03_train, or its characters."
+                f"Training row {i}: the learnt tokens do not spell its answer, but {text[:80]!r}: correct encode in 03_train or the row."
             )
     return {
         "end of text": f"every example ends with {tokenizer.eos_token}",
