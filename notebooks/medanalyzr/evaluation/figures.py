@@ -173,7 +173,7 @@ def layout_figure(families: Mapping[str, Mapping[str, Mapping]], path: Path) -> 
 def risk_figure(points: Sequence[Mapping[str, float]], path: Path) -> None:
     """Share of wrong flags among the most confident ones, against the share that is kept."""
     figure, axis = plt.subplots(figsize=(5.5, 3))
-    axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE)
+    axis.step([p["coverage"] for p in points], [p["risk"] for p in points], where="post", color=BLUE, clip_on=False, zorder=3)
     axis.set(xlabel="share of the flags that are kept (most confident first)", ylabel="share of wrong flags", xlim=(0, 1.02))
     axis.set_ylim(bottom=0)
     finish(figure, path, "Wrong flags among the most confident")
