@@ -19,6 +19,7 @@ from os.path import commonprefix
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
+from medanalyzr.dataset.prompts import tokens
 from medanalyzr.inference.guidance.guided import Matcher
 from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.reader import read_report
@@ -75,7 +76,7 @@ def _phrases(tokenizer) -> _Lookup:
     """
     told = dict.fromkeys(text.partition("{") for row in patterns.rows() for text in (row.wording, row.next_step) if text)
     texts = [f" {text}" + " ;" * (not opened) for text, opened, _ in told]
-    return _Lookup(sum(tokenizer(texts, add_special_tokens=False).input_ids, []))
+    return _Lookup(sum(tokens(texts, tokenizer, add_special_tokens=False).input_ids, []))
 
 
 @dataclass

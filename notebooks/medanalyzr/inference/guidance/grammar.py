@@ -198,9 +198,9 @@ def _head(m: Measurement, text: str, units: Iterable[str]) -> str:
 def _padded(numbers: Iterable[str]) -> str:
     """Some numbers, without the zeros that end their decimals or with as many as a comparison may add."""
     numbers = {re.sub(r",0+$|(,\d*?[1-9])0+$", r"\1", number) for number in numbers}
-    kinds = (False, '"," "0" "0"? "0"?'), (True, '"0" "0"? "0"?')
-    own = ({number for number in numbers if ("," in number) == decimals} for decimals, _ in kinds)
-    return " | ".join(f"({_any(some)}) ({zeros})?" for some, (_, zeros) in zip(own, kinds, strict=True) if some)
+    whole = {number for number in numbers if "," not in number}
+    forms = (whole, '"," "0" "0"? "0"?'), (numbers - whole, '"0" "0"? "0"?')
+    return " | ".join(f"({_any(some)}) ({zeros})?" for some, zeros in forms if some)
 
 
 def _among(number: str) -> str:
