@@ -1,5 +1,6 @@
 """04_inference as a user has it: JupyterLab in a real browser, run all, ask, read, upload."""
 
+import json
 import os
 import re
 import shutil
@@ -45,10 +46,14 @@ def lab(smoke_run, tmp_path):
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
-    environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+    page_config = folder / "config" / "labconfig" / "page_config.json"
+    page_config.parent.mkdir(parents=True)
+    launcher = "@jupyterlab/launcher-extension:plugin"  # on a slow machine its tab may open in front of the notebook
+    page_config.write_text(json.dumps({"disabledExtensions": {launcher: True}}), encoding="utf-8")
+    places = {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_CONFIG_PATH": str(folder / "config")}
     with open(address, "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, cwd=folder, env=environment
+            [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, cwd=folder, env=os.environ | places
         )
         try:
             for _ in range(120):
