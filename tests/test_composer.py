@@ -23,7 +23,10 @@ from medanalyzr.lab.report import UNDETERMINED, Measurement, Report, format_numb
 from medanalyzr.lab.rules import answer_name, flag, interpret
 
 SEEDS = 200
-DIGITS = {"ocr": str.maketrans("OlI", "011"), "scan": str.maketrans("SBZGbgqoQT|!i", "5826699007111")}  # what stands for digits
+DIGITS = {
+    "ocr": str.maketrans("OlI", "011"),
+    "scan": str.maketrans("Ss$B&ZzGbgqoQDT|!iA", "5558822669900071114"),
+}  # what stands for digits
 
 
 def known_reports():
@@ -41,7 +44,8 @@ REPORTS = list(known_reports())
 
 def composed(family, seeds=SEEDS):
     for seed in range(seeds):
-        yield seed, *compose(REPORTS[seed * 31 % len(REPORTS)], Random(f"{family} {seed}"), family)
+        more = Random(seed) if seed % 2 and family in TRAINED else None  # half of the trained ones with the habits of training
+        yield seed, *compose(REPORTS[seed * 31 % len(REPORTS)], Random(f"{family} {seed}"), family, more=more)
 
 
 def plain(text):
@@ -169,12 +173,15 @@ SPECIAL = Report("F", 31.0, (
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_said_of_patient_and_sample_is_printed(family):
     for seed in range(60):
-        text, report = compose(SPECIAL, Random(seed), family, most=2)
-        assert report.pregnant and "raitement : fluindione" in text and re.search("enceinte|[Gg]rossesse|gestation|pregnan", text)
+        more = Random(seed) if seed % 2 and family in TRAINED else None
+        text, report = compose(SPECIAL, Random(seed), family, most=2, more=more)
+        assert report.pregnant and "raitement : fluindione" in text and re.search("(?i)enceinte|grossesse|gestation|pregnan", text)
         hb, sodium = sorted(report.measurements, key=lambda m: m.specimen)
         assert (hb.specimen, sodium.specimen, sodium.analyte) == ("sang", "urine", "sodium")
         assert re.search(r"urin|\bU : ", text, re.IGNORECASE)
-        baby, told = compose(replace(SPECIAL, sex="H", age=8 / 12, pregnant=False, comments=()), Random(seed), family, most=2)
+        baby, told = compose(
+            replace(SPECIAL, sex="H", age=8 / 12, pregnant=False, comments=()), Random(seed), family, most=2, more=more
+        )
         assert len(told.measurements) == 2 and (told.age is None or "8 mois" in baby)
 
 

@@ -14,8 +14,10 @@ from random import Random
 
 from medanalyzr.dataset.composer import families, notes, sentences
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
+from medanalyzr.dataset.composer.pages import side_by_side
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
-from medanalyzr.dataset.composer.structured import records, trees
+from medanalyzr.dataset.composer.structured import exports, records, trees
+from medanalyzr.dataset.sources.moved import moved
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, parse_answer, parse_report
 from medanalyzr.lab.rules import interpret
@@ -25,11 +27,13 @@ MANY = 5000  # examples from which on all processors compose
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
     "columns": 25, "colon": 13, "tabs": 7, "pipes": 7, "csv": 7, "inline": 10, "prose": 13, "json": 4, "xml": 2, "yaml": 2, "key_value": 4,
-    "blocks": 10, "scan": 12, "tree_json": 10, "tree_text": 3, "summary": 16, "note": 14,
+    "blocks": 10, "scan": 14, "tree_json": 14, "tree_text": 4, "summary": 16, "note": 14, "halves": 8, "grid": 8, "margin": 8,
+    "export": 9, "segments": 9,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
 FAMILIES = (*TRAINED, *HELD_OUT)
-_READERS = dict.fromkeys(("json", "xml", "yaml", "key_value", "tree_json", "tree_text", "hprim", "json_nested"), "program") | {
+_PROGRAMS = ("json", "xml", "yaml", "key_value", "tree_json", "tree_text", "export", "segments", "hprim", "json_nested")
+_READERS = dict.fromkeys(_PROGRAMS, "program") | {
     "prose": "prose", "summary": "prose", "letter": "prose", "note": "note", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
     "columns": families.columns, "colon": families.colon, "tabs": families.separated("\t", ""), "pipes": families.separated(" | ", "|", "|"),
@@ -38,10 +42,13 @@ _MAKERS = {
     "two_columns": families.two_columns, "letter": sentences.letter, "telegraphic": sentences.telegraphic, "ocr": families.ocr,
     "hprim": records.hprim, "json_nested": records.json_nested, "blocks": families.blocks, "scan": families.ocr,
     "tree_json": trees.tree_json, "tree_text": trees.tree_text, "summary": notes.summary, "note": notes.note,
+    "halves": side_by_side.halves, "grid": side_by_side.grid, "margin": side_by_side.margin, "export": exports.export,
+    "segments": exports.segments,
 }  # fmt: skip
 _NOISE = {"scan": families.NOISE, "ocr": families.HELD_OUT_NOISE}
 _MOST = {  # results that such a text holds
     "letter": 12, "telegraphic": 14, "prose": 16, "summary": 14, "note": 18, "tree_json": 16, "tree_text": 16, "blocks": 24,
+    "export": 20, "segments": 20,
 }  # fmt: skip
 
 
@@ -62,8 +69,10 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
     if style.converts and style.chance(0.6):
         m = style.another_unit(m) or m
     second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
-    if style.no_interval or style.chance(0.04):
+    if style.no_interval or style.chance(style.gaps):
         m, second = replace(m, low=None, high=None, interval_unit=""), None
+    elif style.half and None not in (m.low, m.high) and style.chance(style.half):
+        m, second = replace(m, **{rng.choice(("low", "low", "high")): None}), None
     elif style.zero and m.low is None and m.high and m.value >= 0 and m.specimen == "sang":
         m = replace(m, low=0.0)
     known = m.analyte and m.specimen == "sang"
@@ -97,7 +106,7 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
         rng.shuffle(placed)
         placed.sort(key=lambda p: p.section)
     placed = [*placed, *others(rng, unknown)]
-    if most - len(placed) >= 6 and style.chance(0.15):
+    if most - len(placed) >= 6 and style.chance(style.fluids):
         placed = [*fluid(rng), *placed] if style.chance(0.3) else [*placed, *fluid(rng)]
     counted = next((p.m for p in placed if p.m.analyte == "leucocytes" and p.m.unit == "G/L" and p.m.value > 0), None)
     result: list[Line] = []
@@ -120,15 +129,19 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
     return result
 
 
-def compose(report: Report, rng: Random, family: str | None = None, most: int = LONGEST) -> tuple[str, Report]:
+def compose(
+    report: Report, rng: Random, family: str | None = None, most: int = LONGEST, more: Random | None = None
+) -> tuple[str, Report]:
     """`report` printed in one of very many layouts with at most `most` results, and the report as it must be answered.
 
     The text may print other units, leave out the patient, and add results; the returned report holds exactly what it prints, in its
     order, names as printed, units in the spelling of our tables, and the line of every result that has one to itself.
-    Without a `family`, one of `TRAINED` is drawn.
+    Without a `family`, one of `TRAINED` is drawn. With a second generator `more`, the report has habits that `Style.lean` names.
     """
     family = family or rng.choices(list(TRAINED), list(TRAINED.values()))[0]
     style = Style(rng, _READERS.get(family, "eye"))
+    if more:
+        style.lean(more)
     told = style.patient(report)
     lines = _lines(report, style, told, min(most, _MOST.get(family, most)))
     if family in _NOISE:
@@ -149,8 +162,11 @@ def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None
     """The `i`-th example of a seed: the report of a row composed in a layout that its own random generator draws."""
     row, report, i, seed, families, most = task
     rng = Random(f"{seed} {i}")
-    family = rng.choice(list(families)) if families else rng.choices(list(TRAINED), list(TRAINED.values()))[0]
-    text, printed = compose(report, rng, family, most)
+    if families:
+        text, printed = compose(report, rng, family := rng.choice(list(families)), most)
+    else:
+        family, more = rng.choices(list(TRAINED), list(TRAINED.values()))[0], Random(f"{seed} {i} more")
+        text, printed = compose(moved(report, more), rng, family, most, more if more.random() < 0.7 else None)
     return row | {"input": text, "output": interpret(printed), "layout": family}
 
 
@@ -161,7 +177,7 @@ def sample(
 
     A row keeps all its columns; `input` is the composed report, `output` what the rules answer to it, `layout` its family. Rows
     without a report in our layout are passed over. The same arguments give the same examples on every machine; another `seed`
-    gives the same values in other layouts. Many examples are composed by all processors.
+    gives other layouts. Without `families` some values are `moved`, for training. Many examples are composed by all processors.
     """
     read = {text: parse_report(text) for text in dict.fromkeys(row["input"] for row in rows)}
     reports = [(row, read[row["input"]]) for row in rows if read[row["input"]].measurements]

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases, without_accents
 
@@ -133,19 +134,30 @@ def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | 
     return rows, max(len(row) for row, _ in rows if isinstance(row, list))
 
 
+def beside(left: Sequence[str], right: Sequence[str], gap: str) -> list[str]:
+    """Two blocks of lines, one at the side of the other."""
+    width = max(len(TAG.sub("", text)) for text in left)
+    return [f"{pad(a, width)}{gap}{b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
+
+
 def page(style: Style, told: Told, body: Iterable[str], between: bool = True) -> str:
     """A page: letter head, patient, results, comments (among the results only if `between`) and what stands at the foot."""
     rng = style.rng
     head = [style.phrase("lab")] * style.chance(0.6) + style.several("head", (0, 0, 1, 2, 4))
     title = [style.phrase("title")] * style.chance(0.3)
     sampled = [style.phrase("sampled")] * (style.words["d"] not in told.text and style.chance(0.35))
-    who = [told.text] * bool(told.text)
+    who, last = [told.text] * bool(told.text), []
+    if style.told_at == "foot":
+        who, last = [], who
+    elif style.told_at == "beside" and who and head:
+        blocks = (head, told.parts()) if style.small else (told.parts(), head)
+        who, head = [], beside(*blocks, " " * (9 if style.tight else 4))
     parts = [*head, *title, *who, *sampled] if style.chance(0.7) else [*who, *sampled, *head, *title]
     body = [*([""] if parts else []), *body, *told.comments]
     for comment in style.several("comment", (0, 0, 0, 1, 2)):
         body.insert(len(body) if not between or style.chance(0.6) else rng.randint(1, len(body)), comment)
     foot = style.several("foot", (0, 0, 1, 2))
-    return "\n".join([*parts, *body, *([""] if foot else []), *foot])
+    return "\n".join([*parts, *body, *last, *([""] if foot else []), *foot])
 
 
 def columns(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -191,8 +203,9 @@ def csv_text(lines: Sequence[Line], style: Style, told: Told) -> str:
     out, separator = io.StringIO(), style.rng.choice(";;;,,")
     quoting = csv.QUOTE_ALL if style.chance(0.25) else csv.QUOTE_MINIMAL
     writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator="\n")
-    writer.writerows([part.strip()] for part in re.split(r"[\n\t]", told.text) if told.text)
-    writer.writerows([row, *[""] * (count - 1)] if isinstance(row, str) else row for row, _ in rows)
+    who = [[part.strip()] for part in re.split(r"[\n\t]", told.text) if told.text]
+    results = [[row, *[""] * (count - 1)] if isinstance(row, str) else row for row, _ in rows]
+    writer.writerows([*results, *who] if style.told_at == "foot" else [*who, *results])
     writer.writerows([comment] for comment in told.comments)
     return out.getvalue().rstrip("\n")
 
@@ -268,10 +281,12 @@ def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
 
 # What a bad scan makes of signs: the held-out noise, and the noise of training, which has no confusion in common with it.
 HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
-                  "units": ("l", "I"), "point": (r" \1", r"\1 ")}  # fmt: skip
-NOISE = {"digits": {"5": "S", "8": "B", "2": "Z", "6": "Gb", "9": "gq", "0": "oQ", "7": "T", "1": "|!i"},
-         "letters": dict(zip("nuhdrstc", ("ri", "ii", "b", "cl", "t", "5", "f", "("), strict=True)),
-         "units": ("m", "rn"), "point": (r"\1\1", ";", "'")}  # fmt: skip
+                  "units": (("l", "I"),), "point": (r" \1", r"\1 ")}  # fmt: skip
+NOISE = {"digits": {"5": "Ss$", "8": "B&", "2": "Zz", "6": "Gb", "9": "gq", "0": "oQD", "7": "T", "1": "|!i", "4": "A"},
+         "letters": dict(zip("nuhdrstcgmilévpB", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8"),
+                             strict=True)),
+         "units": (("m", "rn"), ("m", "nn"), ("l", "1"), ("L", "1"), ("L", "|"), ("l", "|"), ("o", "0"), ("/", " / "), ("g", "q")),
+         "point": (r"\1\1", ";", "'")}  # fmt: skip
 
 
 def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
@@ -293,8 +308,10 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
     value, name = digits(line.value), letters(line.name)
     if style.chance(0.1):
         value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice(noise["point"]), value)
-    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=digits(line.interval),
-                   unit=line.unit.replace(*noise["units"]) if style.chance(0.3) else line.unit)  # fmt: skip
+    interval, unit, pairs = digits(line.interval), line.unit, noise["units"]
+    if style.chance(0.3):
+        unit = unit.replace(*(style.rng.choice(pairs) if len(pairs) > 1 else pairs[0]))
+    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=interval, unit=unit)
 
 
 def blocks(lines: Sequence[Line], style: Style, told: Told) -> str:

@@ -81,6 +81,10 @@ class Told:
         age = "" if self.age is None else self.years().replace(" ans", "a" if style.small else " ans")
         return f"{self.sex or ''} {age}".strip() + (", enceinte 24 SA" if self.pregnant else "")
 
+    def parts(self) -> list[str]:
+        """What is told, in short lines."""
+        return [part.strip() for part in re.split(r"\n|\t| {3,}", self.text) if part.strip()]
+
     def years(self) -> str:
         """`8 mois`, `34 ans`."""
         return f"{round(self.age * 12)} mois" if self.age < 2 else f"{int(self.age)} ans"
@@ -137,11 +141,24 @@ class Style:
         self.no_interval = rng.random() < (0.35 if self.short else 0.08)
         self.brief, self.typos = self.short or rng.random() < 0.15, 0.4 if rng.random() < 0.08 and not self.structured else 0
         self.apart, self.sex_columns = reader == "eye" and rng.random() < 0.15, reader == "eye" and rng.random() < 0.06
+        self.both_unknown, self.gaps, self.half, self.fluids, self.told_at, self.leant = self.tight, 0.04, 0, 0.15, "", False
         today = date(2039, 1, 1) + timedelta(rng.randrange(2900))
         back = sorted(rng.sample(range(3, 800), 2))
         self.today, self.dates = today, [self.written(today - timedelta(days)) for days in back]
         self.words = {"d": self.written(today), "d0": self.dates[0], "kg": str(rng.randint(46, 98)), "fc": str(rng.randint(56, 118)),
                       "t": f"{rng.randint(6, 19):02}{rng.choice('h:')}{rng.randrange(60):02}"}  # fmt: skip
+
+    def lean(self, more: Random) -> None:
+        """What a model learns last, made frequent for its training: intervals of both sexes, left out or open at one end, other
+        specimens, and the patient elsewhere (`told_at`: "foot", "beside" the laboratory) and in other words.
+        """
+        self.leant, self.fluids = True, 0.25
+        self.both_sexes |= more.random() < 0.25
+        self.both_unknown |= more.random() < 0.5
+        self.gaps = more.choice((0.04, 0.04, 0.12, 0.35))
+        self.sex_columns |= self.structured and more.random() < 0.2
+        self.half = 0 if self.both_sexes or self.sex_columns else more.choice((0, 0, 0.2, 0.5))
+        self.told_at = more.choice(("", "", "", "foot", "beside", "beside"))
 
     def chance(self, share: float) -> bool:
         """True in `share` of the draws."""
@@ -217,7 +234,7 @@ class Style:
         printed, own = (m.low, m.high) != (None, None), (m.low, m.high)
         if self.structured or m.interval_unit or m.specimen != "sang":
             return {}
-        by_sex = self.both_sexes if told.sex and printed else self.tight and not (told.sex or printed)
+        by_sex = self.both_sexes if told.sex and printed else self.both_unknown and not (told.sex or printed)
         if by_sex and m.analyte and depends_on_sex(m.analyte):
             return _by_sex(m, told)
         if not (self.by_age and printed and told.age and told.age >= 18 and self.chance(0.4)):
@@ -282,6 +299,8 @@ class Style:
             parts.append(f"{title} {who} {self.phrase('first') if self.chance(0.6) else ''}".strip())
         else:
             parts.append(self.phrase(f"sex:{sex or ''}{' enfant' if young and sex else ''}"))
+        if self.leant and sex and self.chance(0.4):
+            parts[0] = self.phrase(f"told:{sex}")
         if report.pregnant:
             parts.append(rng.choice(phrases()["pregnant"]).format(rng.randint(8, 39)))
         told = Told("", sex, age, report.pregnant, report.comments)
@@ -291,6 +310,8 @@ class Style:
             parts += [f"{self.phrase('born', e='e' if sex == 'F' else '')} {self.written(born)}", self.phrase("sampled")]
         elif age is not None:
             parts.append(rng.choice(("{}", "{}", "Âge : {}", "âgé(e) de {}")).format(told.years()))
+            if self.leant and age >= 2 and self.chance(0.3):
+                parts[-1] = self.phrase("told_age", a=str(int(age)))
         text = rng.choice(("   ", ", ", " - ", "\n", "\t", "        ")).join(parts)
         return replace(told, text=rng.choice(("", "", "Patient : ", "PATIENT : ")) + text)
 

@@ -13,6 +13,10 @@ from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
 _TAGGED = re.compile(rf'"({TAG.pattern}-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
+_SEXES = (  # what is added to the key, and the words for women and men; in most texts the letters F and H
+    ("", "FH"), ("", "FH"), ("", ("féminin", "masculin")), ("", "FM"), ("", ("female", "male")), ("", ("Femme", "Homme")),
+    ("", ("Mme", "M.")), ("", ("FEMININ", "MASCULIN")), ("_1M_2F", "21"), ("_1H_2F", "21"),
+)  # fmt: skip
 _NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
 
 
@@ -53,6 +57,30 @@ def patient(style: Style, told: Told) -> dict[str, str]:
     return {"dossier": style.phrase("who"), **{key: value for key, value in found.items() if value}} | said
 
 
+def subject(style: Style, told: Told) -> dict[str, object]:
+    """What is told of the patient, under keys and with words of many programs."""
+    kinds = ("sexe", "age", "grossesse", "date", "commentaire", "dossier")
+    keys = dict(zip(kinds, style.phrase("patient_keys").split(), strict=True))
+    found = {keys[key]: value for key, value in patient(style, told).items()}
+    if told.text and told.sex:
+        coded, words = style.rng.choice(_SEXES)
+        found = {key + coded if key == keys["sexe"] else key: value for key, value in found.items()}
+        found[keys["sexe"] + coded] = words[told.sex == "H"]
+    if told.age is not None and told.age >= 2 and told.text and style.small:
+        found[keys["age"]] = int(told.age)
+    return found
+
+
+def _subject(style: Style, told: Told) -> dict[str, object]:
+    """The patient in flat records: under few keys, and in most training texts under those of many programs."""
+    return subject(style, told) if style.leant and style.chance(0.6) else patient(style, told)
+
+
+def together(head: dict, body: dict, style: Style) -> dict:
+    """Head and body of a text, the head last where the report tells of the patient at its foot."""
+    return body | head if style.told_at == "foot" else head | body
+
+
 def dumped(content: object, style: Style) -> str:
     """JSON; in most texts whose decimal sign is a point, numbers stand bare."""
     text = json.dumps(content, ensure_ascii=False, indent=style.rng.choice((None, 1, 2, 4)))
@@ -61,9 +89,10 @@ def dumped(content: object, style: Style) -> str:
 
 def json_text(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A flat list of results, the patient before it."""
-    keys, told_of = style.rng.choice(phrases()["keys"]).split(), patient(style, told)
+    keys, told_of = style.rng.choice(phrases()["keys"]).split(), _subject(style, told)
     head = {"patient": told_of} if style.chance(0.5) else told_of
-    return dumped(head | {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}, style)
+    body = {style.rng.choice(("resultats", "analyses", "results", "bilan")): _records(lines, style, keys)}
+    return dumped(together(head, body, style), style)
 
 
 def json_nested(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -91,14 +120,15 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
     keys, attributes = style.rng.choice(phrases()["keys"]).split(), style.chance(0.5)
     root, tag = style.rng.choice((("bilan", "resultat"), ("compte_rendu", "analyse"), ("labo", "ligne"), ("results", "result")))
     body = ['<?xml version="1.0" encoding="UTF-8"?>'] * style.chance(0.5) + [f"<{root}>"]
-    if subject := patient(style, told):
-        body.append(f"  <patient {' '.join(f'{key}={quoteattr(value)}' for key, value in subject.items())}/>")
+    told_of = " ".join(f"{key}={quoteattr(str(value))}" for key, value in _subject(style, told).items())
+    who = [f"  <patient {told_of}/>"] * bool(told_of)
+    body += who * (style.told_at != "foot")
     for record in _records(lines, style, keys):
         if attributes:
             body.append(f"  <{tag} {' '.join(f'{key}={quoteattr(value)}' for key, value in record.items())}/>")
         else:
             body.append(f"  <{tag}>{''.join(f'<{key}>{quoteattr(value)[1:-1]}</{key}>' for key, value in record.items())}</{tag}>")
-    return "\n".join([*body, f"</{root}>"])
+    return "\n".join([*body, *who * (style.told_at == "foot"), f"</{root}>"])
 
 
 def scalar(text: str) -> str:
@@ -110,11 +140,11 @@ def scalar(text: str) -> str:
 def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
     """A list of records, each field on a line of its own."""
     keys = style.rng.choice(phrases()["keys"]).split()
-    body = [f"{key}: {scalar(value)}" for key, value in patient(style, told).items()]
-    body.append(style.rng.choice(("resultats:", "analyses:", "bilan:")))
+    who = [f"{key}: {scalar(str(value))}" for key, value in _subject(style, told).items()]
+    body = [style.rng.choice(("resultats:", "analyses:", "bilan:"))]
     for record in _records(lines, style, keys):
         body += [f"{'    ' if i else '  - '}{key}: {scalar(value)}" for i, (key, value) in enumerate(record.items())]
-    return "\n".join(body)
+    return "\n".join([*body, *who] if style.told_at == "foot" else [*who, *body])
 
 
 def key_value(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -123,7 +153,8 @@ def key_value(lines: Sequence[Line], style: Style, told: Told) -> str:
     equals = style.rng.choice(("=", "=", ": ", " = ", ":"))
     if style.point == "," and between == ", ":
         between = "; "
-    records = [patient(style, told), *_records(lines, style, keys)]
+    records = _records(lines, style, keys)
+    records.insert(len(records) if style.told_at == "foot" else 0, _subject(style, told))
     return "\n".join(between.join(f"{key}{equals}{value}" for key, value in record.items()) for record in records if record)
 
 

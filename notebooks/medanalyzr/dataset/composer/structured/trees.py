@@ -9,15 +9,18 @@ from xml.sax.saxutils import escape
 
 from medanalyzr.dataset.composer.families import aside, bounds
 from medanalyzr.dataset.composer.printing import Line, Style, Told
-from medanalyzr.dataset.composer.structured.records import dumped, patient, scalar
+from medanalyzr.dataset.composer.structured.records import dumped, scalar, subject, together
 
 _KEYS = {  # of one meaning; a report draws one of each
     "name": "analyse libelle nom designation parametre examen test name label display intitule analyte",
     "value": "valeur resultat mesure result val res numericValue nombre quantity",
     "unit": "unite unit u uom units unité",
     "interval": "reference normes intervalle range ref limites usuelles vr normal referenceInterval",
-    "bottom": "min bas borne_inf minimum lower from de mini vmin",
-    "top": "max haut borne_sup maximum upper to a maxi vmax",
+    "bottom": "min bas borne_inf minimum lower from de mini vmin seuil_bas limiteInferieure refMin normale_min lo plancher",
+    "top": "max haut borne_sup maximum upper to a maxi vmax seuil_haut limiteSuperieure refMax normale_max hi plafond",
+    "men": "hommes H homme M masculin men",
+    "women": "femmes F femme Femmes féminin women",
+    "kind": "type borne sens cote kind bound",
     "part": "section rubrique groupe discipline panel famille category bilan",
     "parts": "sections rubriques groupes panels familles laboratoire pages bilans",
     "lines": "resultats analyses lignes results items mesures examens entries",
@@ -44,6 +47,8 @@ def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
     """The interval: one text, two fields, an object, a list, or an object for each bound."""
     if not line.interval or line.m is None:
         return {}
+    if line.by_sex[0]:
+        return {key["interval"]: dict(zip((key["men"], key["women"]), line.by_sex, strict=True))}
     other = line.m.interval_unit
     if how == 0 or other:
         return {key["interval"]: line.interval}
@@ -55,18 +60,16 @@ def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
         return {key["interval"]: both}
     if how == 3:
         return {key["interval"]: list(pair)}
-    return {key["interval"]: {name: {key["value"]: bound, key["unit"]: line.unit} for name, bound in both.items()}}
-
-
-def _patient(style: Style, told: Told) -> dict[str, str | int]:
-    """What is told of the patient, under keys and with words of many programs."""
-    kinds = ("sexe", "age", "grossesse", "date", "commentaire", "dossier")
-    keys = dict(zip(kinds, style.phrase("patient_keys").split(), strict=True))
-    spoken = ({}, {"F": "féminin", "H": "masculin"}, {"H": "M"}, {"F": "female", "H": "male"}, {"F": "Femme", "H": "Homme"})
-    words = style.rng.choice(spoken)
-    found = {keys[key]: words.get(value, value) if key == "sexe" else value for key, value in patient(style, told).items()}
-    years = told.age is not None and told.age >= 2 and told.text and style.small
-    return found | ({keys["age"]: int(told.age)} if years else {})
+    if how == 4:
+        return {key["interval"]: {name: {key["value"]: bound, key["unit"]: line.unit} for name, bound in both.items()}}
+    if how == 5:  # each bound with its kind
+        return {key["interval"]: [{key["kind"]: name, key["value2"]: bound} for name, bound in both.items()]}
+    if how == 6:  # an open end said
+        return {key["interval"]: {key["bottom"]: pair[0] or None, key["top"]: pair[1] or None}}
+    if how == 7:  # the upper bound first
+        return {key["interval"]: dict(reversed(both.items()))}
+    signs = zip((">=", "<="), pair, strict=True)
+    return {key["interval"]: [f"{sign} {bound}" for sign, bound in signs if bound]}
 
 
 def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
@@ -75,7 +78,7 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     key = {kind: rng.choice(words.split()) for kind, words in _KEYS.items()}
     key["name2"] = rng.choice([word for word in _KEYS["name"].split() if word != key["name"]])
     key["value2"] = rng.choice([word for word in _KEYS["value"].split() if word != key["value"]])
-    value, interval, name, grouping = rng.randrange(5), rng.randrange(5), rng.randrange(4), rng.randrange(4)
+    value, interval, name, grouping = rng.randrange(5), rng.randrange(9), rng.randrange(4), rng.randrange(4)
     sections: dict[str, list] = {}
     for line in lines:
         named = {key["name"]: line.name}
@@ -91,9 +94,10 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     body = {key["lines"]: sections.get("", [])} if grouping == 0 else {
         key["parts"]: [{key["part"]: title, key["lines"]: records} for title, records in sections.items()]
     } if grouping < 3 else {key["parts"]: sections}  # fmt: skip
-    told_of = _patient(style, told)
+    told_of = subject(style, told)
     head = {key["patient"]: told_of} if told_of and style.chance(0.6) else told_of
-    return {key["report"]: head | body} if style.chance(0.4) else head | body
+    content = together(head, body, style)
+    return {key["report"]: content} if style.chance(0.4) else content
 
 
 def tree_json(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -107,7 +111,7 @@ def _yaml(content: object, depth: int = 0) -> Iterator[str]:
     for key, value in pairs:
         start = "  " * depth + ("-" if key is None else f"{scalar(str(key))}:")
         if not isinstance(value, dict | list):
-            yield f"{start} {scalar(str(value))}"
+            yield f"{start} {'null' if value is None else scalar(str(value))}"
         elif key is None and isinstance(value, dict):
             inner = list(_yaml(value, depth + 1))
             yield from [f"{start} {inner[0].lstrip()}", *inner[1:]] if inner else []
@@ -128,7 +132,7 @@ def _xml(name: str, content: object, depth: int = 0) -> Iterator[str]:
             yield from _xml(key, value, depth + 1)
         yield f"{indent}</{tag}>"
     else:
-        yield f"{indent}<{tag}{title}>{escape(str(content))}</{tag}>"
+        yield f"{indent}<{tag}{title}>{'' if content is None else escape(str(content))}</{tag}>"
 
 
 def tree_text(lines: Sequence[Line], style: Style, told: Told) -> str:
