@@ -191,7 +191,7 @@ def sample(
 def with_layouts(rows: Sequence[dict[str, str]], count: int, seed: int, passes: int = 1) -> list[dict[str, str]]:
     """`rows` and `count` examples composed from the values of some of them, shuffled together; with a `count` of 0 `rows` as they are.
 
-    With more `passes` that many times, one after the other: each pass has the rows again and the values in other layouts. Only rows
+    With more `passes` that many times, one after the other: each pass has the rows again, and values in other layouts. Only rows
     whose answer has our lines are composed from: a dataset that answers in another form keeps it.
     """
     if not count:
