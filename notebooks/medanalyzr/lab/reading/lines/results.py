@@ -181,7 +181,7 @@ def decide(row: Row, who: Patient) -> Measurement:
     """
     printed = assign(row)
     if bad := next((i for i in printed if i.kind == "bad"), None):
-        raise Refused(f"{'valeur de référence seule' if bad.label else 'caractères illisibles'} : {bad.text}")
+        raise Refused(f"{bad.label or 'caractères illisibles'} : {bad.text}")
     values, intervals = _measured(row, printed)
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
