@@ -38,7 +38,7 @@ def wait_for_all() -> None:
 
 def own_share(count: int) -> range:
     """Which of `count` things are this process's: an equal part, the parts of the processes one after the other."""
-    number = int(os.environ.get("RANK", 0))
+    number = int(os.environ.get("RANK", 0)) % processes()
     return range(number * count // processes(), (number + 1) * count // processes())
 
 
