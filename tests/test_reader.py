@@ -263,6 +263,8 @@ def test_an_earlier_result_takes_no_interval_away(line):
         ('"Chlorémie";"VR : 117 mmol/L"', "valeur de référence seule : 117"),
         ("Sodium : N : 138 mmol/L", "valeur de référence seule : 138"),
         ("Potassium : valeur de référence : 4,5 mmol/L", "valeur de référence seule : 4,5"),
+        ("Ferritine : en cours, résultat à venir le 15/02/2042 (13 - 150 µg/L)", "aucun résultat chiffré : en cours"),
+        ("Plaquettes : amas, numération non rendue (150 - 400 G/L)", "aucun résultat chiffré : amas numération non rendue"),
         ("Créatinine : 78 µmol/L ant. 8,8 mg/L (7 - 12)", "intervalle de quel résultat ? : 7 - 12"),
     ],
 )

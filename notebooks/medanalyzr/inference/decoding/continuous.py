@@ -5,8 +5,8 @@ prompt is read alone, without padding, and only from where it differs from the p
 
 A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
 at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
-ICML 2023). The guess is copied from what follows the same tokens in a draft, in the prompt (prompt lookup; Saxena 2023) or in what
-the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
+ICML 2023). The guess is copied from what follows the same tokens in a draft (see `drafts`), in the prompt (prompt lookup; Saxena 2023)
+or in what the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
 forces are read in the same way.
 """
 
