@@ -15,6 +15,7 @@ from medanalyzr.notebook import pipeline
 from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer
 from medanalyzr.training.callbacks import ShowProgress
 from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
+from medanalyzr.training.encoding import encode_all
 from medanalyzr.training.profiles import TARGET_MODULES
 from medanalyzr.training.trainer import training_guard
 
@@ -26,11 +27,19 @@ def test_good_examples_pass(tokenizer):
     check_examples([encode(row, tokenizer, "all") for row in ROWS], ROWS, tokenizer, "all")
 
 
+def one_more_masked(labels):
+    masked = labels.count(IGNORED) + 1
+    return [IGNORED] * masked + labels[masked:]
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
         (lambda example, row: (example | {"labels": example["labels"][:-1]}, row), "does not end with"),
         (lambda example, row: (example | {"labels": [IGNORED] * len(example["labels"])}, row), "every label is masked"),
+        (lambda example, row: (example | {"labels": [7, *example["labels"][1:]]}, row), "not every label is its own token"),
+        (lambda example, row: (example | {"labels": one_more_masked(example["labels"])}, row), "do not spell its answer"),
+        (lambda example, row: (example | {"labels": example["input_ids"]}, row), "do not spell its answer"),
         (lambda example, row: (example, row | {"output": "autre"}), "do not spell its answer"),
         (lambda example, row: (example, row | {"input": "autre"}), "does not start with the prompt that inference uses"),
     ],
@@ -39,6 +48,20 @@ def test_bad_examples_stop(tokenizer, harm, words):
     example, row = harm(encode(ROWS[0], tokenizer), ROWS[0])
     with pytest.raises(MedAnalyzrError, match=f"Training row 1.*{words}"):
         check_examples([example], [row], tokenizer)
+
+
+def test_several_processes_check_all_examples_together(tokenizer, monkeypatch):
+    examples, found = encode_all(lambda rows: (encode(row, tokenizer) for row in rows), ROWS), []
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for wrong in range(len(ROWS)):
+        rows = [row | {"output": "autre"} if i == wrong else row for i, row in enumerate(ROWS)]
+        for number in ("0", "1", "2"):
+            monkeypatch.setenv("RANK", number)
+            try:
+                check_examples(examples, rows, tokenizer)
+            except MedAnalyzrError as error:
+                found.append(f"Training row {wrong + 1}: the learnt tokens" in str(error))
+    assert found == [True] * len(ROWS)
 
 
 def test_padding_with_the_end_token_stops():

@@ -5,11 +5,13 @@ from os.path import commonprefix
 from types import SimpleNamespace
 
 import pytest
+from medanalyzr.acceleration import cpu
 from medanalyzr.acceleration.cpu import PackedLinear, answer_on_cpu, merge_on_cpu, unmerge_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference.decoding import continuous, cuda_graphs
 from medanalyzr.inference.decoding.continuous import in_a_loop
+from medanalyzr.inference.decoding.drafts import drafts_for
 from medanalyzr.inference.generation import _in_padded_batches, _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide, Matcher
 from medanalyzr.lab.engine import patterns
@@ -95,7 +97,7 @@ def test_what_a_cpu_does_to_answer_sooner_changes_no_answer(tuned):
     before = [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)]
     with tuned.disable_adapter():
         base = [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)]
-    answer_on_cpu(tuned)
+    answer_on_cpu(tuned, exact=True)
     assert sum(isinstance(module, PackedLinear) for module in tuned.modules()) > 10
     with tuned.disable_adapter():
         assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == base != before
@@ -109,6 +111,31 @@ def test_what_a_cpu_does_to_answer_sooner_changes_no_answer(tuned):
     assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == before
     with tuned.disable_adapter():
         assert [answer.text for answer in generate(tuned, tokenizer, prompts, 12, 4)] == base
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_products_are_in_bfloat16_only_where_the_cpu_has_it_and_never_those_of_the_scores(tiny_mistral, monkeypatch, has):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    has &= torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    monkeypatch.setattr(cpu, "cpu_has_bfloat16", lambda: has)
+    model = AutoModelForCausalLM.from_pretrained(tiny_mistral, dtype=torch.float32).eval()
+    x = torch.randn(3, model.config.hidden_size)
+    layer = model.model.layers[0].mlp.up_proj
+    with torch.inference_mode():
+        right = layer(x)
+    for exact in (False, True):
+        answer_on_cpu(model, exact)
+        formats = {module.products for module in model.model.modules() if isinstance(module, PackedLinear)}
+        assert formats == {torch.bfloat16 if has and not exact else None} and model.lm_head.products is None
+        with torch.inference_mode():
+            given = layer(x)
+        assert given.dtype == torch.float32 and torch.allclose(given, right, atol=0.05 * float(right.abs().max()))
+        assert torch.allclose(given, right, atol=1e-5) is (exact or not has)
+    answer_on_cpu(model)
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:3]]
+    assert batch_effect(model, tokenizer, prompts) < 0.01
 
 
 def test_an_interrupted_merge_is_finished_by_the_next(tuned, monkeypatch):
@@ -236,8 +263,25 @@ def right_ids(model, tokenizer, prompt, limit):
 
 def test_the_reader_and_the_rules_draft_an_answer():
     report = "Patient : femme, 63 ans\nSodium : 131 mmol/L (135 - 145)"
-    assert continuous.drafts_for([report, read_report(report)]) == [interpret(read_report(report))] * 2
-    assert "131" in continuous.drafts_for([report])[0]
+    assert drafts_for([report, read_report(report)]) == [interpret(read_report(report))] * 2
+    assert "131" in drafts_for([report])[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "drafted"),
+    [
+        (
+            "Kaliémie (ISE) : 6,8 mmol/L (3,5 - 5,0) reçu le matin 5,1",
+            "Kaliémie : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8 ; critique 6,0 ≤ 6,8) : élevé",
+        ),
+        ("Lipoprotéine (a) [calcul] 0,62 g/L vu 0,70 (VR < 0,30)", "Lipoprotéine (a) : 0,62 g/L (0,30 < 0,62) : élevé"),
+        ("Sodium [b]   vu    131    mmol/L   136 / 145", "Sodium : 131 mmol/L (131 < 136 ; appel sous 125) : bas"),
+        ("Zotaate libre 163,3 mg/L (96,5 - 120,0)", "Zotaate libre : 163,3 mg/L (96,5 ≤ 120,0 < 163,3) : élevé"),
+    ],
+)
+def test_a_draft_says_what_a_line_probably_means_where_the_reader_refuses_it(line, drafted):
+    assert read_report(line).measurements == ()
+    assert drafts_for([line])[0].startswith(drafted)
 
 
 def test_a_streamed_answer_is_the_answer(tuned):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from medanalyzr.dataset import layouts
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.layouts import TRAINED, with_layouts
 from medanalyzr.dataset.split import split_rows
@@ -30,6 +31,15 @@ def test_the_same_seed_gives_the_same_examples_and_another_seed_others():
     first, again, other = (with_layouts(TRAIN, 20, seed) for seed in (1, 1, 2))
     assert first == again
     assert not {row["input"] for row in composed(first)} & {row["input"] for row in composed(other)}
+
+
+def test_many_examples_are_composed_in_shares_and_are_the_same(monkeypatch):
+    few = with_layouts(TRAIN, 30, 3)
+    monkeypatch.setattr(layouts, "MANY", 10)
+    assert with_layouts(TRAIN, 30, 3) == few
+    monkeypatch.setattr(layouts, "in_shares", lambda make, tasks: make(tasks[:11]) + make(tasks[11:]))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert with_layouts(TRAIN, 30, 3) == few
 
 
 def test_without_a_count_the_rows_stay_as_they_are():

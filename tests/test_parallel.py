@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from conftest import NOTEBOOKS, last_line, papermill
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.processes import shared
+from medanalyzr.core.processes import in_shares, shared
 from medanalyzr.notebook.launch import _reason, launch
 from medanalyzr.training.profiles import PROFILES, override, planned_steps
 
@@ -61,6 +61,22 @@ def test_the_first_process_really_goes_first(tmp_path):
     ]
     process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(NOTEBOOKS)}, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr[-2000:]
+
+
+def test_processes_make_their_shares(tmp_path):
+    script = tmp_path / "shares.py"
+    script.write_text(
+        "from medanalyzr.core.processes import in_shares, own_share, processes\n"
+        "for count in (0, 1, 7):\n"
+        "    made = in_shares(lambda share: [(i, processes(), len(share)) for i in share], range(count))\n"
+        "    assert [i for i, *_ in made] == list(range(count)), made\n"
+        "    assert all(n == 2 for _, n, _ in made) and max((size for *_, size in made), default=0) == -(-count // 2), made\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(NOTEBOOKS)}, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert in_shares(list, range(7)) == list(range(7))  # one process
 
 
 def test_two_processes_take_the_steps_of_one(tiny_mistral, artifacts, tmp_path):

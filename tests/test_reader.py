@@ -227,6 +227,24 @@ def test_habits_of_laboratories(line, expected):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "Potassium : 6,8 mmol/L (3,5 - 5,0) [le 09/08/2042 : 5,1]",
+        "Potassium : 6,8 mmol/L (3,5 < N < 5,0) (antérieur : 5,1 le 09/08/2042)",
+        "Potassium : 6,8 mmol/L (5,1 le 12/03/2024) (3,5 - 5,0)",
+        "Potassium : 6,8 mmol/L (3,5 - 5,0 ; ant. 5,1)",
+        "Potassium : 6,8 mmol/L (ant. 5,1 ; 3,5 - 5,0)",
+        "Potassium : 6,8 mmol/L ant. 5,1 (3,5 - 5,0)",
+        "Potassium : 6,8 mmol/L (3,5 - 5,0) ant. 5,1 (3,4 - 5,1)",
+        "Potassium | 6,8 | mmol/L | (3,5 - 5,0) (ant. 5,1)",
+    ],
+)
+def test_an_earlier_result_takes_no_interval_away(line):
+    (m,) = read_report(line).measurements
+    assert (m.text, m.unit, m.low, m.high) == ("6,8", "mmol/L", 3.5, 5.0)
+
+
+@pytest.mark.parametrize(
     ("line", "why"),
     [
         ("Potassium : 13O mmol/L (3,5 - 5,0)", "caractères illisibles"),
@@ -245,6 +263,9 @@ def test_habits_of_laboratories(line, expected):
         ('"Chlorémie";"VR : 117 mmol/L"', "valeur de référence seule : 117"),
         ("Sodium : N : 138 mmol/L", "valeur de référence seule : 138"),
         ("Potassium : valeur de référence : 4,5 mmol/L", "valeur de référence seule : 4,5"),
+        ("Ferritine : en cours, résultat à venir le 15/02/2042 (13 - 150 µg/L)", "aucun résultat chiffré : en cours"),
+        ("Plaquettes : amas, numération non rendue (150 - 400 G/L)", "aucun résultat chiffré : amas numération non rendue"),
+        ("Créatinine : 78 µmol/L ant. 8,8 mg/L (7 - 12)", "intervalle de quel résultat ? : 7 - 12"),
     ],
 )
 def test_what_is_refused_says_why(line, why):

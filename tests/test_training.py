@@ -6,8 +6,9 @@ from medanalyzr import MedAnalyzrError
 from medanalyzr.acceleration.cpu import EXPLICIT, attend_on_cpu
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import IGNORED, encode, format_prompt, token_lengths
+from medanalyzr.training import encoding
 from medanalyzr.training.base_models import mistral_tokenizer
-from medanalyzr.training.encoding import drop_overlong
+from medanalyzr.training.encoding import drop_overlong, encode_all
 from medanalyzr.training.record import history
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -58,6 +59,16 @@ def test_over_length_examples_are_left_out_whole():
     assert drop_overlong([], [], 64) == ([], [])
     with pytest.raises(MedAnalyzrError, match="None of .* rows fits max_seq_length=64"):
         drop_overlong(encoded[:3], ROWS[:3], 64)
+
+
+def test_all_rows_are_encoded_in_steps(tokenizer, monkeypatch):
+    monkeypatch.setattr(encoding, "STEP", 7)
+    examples, steps = encode_all(lambda rows: (encode(row, tokenizer) for row in rows), ROWS), []
+    assert [{name: ids.tolist() for name, ids in example.items()} for example in examples] == [encode(r, tokenizer) for r in ROWS]
+    assert (
+        encode_all(lambda rows: steps.append(len(rows)) or ({"input_ids": []} for _ in rows), ROWS[:17])[0]["input_ids"].nbytes == 0
+    )
+    assert steps == [7, 7, 3] and encode_all(steps.extend, []) == []
 
 
 def test_history_joins_what_one_step_logged():

@@ -32,6 +32,7 @@ _TRAINER = "transformers", "5.17.0", "transformers.trainer"
 PARTS: dict[str, tuple[Symbol, ...]] = {
     "packed weights on the CPU": (
         Symbol("torch", "2.13.0", "torch", "ops.mkldnn._reorder_linear_weight", ("self",)),
+        Symbol("torch", "2.13.0", "torch", "ops.mkldnn._is_mkldnn_bf16_supported"),
         Symbol("torch", "2.13.0", "torch", "ops.mkldnn._linear_pointwise", ("X", "W", "B", "attr", "scalars", "algorithm")),
     ),
     "the shared beginning of prompts": (

@@ -6,6 +6,7 @@ Each function does nothing on a GPU.
 import torch
 
 from medanalyzr.acceleration.compat import usable
+from medanalyzr.core.device import cpu_has_bfloat16
 
 EXPLICIT = 640  # tokens
 
@@ -14,43 +15,49 @@ class PackedLinear(torch.nn.Linear):
     """A linear layer that, when no gradient is needed, multiplies with a copy of the weight in oneDNN's blocked order.
 
     torch reorders the weight for every product, which takes longer than a product with few rows. The copy is made again when the
-    weight is replaced or changed in place.
+    weight is replaced or changed in place. It has the number format `products`, or that of the weight.
     """
 
-    _packed_of = None, 0
+    products: torch.dtype | None = None
+    _packed_of = None, 0, None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x @ weight.t() + bias (x: … × inputs, result: … × outputs); with gradients, torch's own product."""
         if torch.is_grad_enabled():
             return super().forward(x)
-        if self._packed_of[0] is not self.weight or self._packed_of[1] != self.weight._version:
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
-            self._packed_of = self.weight, self.weight._version
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        dtype = self.products or self.weight.dtype
+        if self._packed_of[0] is not self.weight or self._packed_of[1:] != (self.weight._version, dtype):
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach().to(dtype))
+            self._packed_of = self.weight, self.weight._version, dtype
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return torch.ops.mkldnn._linear_pointwise(x.to(dtype), self._packed, bias, "none", [], "").to(x.dtype)
 
 
 def answer_dtype() -> torch.dtype | None:
     """The number format for loading a model that only answers.
 
-    On a CPU float32: merging the adapter then loses no precision, and a batch gives the same answers as single reports. On a GPU
-    None, which leaves the choice to Unsloth.
+    On a CPU float32: merging the adapter then loses no precision. On a GPU None, which leaves the choice to Unsloth.
     """
     return None if torch.cuda.is_available() else torch.float32
 
 
-def answer_on_cpu(model) -> None:
+def answer_on_cpu(model, exact: bool = False) -> None:
     """On a CPU, make `model` answer in float32 (see `answer_dtype`) with `PackedLinear`.
 
-    Measured: it halves the time of a batch of three reports and saves a quarter with 45.
+    Where the CPU multiplies bfloat16 itself, the products of the layers are computed in it, but for the last one, whose results are
+    the scores of the tokens; with `exact` all products stay in float32. Either way the rows of a batch do not change each other.
+    Measured: packed weights halve the time of a batch of three reports, bfloat16 halves that of the products.
     """
     if model.device.type != "cpu":
         return
     torch.nn.Module.float(model)  # transformers' own method refuses a model that was quantized once
     if not (torch.backends.mkldnn.is_available() and usable("packed weights on the CPU")):
         return
+    narrow = not exact and cpu_has_bfloat16() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for module in model.modules():
-        if type(module) is torch.nn.Linear:
+        if type(module) in (torch.nn.Linear, PackedLinear):
             module.__class__ = PackedLinear
+            module.products = torch.bfloat16 if narrow and module is not model.get_output_embeddings() else None
 
 
 def unpack_on_cpu(model) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+import numpy as np
 import torch
 
 from medanalyzr.acceleration.compat import share_attention, usable
@@ -24,7 +25,8 @@ def flash_attention() -> bool:
 
 
 def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
-    return next((i for i, label in enumerate(example["labels"]) if label != IGNORED), len(example["labels"]))
+    learnt = np.asarray(example["labels"]) != IGNORED
+    return int(learnt.argmax()) if learnt.any() else len(learnt)
 
 
 class AttentionIndices:
@@ -99,8 +101,8 @@ class SharedPrefix:
     """
 
     def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
-        common = os.path.commonprefix([list(example["input_ids"]) for example in examples if wanted])
-        self.ids = list(common[: max(0, min(map(_first_learnt, examples), default=1) - 1)])
+        longest = max(0, min(map(_first_learnt, examples), default=1) - 1) if wanted else 0
+        self.ids = list(os.path.commonprefix([np.asarray(example["input_ids"][:longest]).tolist() for example in examples]))
 
     def install(self, trainer) -> None:
         """Make a packing trainer compute the prefix, if there is one, once per step; says so where FlashAttention is missing."""

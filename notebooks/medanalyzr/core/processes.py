@@ -1,6 +1,7 @@
 """The processes of a distributed training, one per GPU, started by `medanalyzr.notebook.launch`; only the first writes."""
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from medanalyzr.core.errors import MedAnalyzrError
@@ -33,6 +34,24 @@ def wait_for_all() -> None:
     """Wait until every process has reached this line."""
     if processes() > 1:
         _group().wait_for_everyone()
+
+
+def own_share(count: int) -> range:
+    """Which of `count` things are this process's: an equal part, the parts of the processes one after the other."""
+    number = int(os.environ.get("RANK", 0)) % processes()
+    return range(number * count // processes(), (number + 1) * count // processes())
+
+
+def in_shares(make: Callable[[Sequence], list], items: Sequence) -> list:
+    """What `make` gives for `items` (a list, one for each of them), the same list in every process: each makes its share."""
+    share = own_share(len(items))
+    made = make(items[share.start : share.stop])
+    if processes() == 1:
+        return made
+    from accelerate.utils import gather_object
+
+    _group()
+    return gather_object(made)
 
 
 def shared(batch_size: int, accumulation: int) -> tuple[int, int]:

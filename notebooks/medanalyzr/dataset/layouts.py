@@ -5,6 +5,7 @@ of one laboratory (`printing.Style`) and a family, which arranges them. All is d
 `HELD_OUT` families are never trained on.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from random import Random
 
+from medanalyzr.core.processes import in_shares, processes
 from medanalyzr.dataset.composer import families, notes, sentences
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.composer.pages import side_by_side
@@ -170,6 +172,13 @@ def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None
     return row | {"input": text, "output": interpret(printed), "layout": family}
 
 
+def _compose_all(tasks: Sequence[tuple]) -> list[dict[str, str]]:
+    """The examples of many `tasks` (see `_composed`), by all processors, or by this process's part of them."""
+    most = max(1, (os.cpu_count() or 1) // processes()) if processes() > 1 else None
+    with ProcessPoolExecutor(most, get_context("spawn")) as workers:
+        return list(workers.map(_composed, tasks, chunksize=200))
+
+
 def sample(
     rows: Sequence[dict[str, str]], count: int, seed: int, families: Sequence[str] | None = None, most: int = LONGEST
 ) -> list[dict[str, str]]:
@@ -184,8 +193,7 @@ def sample(
     tasks = [(*reports[i % len(reports)], i, seed, families, most) for i in range(count if reports else 0)]
     if count < MANY:
         return [_composed(task) for task in tasks]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
-        return list(workers.map(_composed, tasks, chunksize=200))
+    return in_shares(_compose_all, tasks)
 
 
 def with_layouts(rows: Sequence[dict[str, str]], count: int, seed: int, passes: int = 1) -> list[dict[str, str]]:

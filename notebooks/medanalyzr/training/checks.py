@@ -2,48 +2,72 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.processes import own_share
 from medanalyzr.dataset.prompts import IGNORED, format_prompt, tokens
+from medanalyzr.training.encoding import STEP
 from medanalyzr.training.profiles import TARGET_MODULES
 
 TOO_LONG = 0.2  # a training is refused if a larger share of its rows exceeds max_seq_length
 ISOLATION = 0.02  # relative difference of packed and separate losses that rounding may explain
 
 
+def _first_learnt(example: Mapping[str, Sequence[int]], i: int, tokenizer) -> int:
+    """Where the learnt tokens of training row `i` begin: all from there on, to the end token.
+
+    Raises:
+        MedAnalyzrError: there is none, the last is not the end token, or the labels are not the example's own tokens.
+    """
+    ids, labels = (np.asarray(example[name]) for name in ("input_ids", "labels"))
+    learnt = labels != IGNORED
+    first = int(learnt.argmax())
+    if not learnt.any():
+        raise MedAnalyzrError(f"Training row {i}: every label is masked, so it teaches nothing: correct encode in 03_train.")
+    if labels[-1] != tokenizer.eos_token_id:
+        raise MedAnalyzrError(
+            f"Training row {i} does not end with {tokenizer.eos_token}, so the model would not learn to stop: correct encode in 03_train."
+        )
+    if not np.array_equal(labels[first:], ids[first:]):
+        raise MedAnalyzrError(
+            f"Training row {i}: after the first learnt label not every label is its own token: correct encode in 03_train."
+        )
+    return first
+
+
 def check_examples(
-    examples: Sequence[dict], rows: Sequence[Mapping[str, str]], tokenizer, train_on: str = "answer"
+    examples: Sequence[Mapping[str, Sequence[int]]], rows: Sequence[Mapping[str, str]], tokenizer, train_on: str = "answer"
 ) -> dict[str, str]:
-    """Check encoded examples against the rows they come from; returns the finding of each check.
+    """Check encoded examples (lists or arrays) against the rows they come from; returns the finding of each check.
+
+    Prompts are made into tokens and answers into text once more. Of several processes each does this for its share; together they do
+    it for all examples, and one that finds a fault ends the training.
 
     Raises:
         MedAnalyzrError: padding equals the end token; an example does not end with EOS, does not start with the prompt of
-            inference, or has no labels; or its labels do not spell the answer.
+            inference, or has no labels or others than its own tokens; or its labels do not spell the answer, the whole answer alone.
     """
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         raise MedAnalyzrError(
             "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
         )
-    asked = tokens([format_prompt(row) for row in rows], tokenizer).input_ids if rows else []
-    learnt = [[label for label in example["labels"] if label != IGNORED] for example in examples]
-    answers = (
-        learnt if train_on == "answer" else [example["input_ids"][len(p) :] for example, p in zip(examples, asked, strict=True)]
-    )
-    texts = tokenizer.batch_decode([answer[:-1] for answer in answers])
-    for i, (example, labels, row, prompt, text) in enumerate(zip(examples, learnt, rows, asked, texts, strict=True), 1):
-        if not labels:
-            raise MedAnalyzrError(f"Training row {i}: every label is masked, so it teaches nothing: correct encode in 03_train.")
-        if labels[-1] != tokenizer.eos_token_id:
-            raise MedAnalyzrError(
-                f"Training row {i} does not end with {tokenizer.eos_token}, so the model would not learn to stop: correct encode in 03_train."
-            )
-        if example["input_ids"][: len(prompt)] != prompt:
-            raise MedAnalyzrError(
-                f"Training row {i} does not start with the prompt that inference uses: correct encode in 03_train."
-            )
-        if text.strip() != row["output"].strip():
-            raise MedAnalyzrError(
-                f"Training row {i}: the learnt tokens do not spell its answer, but {text[:80]!r}: correct encode in 03_train or the row."
-            )
+    firsts = [_first_learnt(example, i, tokenizer) for i, (example, _) in enumerate(zip(examples, rows, strict=True), 1)]
+    share = own_share(len(rows))
+    for step in (share[start : start + STEP] for start in range(0, len(share), STEP)):
+        asked = tokens([format_prompt(rows[i]) for i in step], tokenizer, return_attention_mask=False).input_ids
+        begins = firsts[step.start : step.stop] if train_on == "answer" else [len(prompt) for prompt in asked]
+        texts = tokenizer.batch_decode([examples[i]["input_ids"][begin:-1] for i, begin in zip(step, begins, strict=True)])
+        for i, prompt, text in zip(step, asked, texts, strict=True):
+            if not np.array_equal(examples[i]["input_ids"][: len(prompt)], prompt):
+                raise MedAnalyzrError(
+                    f"Training row {i + 1} does not start with the prompt that inference uses: correct encode in 03_train."
+                )
+            if text.strip() != rows[i]["output"].strip() or firsts[i] != (len(prompt) if train_on == "answer" else 0):
+                raise MedAnalyzrError(
+                    f"Training row {i + 1}: the learnt tokens do not spell its answer, but {text[:80]!r}: "
+                    "correct encode in 03_train or the row."
+                )
     return {
         "end of text": f"every example ends with {tokenizer.eos_token}",
         "padding": f"{tokenizer.pad_token}, not the end token",

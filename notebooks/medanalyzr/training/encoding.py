@@ -1,10 +1,30 @@
-"""The examples that fit into max_seq_length, and the longest answer that is allowed."""
+"""All rows encoded, the examples that fit into max_seq_length, and the longest answer that is allowed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.core.processes import in_shares
 from medanalyzr.dataset.prompts import tokens
+
+STEP = 1000  # rows encoded at a time: what the tokenizer notes about each token would fill the memory
+
+
+def encode_all(
+    encode: Callable[[Sequence[Mapping[str, str]]], Iterable[dict]], rows: Sequence[Mapping[str, str]]
+) -> list[dict[str, np.ndarray]]:
+    """What `encode` gives for `rows`, in their order: an example of each, its lists as arrays of 4-byte integers.
+
+    Of several processes each encodes its share.
+    """
+
+    def encoded(share: Sequence[Mapping[str, str]]) -> list[dict[str, np.ndarray]]:
+        steps = (share[start : start + STEP] for start in range(0, len(share), STEP))
+        return [{name: np.array(ids, np.int32) for name, ids in one.items()} for step in steps for one in encode(step)]
+
+    return in_shares(encoded, rows)
 
 
 def drop_overlong(

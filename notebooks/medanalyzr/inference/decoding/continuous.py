@@ -5,8 +5,8 @@ prompt is read alone, without padding, and only from where it differs from the p
 
 A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
 at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
-ICML 2023). The guess is copied from what follows the same tokens in a draft, in the prompt (prompt lookup; Saxena 2023) or in what
-the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
+ICML 2023). The guess is copied from what follows the same tokens in a draft (see `drafts`), in the prompt (prompt lookup; Saxena 2023)
+or in what the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
 forces are read in the same way.
 """
 
@@ -22,15 +22,12 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from medanalyzr.dataset.prompts import tokens
 from medanalyzr.inference.guidance.guided import Matcher
 from medanalyzr.lab.engine import patterns
-from medanalyzr.lab.reader import read_report
-from medanalyzr.lab.report import Report
-from medanalyzr.lab.rules import interpret
 
 # time of a step, of a row's keys and values, of the attention of a token and of its other layers, as shares of that of a token; measured
 # with SmolLM2-135M on two cores
 _FIXED, _ROW, _ATTENTION, _LAYERS = 15, 1.2, 0.3, 0.7
 SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
-GUESSES = 2, 8  # fewest and most tokens of a guess
+GUESSES = 2, 12  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
 
 
@@ -62,11 +59,6 @@ class _Lookup:
         places = next((found for length in SAME if (found := self._places.get(tuple(last[-length:])))), [])
         self._at = next((place for place in places if place > self._at), places[-1] if places else self._at)
         return self._text[self._at : self._at + most] if places else ()
-
-
-def drafts_for(reports: Sequence[str | Report]) -> list[str]:
-    """Drafts of the answers to reports: what the rules say of the results that the strict reader accepts."""
-    return [interpret(report if isinstance(report, Report) else read_report(report)) for report in reports]
 
 
 @lru_cache(maxsize=4)

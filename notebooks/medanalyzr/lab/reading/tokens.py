@@ -5,7 +5,7 @@ A number ends at a space, a unit or a mark; what is glued to anything else (`13O
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
@@ -37,7 +37,7 @@ class Item:
     """One thing on a line: `kind` is value, interval, unit, mark, label, soit, earlier, date, none, word or bad.
 
     A value that may be a bound (`< 5`) is an interval with `sign` "<" or ">". `pos` and `end` are columns, `cell` the number of the
-    cell, `closed` whether it stands in brackets; `doubt` whether its digits (1.250) can be read in two ways, `eight`
+    cell, `closed` the number of the brackets it stands in, 0 outside; `doubt` whether its digits (1.250) can be read in two ways, `eight`
     whether a mark B stands where an 8 may have been.
     """
 
@@ -54,7 +54,7 @@ class Item:
     high: float | None = None
     label: str = ""
     marks: str = ""
-    closed: bool = False
+    closed: int = 0
     doubt: bool = False
     eight: bool = False
 
@@ -130,7 +130,7 @@ def digits(text: str, thousands: bool = False) -> str:
 
 def tokens(text: str) -> list[Item]:
     """The items of one cell, columns from its begin; intervals and units are not yet put together."""
-    cut, depth, place = [], 0, 0
+    cut, depth, place, opened = [], 0, 0, 0
     while place < len(text):
         match = _TOKEN.match(text, place)
         kind, raw = match.lastgroup, match[0]
@@ -145,6 +145,7 @@ def tokens(text: str) -> list[Item]:
         elif kind == "other" and raw in "?■#▒�□_~":
             kind = "bad"
         elif kind == "open":
+            opened += depth == 0
             depth += 1
         elif kind == "close":
             depth -= 1
@@ -152,7 +153,7 @@ def tokens(text: str) -> list[Item]:
             continue
         elif kind == "power":
             kind = "unit"
-        cut.append(Item(kind, raw.strip(), match.start(), place, closed=depth > 0))
+        cut.append(Item(kind, raw.strip(), match.start(), place, closed=opened if depth > 0 else 0))
     return cut
 
 
@@ -177,7 +178,7 @@ def _items(text: str) -> tuple[tuple, ...]:
             continue
         reference = reference or item.kind == "norm" and bool(_REFERENCE.fullmatch(item.text))
         if item.kind == "value" and reference:  # «VR : 117» is no result
-            item.kind, item.label = "bad", "référence"
+            item.kind, item.label = "bad", "valeur de référence seule"
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
         elif item.kind == "other" and (item.text not in ":;,.=/'\"&|°" or _tears(item, built, row, i)):
@@ -298,22 +299,32 @@ class Row:
 
 
 def today_only(printed: list[Item]) -> list[Item]:
-    """The items without earlier results: what follows «Ant.» or a date, in the same brackets or to the end of the line."""
+    """The items without earlier results: what stands in the same brackets as «Ant.» or a date, or follows it to the end of the line.
+
+    If there is no interval before it, one in it is that of today's result, unless a value there has a unit of its own.
+    """
     kept, i, seen = [], 0, False
     while i < len(printed):
-        item = printed[i]
-        if item.kind in ("earlier", "date") and item.closed:
-            while kept and kept[-1].closed and kept[-1].cell == item.cell and kept[-1].line == item.line:
-                kept.pop()
-            while i < len(printed) and printed[i].closed and printed[i].cell == item.cell and printed[i].line == item.line:
+        item, gone = printed[i], []
+        if item.kind == "earlier" or (item.kind == "date" and (item.closed or seen)):
+            place = attrgetter("line", "cell", "closed") if item.closed else attrgetter("line")
+            while item.closed and kept and place(kept[-1]) == place(item):
+                gone.insert(0, kept.pop())
+            while i < len(printed) and place(printed[i]) == place(item):
+                gone.append(printed[i])
                 i += 1
-            continue
-        if item.kind == "earlier" or (item.kind == "date" and seen):
-            line = item.line
-            while i < len(printed) and printed[i].line == line:
-                i += 1
+            kept += [] if any(other.kind == "interval" for other in kept) else _bounds(gone)
             continue
         seen = seen or item.kind == "value"
         kept.append(item)
         i += 1
     return kept
+
+
+def _bounds(earlier: list[Item]) -> list[Item]:
+    """The intervals among earlier results: `3,5 - 5,0`, and in brackets after a value `< 5`, which is no value itself."""
+    values = [i for i in earlier if i.kind == "value"]
+    found = [i for i in earlier if i.kind == "interval" and (not i.sign or (i.closed and values))]
+    if any(i.unit for i in values):
+        return [replace(i, kind="bad", label="intervalle de quel résultat ?") for i in found]
+    return found
