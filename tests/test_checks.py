@@ -37,6 +37,7 @@ def one_more_masked(labels):
     [
         (lambda example, row: (example | {"labels": example["labels"][:-1]}, row), "does not end with"),
         (lambda example, row: (example | {"labels": [IGNORED] * len(example["labels"])}, row), "every label is masked"),
+        (lambda example, row: ({"input_ids": [], "labels": []}, row), "every label is masked"),
         (lambda example, row: (example | {"labels": [7, *example["labels"][1:]]}, row), "not every label is its own token"),
         (lambda example, row: (example | {"labels": one_more_masked(example["labels"])}, row), "do not spell its answer"),
         (lambda example, row: (example | {"labels": example["input_ids"]}, row), "do not spell its answer"),

@@ -235,13 +235,46 @@ def test_habits_of_laboratories(line, expected):
         "Potassium : 6,8 mmol/L (3,5 - 5,0 ; ant. 5,1)",
         "Potassium : 6,8 mmol/L (ant. 5,1 ; 3,5 - 5,0)",
         "Potassium : 6,8 mmol/L ant. 5,1 (3,5 - 5,0)",
+        "Potassium : 6,8 mmol/L (ant. 5,1 mmol/L ; 3,5 - 5,0)",
         "Potassium : 6,8 mmol/L (3,5 - 5,0) ant. 5,1 (3,4 - 5,1)",
+        "Potassium : 6,8 mmol/L (ant. 5,1 ; 3,4 - 4,5) VR : 3,5 - 5,0",
         "Potassium | 6,8 | mmol/L | (3,5 - 5,0) (ant. 5,1)",
+        "Potassium : 6,8 mmol/L (3,5 - 5,0)\nAnt. 5,1 (3,4 - 5,1)",
     ],
 )
 def test_an_earlier_result_takes_no_interval_away(line):
     (m,) = read_report(line).measurements
     assert (m.text, m.unit, m.low, m.high) == ("6,8", "mmol/L", 3.5, 5.0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Fer : 12 µmol/L ant. 10, VGM 85 (80 - 100)",
+        "Potassium : 6,8 mmol/L ant. 5,1 Calcium 2,3 (2,2 - 2,6)",
+        "Patient : femme, 50 ans\nHb | 12,5 | g/dL | ant. 12 | Homme | 13 - 17",
+        "Potassium : 6,8 mmol/L (ant. 4,8 - 7,1)",
+        "Hb : 7,2 g/dL (antérieures : 7,0 - 8,0)",
+        "Créatinine : 190 µmol/L (ant. 80-90 depuis 2040)",
+        "Potassium : 6,8 mmol/L (ant. 03-12 : 5,1)",
+        "Potassium : 6,8 mmol/L (prélevé le 12/03/2042 entre 6 et 8 h)",
+        "CRP : 4 mg/L (ant. < 3 le 12/03/2041, 7 le 10/01/2041)",
+        "DFG : 85 mL/min/1,73 m² [12/03/2041 : 88] [10/01/2041 : > 90]",
+        "Troponine : 60 ng/L (ant. 30 ; < 5 à H0)",
+        "INR : 3,5 ant. 2,8 (cible 2 - 3)",
+        "Glucose : 5,5 mmol/L ant. 1,0 (0,7 - 1,1)",
+        "Créatinine : 78 µmol/L ant. 8,8 mg/L (7 - 12)",
+        "Examen | Résultat | Norme | Antériorité\nPotassium | 6,8 mmol/L | | 12/03/2024 5,1 (3,4 - 5,1)",
+    ],
+)
+def test_what_stands_with_an_earlier_result_is_no_interval_of_todays_if_there_is_any_doubt(line):
+    (m,) = read_report(line).measurements
+    assert (m.low, m.high) == (None, None)
+
+
+def test_a_censored_result_keeps_the_interval_that_stands_with_an_earlier_one():
+    (m,) = read_report("TSH : < 0,01 mUI/L (ant. 0,5 ; 0,4 - 4,0)").measurements
+    assert (m.text, m.low, m.high) == ("<0,01", 0.4, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +298,6 @@ def test_an_earlier_result_takes_no_interval_away(line):
         ("Potassium : valeur de référence : 4,5 mmol/L", "valeur de référence seule : 4,5"),
         ("Ferritine : en cours, résultat à venir le 15/02/2042 (13 - 150 µg/L)", "aucun résultat chiffré : en cours"),
         ("Plaquettes : amas, numération non rendue (150 - 400 G/L)", "aucun résultat chiffré : amas numération non rendue"),
-        ("Créatinine : 78 µmol/L ant. 8,8 mg/L (7 - 12)", "intervalle de quel résultat ? : 7 - 12"),
     ],
 )
 def test_what_is_refused_says_why(line, why):

@@ -42,11 +42,11 @@ def answer_dtype() -> torch.dtype | None:
 
 
 def answer_on_cpu(model, exact: bool = False) -> None:
-    """On a CPU, make `model` answer in float32 (see `answer_dtype`) with `PackedLinear`.
+    """On a CPU, make `model` answer with float32 weights (see `answer_dtype`) and `PackedLinear`.
 
     Where the CPU multiplies bfloat16 itself, the products of the layers are computed in it, but for the last one, whose results are
-    the scores of the tokens; with `exact` all products stay in float32. Either way the rows of a batch do not change each other.
-    Measured: packed weights halve the time of a batch of three reports, bfloat16 halves that of the products.
+    the scores of the tokens; with `exact` all products stay in float32. Measured: packed weights halve the time of a batch of three
+    reports, bfloat16 halves that of the products, and a row's products are bit for bit the same in any batch.
     """
     if model.device.type != "cpu":
         return

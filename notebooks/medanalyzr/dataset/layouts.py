@@ -174,7 +174,8 @@ def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None
 
 def _compose_all(tasks: Sequence[tuple]) -> list[dict[str, str]]:
     """The examples of many `tasks` (see `_composed`), by all processors, or by this process's part of them."""
-    most = max(1, (os.cpu_count() or 1) // processes()) if processes() > 1 else None
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes()))  # of a training on several hosts
+    most = max(1, (os.cpu_count() or 1) // here) if here > 1 else None
     with ProcessPoolExecutor(most, get_context("spawn")) as workers:
         return list(workers.map(_composed, tasks, chunksize=200))
 

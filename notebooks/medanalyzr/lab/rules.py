@@ -173,7 +173,7 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
         fluids = dict.fromkeys(FLUIDS.get(m.specimen, "autre prélèvement") for m in facts.others)
         yield Finding(5, f"résultats non sanguins non interprétés ici ({', '.join(fluids)})")
     for line in facts.report.text.splitlines():
-        if (found := _NOT_GIVEN.match(line)) and (known := find_analyte(found[1])) and not facts.measured(known.id):
+        if (found := _NOT_GIVEN.match(line.strip())) and (known := find_analyte(found[1])) and not facts.measured(known.id):
             yield Finding(4, f"{found[1].strip()} non rendu ({found[2].lower()})", f"refaire le prélèvement ({found[1].strip()})")
     yield from lacks
     served = frozenset().union(*(f.explains for f in drawn if f.step))

@@ -14,7 +14,7 @@ TOO_LONG = 0.2  # a training is refused if a larger share of its rows exceeds ma
 ISOLATION = 0.02  # relative difference of packed and separate losses that rounding may explain
 
 
-def _first_learnt(example: Mapping[str, Sequence[int]], i: int, tokenizer) -> int:
+def _checked_first(example: Mapping[str, Sequence[int]], i: int, tokenizer) -> int:
     """Where the learnt tokens of training row `i` begin: all from there on, to the end token.
 
     Raises:
@@ -22,13 +22,13 @@ def _first_learnt(example: Mapping[str, Sequence[int]], i: int, tokenizer) -> in
     """
     ids, labels = (np.asarray(example[name]) for name in ("input_ids", "labels"))
     learnt = labels != IGNORED
-    first = int(learnt.argmax())
     if not learnt.any():
         raise MedAnalyzrError(f"Training row {i}: every label is masked, so it teaches nothing: correct encode in 03_train.")
     if labels[-1] != tokenizer.eos_token_id:
         raise MedAnalyzrError(
             f"Training row {i} does not end with {tokenizer.eos_token}, so the model would not learn to stop: correct encode in 03_train."
         )
+    first = int(learnt.argmax())
     if not np.array_equal(labels[first:], ids[first:]):
         raise MedAnalyzrError(
             f"Training row {i}: after the first learnt label not every label is its own token: correct encode in 03_train."
@@ -52,7 +52,7 @@ def check_examples(
         raise MedAnalyzrError(
             "The tokenizer pads with its end token, so the model would never learn to stop: set another pad_token."
         )
-    firsts = [_first_learnt(example, i, tokenizer) for i, (example, _) in enumerate(zip(examples, rows, strict=True), 1)]
+    firsts = [_checked_first(example, i, tokenizer) for i, (example, _) in enumerate(zip(examples, rows, strict=True), 1)]
     share = own_share(len(rows))
     for step in (share[start : start + STEP] for start in range(0, len(share), STEP)):
         asked = tokens([format_prompt(rows[i]) for i in step], tokenizer, return_attention_mask=False).input_ids

@@ -65,13 +65,14 @@ def _cut(line: str) -> tuple[str, list[Item]]:
 
 def likely_report(text: str) -> Report:
     """What `read_report` reads, and of the other lines what they probably say."""
-    report, text = read_report(text), re.sub(r"(?<=\d) / (?=\d)", " - ", tidy(text))
+    report, lines = read_report(text), tidy(text).split("\n")
+    text = "\n".join(re.sub(r"(?<=\d) / (?=\d)", " - ", line) if len(line) <= LONGEST_LINE else "" for line in lines)
     who, read = read_patient(text), {}
     rows = {row.line: row for row in reversed(rows_of(text).rows)}
     for m in report.measurements:
         read.setdefault(m.line, []).append(replace(m, name=_name(m.name)))
     for place, line in enumerate(text.split("\n"), 1):
-        if place in read or not _NUMBERED.search(line) or len(line) > LONGEST_LINE or read_patient(line) != Patient():
+        if place in read or not _NUMBERED.search(line):
             continue
         name, found = _cut(line)
         if row := rows.get(place):
@@ -80,7 +81,7 @@ def likely_report(text: str) -> Report:
                 found = assign(row)
             except Refused:
                 found = row.items
-        if name and (m := _likely(name, today_only(found), who, place)):
+        if name and (m := _likely(name, today_only(found), who, place)) and read_patient(line) == Patient():
             read[place] = [m]
     return replace(report, measurements=tuple(m for place in sorted(read) for m in read[place]))
 

@@ -5,7 +5,7 @@ A number ends at a space, a unit or a mark; what is glued to anything else (`13O
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 
@@ -100,6 +100,7 @@ _TOKEN = re.compile(
     |(?P<other>\S)""",
     re.VERBOSE | re.IGNORECASE,
 )
+REFERENCE_ALONE = "valeur de référence seule"
 _WORD_END = re.compile(r"\S*")
 _DOUBTFUL = re.compile(r"[-+]?[1-9]\d{0,2}[.]\d{3}")
 _MAY_FOLLOW = re.compile(
@@ -178,7 +179,7 @@ def _items(text: str) -> tuple[tuple, ...]:
             continue
         reference = reference or item.kind == "norm" and bool(_REFERENCE.fullmatch(item.text))
         if item.kind == "value" and reference:  # «VR : 117» is no result
-            item.kind, item.label = "bad", "valeur de référence seule"
+            item.kind, item.label = "bad", REFERENCE_ALONE
         if item.kind == "dash" and item.text in "-–—":
             item.kind = "mark"
         elif item.kind == "other" and (item.text not in ":;,.=/'\"&|°" or _tears(item, built, row, i)):
@@ -298,33 +299,52 @@ class Row:
     around: str | None = None
 
 
-def today_only(printed: list[Item]) -> list[Item]:
-    """The items without earlier results: what stands in the same brackets as «Ant.» or a date, or follows it to the end of the line.
-
-    If there is no interval before it, one in it is that of today's result, unless a value there has a unit of its own.
+def _parted(printed: list[Item]) -> tuple[list[Item], list[list[Item]]]:
+    """The items without earlier results, and these in groups: what stands in the same brackets as «Ant.» or a date, or follows it to
+    the end of the line.
     """
-    kept, i, seen = [], 0, False
+    kept, groups, i, seen = [], [], 0, False
     while i < len(printed):
-        item, gone = printed[i], []
+        item = printed[i]
         if item.kind == "earlier" or (item.kind == "date" and (item.closed or seen)):
-            place = attrgetter("line", "cell", "closed") if item.closed else attrgetter("line")
+            place, group = attrgetter("line", "cell", "closed") if item.closed else attrgetter("line"), []
             while item.closed and kept and place(kept[-1]) == place(item):
-                gone.insert(0, kept.pop())
+                group.insert(0, kept.pop())
             while i < len(printed) and place(printed[i]) == place(item):
-                gone.append(printed[i])
+                group.append(printed[i])
                 i += 1
-            kept += [] if any(other.kind == "interval" for other in kept) else _bounds(gone)
+            groups.append(group)
             continue
         seen = seen or item.kind == "value"
         kept.append(item)
         i += 1
-    return kept
+    return kept, groups
 
 
-def _bounds(earlier: list[Item]) -> list[Item]:
-    """The intervals among earlier results: `3,5 - 5,0`, and in brackets after a value `< 5`, which is no value itself."""
-    values = [i for i in earlier if i.kind == "value"]
-    found = [i for i in earlier if i.kind == "interval" and (not i.sign or (i.closed and values))]
-    if any(i.unit for i in values):
-        return [replace(i, kind="bad", label="intervalle de quel résultat ?") for i in found]
-    return found
+def today_only(printed: list[Item]) -> list[Item]:
+    """The items without earlier results."""
+    return _parted(printed)[0]
+
+
+def interval_of_both(printed: list[Item]) -> tuple[str, Item] | None:
+    """The interval that stands with an earlier result, and the unit of this result ("": none): `(ant. 5,1 ; 3,5 - 5,0)`.
+
+    None where there is any doubt: more than one of them, a word, a label, a bound alone, or what may be a date (`ant. 03-12 : 5,1`).
+    """
+    groups = _parted(printed)[1]
+    if sum(item.kind == "interval" for group in groups for item in group) != 1:
+        return None
+    group = next(group for group in groups if any(item.kind == "interval" for item in group))
+    kinds = ["earlier" if item.kind == "date" else item.kind for item in group]
+    interval = group[kinds.index("interval")]
+    if (
+        kinds.count("value") != 1
+        or set(kinds) != {"earlier", "value", "interval"}
+        or interval.sign
+        or re.match(r"0\d", interval.text)
+    ):
+        return None
+    first = kinds.index("interval") < kinds.index("value")
+    if first and kinds.index("earlier") < kinds.index("interval"):
+        return None
+    return group[kinds.index("value")].unit, interval

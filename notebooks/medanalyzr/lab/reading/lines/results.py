@@ -7,7 +7,7 @@ from medanalyzr.lab.engine.facts import flag
 from medanalyzr.lab.reading.lines.placing import assign
 from medanalyzr.lab.reading.names import harmless, specimen_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
-from medanalyzr.lab.reading.tokens import Item, Refused, Row, digits, number
+from medanalyzr.lab.reading.tokens import REFERENCE_ALONE, Item, Refused, Row, digits, interval_of_both, number
 from medanalyzr.lab.references import analytes, convert, critical_limits, fold, reference_interval
 from medanalyzr.lab.report import Measurement
 from medanalyzr.lab.units import known_unit, plain
@@ -181,16 +181,19 @@ def decide(row: Row, who: Patient) -> Measurement:
     """
     printed = assign(row)
     if bad := next((i for i in printed if i.kind == "bad"), None):
-        raise Refused(f"{bad.label or 'caractères illisibles'} : {bad.text}")
+        raise Refused(f"{bad.label if bad.label == REFERENCE_ALONE else 'caractères illisibles'} : {bad.text}")
     values, intervals = _measured(row, printed)
-    if not values:
-        words = " ".join(i.text for i in printed if i.kind == "word")
-        raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
+    words = " ".join(i.text for i in printed if i.kind == "word")
+    nothing = Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
+    if not values and row.analyte and intervals:
+        raise nothing
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
         strange = i.kind in ("word", "fraction", "date") and not harmless(fold(i.text))
         if strange and ((i.line, i.pos) < last or specimen_of(fold(i.text))):
             raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
+    if not values:
+        raise nothing
     if not row.certain:
         raise Refused("nom et valeur éloignés")
     _units(values, printed)
@@ -208,8 +211,19 @@ def decide(row: Row, who: Patient) -> Measurement:
         if analyte is None or mine is None or theirs is None or not same(analyte, main.value, mine, other.value, theirs):
             raise Refused("plusieurs valeurs")
     chosen = meant(intervals, who)
+    if not intervals and row.header is None:
+        chosen = _lent(row, main)
     main, interval = _pair(analyte, main, others, chosen)
     return result(row, analyte, main, interval, printed)
+
+
+def _lent(row: Row, main: Item) -> list[Item]:
+    """The interval that stands with an earlier result, where it is that of today's, too: the same unit, and near the usual bounds."""
+    unit, found = known_unit(main.unit, row.analyte), interval_of_both(row.items)
+    if not (unit and found):
+        return []
+    alike = {known_unit(other, row.analyte) for other in (found[0], found[1].unit) if other} <= {unit}
+    return [found[1]] if alike and _fits(row.analyte, unit, found[1]) else []
 
 
 def result(row: Row, analyte: str | None, main: Item, interval: Item | None, found: list[Item]) -> Measurement:
