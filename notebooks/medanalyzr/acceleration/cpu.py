@@ -53,11 +53,12 @@ def answer_on_cpu(model, exact: bool = False) -> None:
     torch.nn.Module.float(model)  # transformers' own method refuses a model that was quantized once
     if not (torch.backends.mkldnn.is_available() and usable("packed weights on the CPU")):
         return
+    scores = model.get_output_embeddings()
     narrow = not exact and cpu_has_bfloat16() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for module in model.modules():
         if type(module) in (torch.nn.Linear, PackedLinear):
             module.__class__ = PackedLinear
-            module.products = torch.bfloat16 if narrow and module is not model.get_output_embeddings() else None
+            module.products = torch.bfloat16 if narrow and module is not scores else None
 
 
 def unpack_on_cpu(model) -> None:

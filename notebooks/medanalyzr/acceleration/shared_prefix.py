@@ -16,17 +16,12 @@ import torch
 
 from medanalyzr.acceleration.compat import share_attention, usable
 from medanalyzr.core.device import device
-from medanalyzr.dataset.prompts import IGNORED
+from medanalyzr.dataset.prompts import IGNORED, first_learnt
 
 
 def flash_attention() -> bool:
     """Whether torch has FlashAttention for the first GPU: it needs native bfloat16 (NVIDIA compute capability 8.0 or later)."""
     return device().bf16 and torch.backends.cuda.is_flash_attention_available()
-
-
-def _first_learnt(example: Mapping[str, Sequence[int]]) -> int:
-    learnt = np.asarray(example["labels"]) != IGNORED
-    return int(learnt.argmax()) if learnt.any() else len(learnt)
 
 
 class AttentionIndices:
@@ -101,7 +96,7 @@ class SharedPrefix:
     """
 
     def __init__(self, examples: Sequence[Mapping[str, Sequence[int]]], wanted: bool = True):
-        longest = max(0, min(map(_first_learnt, examples), default=1) - 1) if wanted else 0
+        longest = max(0, min((first_learnt(example["labels"]) for example in examples), default=1) - 1) if wanted else 0
         self.ids = list(os.path.commonprefix([np.asarray(example["input_ids"][:longest]).tolist() for example in examples]))
 
     def install(self, trainer) -> None:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 PREAMBLE = "Vous êtes un médecin professionnel spécialisé dans l'analyse des résultats de laboratoire médical."
 PROMPT = "{preamble}\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
 IGNORED = -100
@@ -39,6 +41,12 @@ def encode(row: Mapping[str, str], tokenizer, train_on: str = "answer") -> dict[
     answer = [*tokens(row["output"], tokenizer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     hidden = [IGNORED] * len(prompt) if train_on == "answer" else prompt
     return {"input_ids": prompt + answer, "labels": hidden + answer}
+
+
+def first_learnt(labels: Sequence[int]) -> int:
+    """The place of the first label that is learnt; the number of labels where none is."""
+    learnt = np.asarray(labels) != IGNORED
+    return int(learnt.argmax()) if learnt.any() else len(learnt)
 
 
 def token_lengths(rows: Sequence[Mapping[str, str]], tokenizer) -> list[int]:

@@ -5,6 +5,7 @@ one reading is possible (results). No unit, digit or sign is dropped.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
@@ -22,12 +23,16 @@ GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
 VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}
 
 
+def without_long_lines(lines: Sequence[str]) -> str:
+    """The text of some lines, those empty that are too long to hold a result."""
+    return "\n".join("" if len(line) > LONGEST_LINE else line for line in lines)
+
+
 def read_report(text: str) -> Report:
     """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
-    whole, text = text, tidy(text)
-    lines = text.split("\n")
+    whole, lines = text, tidy(text).split("\n")
     unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
-    text = "\n".join("" if len(line) > LONGEST_LINE else line for line in lines)
+    text = without_long_lines(lines)
     who = read_patient(text)
     state = rows_of(text)
     state.rows = [part for row in state.rows for part in _samples(row)]

@@ -6,8 +6,8 @@ import numpy as np
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.processes import own_share
-from medanalyzr.dataset.prompts import IGNORED, format_prompt, tokens
-from medanalyzr.training.encoding import STEP
+from medanalyzr.dataset.prompts import IGNORED, first_learnt, format_prompt, tokens
+from medanalyzr.training.encoding import in_steps
 from medanalyzr.training.profiles import TARGET_MODULES
 
 TOO_LONG = 0.2  # a training is refused if a larger share of its rows exceeds max_seq_length
@@ -21,14 +21,13 @@ def _checked_first(example: Mapping[str, Sequence[int]], i: int, tokenizer) -> i
         MedAnalyzrError: there is none, the last is not the end token, or the labels are not the example's own tokens.
     """
     ids, labels = (np.asarray(example[name]) for name in ("input_ids", "labels"))
-    learnt = labels != IGNORED
-    if not learnt.any():
+    first = first_learnt(labels)
+    if first == len(labels):
         raise MedAnalyzrError(f"Training row {i}: every label is masked, so it teaches nothing: correct encode in 03_train.")
     if labels[-1] != tokenizer.eos_token_id:
         raise MedAnalyzrError(
             f"Training row {i} does not end with {tokenizer.eos_token}, so the model would not learn to stop: correct encode in 03_train."
         )
-    first = int(learnt.argmax())
     if not np.array_equal(labels[first:], ids[first:]):
         raise MedAnalyzrError(
             f"Training row {i}: after the first learnt label not every label is its own token: correct encode in 03_train."
@@ -54,7 +53,7 @@ def check_examples(
         )
     firsts = [_checked_first(example, i, tokenizer) for i, (example, _) in enumerate(zip(examples, rows, strict=True), 1)]
     share = own_share(len(rows))
-    for step in (share[start : start + STEP] for start in range(0, len(share), STEP)):
+    for step in in_steps(share):
         asked = tokens([format_prompt(rows[i]) for i in step], tokenizer, return_attention_mask=False).input_ids
         begins = firsts[step.start : step.stop] if train_on == "answer" else [len(prompt) for prompt in asked]
         texts = tokenizer.batch_decode([examples[i]["input_ids"][begin:-1] for i, begin in zip(step, begins, strict=True)])

@@ -1,7 +1,7 @@
 """All rows encoded, the examples that fit into max_seq_length, and the longest answer that is allowed."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from medanalyzr.core.processes import in_shares
 from medanalyzr.dataset.prompts import tokens
 
 STEP = 1000  # rows encoded at a time: what the tokenizer notes about each token would fill the memory
+
+
+def in_steps(items: Sequence) -> Iterator[Sequence]:
+    """`items` in parts of at most `STEP`."""
+    return (items[start : start + STEP] for start in range(0, len(items), STEP))
 
 
 def encode_all(
@@ -21,8 +26,7 @@ def encode_all(
     """
 
     def encoded(share: Sequence[Mapping[str, str]]) -> list[dict[str, np.ndarray]]:
-        steps = (share[start : start + STEP] for start in range(0, len(share), STEP))
-        return [{name: np.array(ids, np.int32) for name, ids in one.items()} for step in steps for one in encode(step)]
+        return [{name: np.array(ids, np.int32) for name, ids in one.items()} for step in in_steps(share) for one in encode(step)]
 
     return in_shares(encoded, rows)
 

@@ -7,15 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reader import read_report, without_long_lines
 from medanalyzr.lab.reading.lines.placing import assign
 from medanalyzr.lab.reading.lines.results import meant
 from medanalyzr.lab.reading.lines.rows import rows_of
 from medanalyzr.lab.reading.names import harmless, known
 from medanalyzr.lab.reading.patient import Patient, read_patient
-from medanalyzr.lab.reading.tokens import Item, Refused, digits, items, number, tidy, today_only
+from medanalyzr.lab.reading.tokens import Item, Refused, Row, digits, items, number, tidy, today_only
 from medanalyzr.lab.references import fold
-from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report
+from medanalyzr.lab.report import Measurement, Report
 from medanalyzr.lab.rules import interpret
 from medanalyzr.lab.units import known_unit
 
@@ -63,10 +63,17 @@ def _cut(line: str) -> tuple[str, list[Item]]:
     return (_name(named[1]), items(line[named.end() :])) if named else ("", [])
 
 
+def _of_row(row: Row) -> tuple[str, list[Item]]:
+    """The name of a row, and its items under the heads of their columns, or all of them."""
+    try:
+        return _name(row.name), assign(row)
+    except Refused:
+        return _name(row.name), row.items
+
+
 def likely_report(text: str) -> Report:
     """What `read_report` reads, and of the other lines what they probably say."""
-    report, lines = read_report(text), tidy(text).split("\n")
-    text = "\n".join(re.sub(r"(?<=\d) / (?=\d)", " - ", line) if len(line) <= LONGEST_LINE else "" for line in lines)
+    report, text = read_report(text), re.sub(r"(?<=\d) / (?=\d)", " - ", without_long_lines(tidy(text).split("\n")))
     who, read = read_patient(text), {}
     rows = {row.line: row for row in reversed(rows_of(text).rows)}
     for m in report.measurements:
@@ -74,13 +81,7 @@ def likely_report(text: str) -> Report:
     for place, line in enumerate(text.split("\n"), 1):
         if place in read or not _NUMBERED.search(line):
             continue
-        name, found = _cut(line)
-        if row := rows.get(place):
-            name = _name(row.name)
-            try:
-                found = assign(row)
-            except Refused:
-                found = row.items
+        name, found = _of_row(rows[place]) if place in rows else _cut(line)
         if name and (m := _likely(name, today_only(found), who, place)) and read_patient(line) == Patient():
             read[place] = [m]
     return replace(report, measurements=tuple(m for place in sorted(read) for m in read[place]))

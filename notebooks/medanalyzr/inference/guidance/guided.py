@@ -89,7 +89,7 @@ class Matcher:
         if self._matcher is None:
             return None
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
-        if _goes_round(self._vocabulary.decode_str(self._written)):
+        if bits[self._semicolons].any() and _goes_round(self._vocabulary.decode_str(self._written)):
             bits[self._semicolons] = 0
         return np.pad(bits, (0, max(0, size - len(bits))))[:size].astype(bool)
 

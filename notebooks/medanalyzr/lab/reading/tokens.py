@@ -331,20 +331,11 @@ def interval_of_both(printed: list[Item]) -> tuple[str, Item] | None:
 
     None where there is any doubt: more than one of them, a word, a label, a bound alone, or what may be a date (`ant. 03-12 : 5,1`).
     """
-    groups = _parted(printed)[1]
-    if sum(item.kind == "interval" for group in groups for item in group) != 1:
+    groups = [group for group in _parted(printed)[1] if any(item.kind == "interval" for item in group)]
+    kinds = ["earlier" if item.kind == "date" else item.kind for group in groups for item in group]
+    if len(groups) != 1 or sorted(kind for kind in kinds if kind != "earlier") != ["interval", "value"]:
         return None
-    group = next(group for group in groups if any(item.kind == "interval" for item in group))
-    kinds = ["earlier" if item.kind == "date" else item.kind for item in group]
-    interval = group[kinds.index("interval")]
-    if (
-        kinds.count("value") != 1
-        or set(kinds) != {"earlier", "value", "interval"}
-        or interval.sign
-        or re.match(r"0\d", interval.text)
-    ):
+    earlier, interval, value = (kinds.index(kind) for kind in ("earlier", "interval", "value"))
+    if groups[0][interval].sign or re.match(r"0\d", groups[0][interval].text) or earlier < interval < value:
         return None
-    first = kinds.index("interval") < kinds.index("value")
-    if first and kinds.index("earlier") < kinds.index("interval"):
-        return None
-    return group[kinds.index("value")].unit, interval
+    return groups[0][value].unit, groups[0][interval]

@@ -183,17 +183,15 @@ def decide(row: Row, who: Patient) -> Measurement:
     if bad := next((i for i in printed if i.kind == "bad"), None):
         raise Refused(f"{bad.label if bad.label == REFERENCE_ALONE else 'caractères illisibles'} : {bad.text}")
     values, intervals = _measured(row, printed)
-    words = " ".join(i.text for i in printed if i.kind == "word")
-    nothing = Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
-    if not values and row.analyte and intervals:
-        raise nothing
+    not_given = not values and row.analyte and intervals
     last = max([(i.line, i.pos) for i in values + intervals], default=(0, 0))
     for i in printed:
-        strange = i.kind in ("word", "fraction", "date") and not harmless(fold(i.text))
+        strange = not not_given and i.kind in ("word", "fraction", "date") and not harmless(fold(i.text))
         if strange and ((i.line, i.pos) < last or specimen_of(fold(i.text))):
             raise Refused(f"mot non compris : {i.text}" if i.kind == "word" else f"nombre non compris : {i.text}")
     if not values:
-        raise nothing
+        words = " ".join(i.text for i in printed if i.kind == "word")
+        raise Refused("aucun résultat chiffré" + (f" : {words}" if words else ""))
     if not row.certain:
         raise Refused("nom et valeur éloignés")
     _units(values, printed)
