@@ -285,7 +285,7 @@ HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam
 NOISE = {"digits": {"5": "Ss$", "8": "B&", "2": "Zz", "6": "Gb", "9": "gq", "0": "oQD", "7": "T", "1": "|!i", "4": "A"},
          "letters": dict(zip("nuhdrstcgmilévpB", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8"),
                              strict=True)),
-         "units": (("m", "rn"), ("m", "nn"), ("l", "1"), ("L", "1"), ("L", "|"), ("l", "|"), ("o", "0"), ("/", " / "), ("g", "q")),
+         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q")),
          "point": (r"\1\1", ";", "'")}  # fmt: skip
 
 
