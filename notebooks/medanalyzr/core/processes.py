@@ -1,8 +1,10 @@
 """The processes of a distributed training, one per GPU, started by `medanalyzr.notebook.launch`; only the first writes."""
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 from medanalyzr.core.errors import MedAnalyzrError
 
@@ -17,12 +19,20 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+@cache
 def _group():
-    """accelerate's process group; without a GPU it exists only if the CPU is requested."""
+    """accelerate's process group; without a GPU it exists only if the CPU is requested.
+
+    On a CPU it ends before Python does: Gloo's threads abort a process that exits with an open group (pytorch/pytorch#179291).
+    """
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.cuda.is_available())
+    on_cpu = not torch.cuda.is_available()
+    state = PartialState(cpu=on_cpu)
+    if on_cpu:
+        atexit.register(state.destroy_process_group)
+    return state
 
 
 def first_process_first() -> AbstractContextManager:
