@@ -184,6 +184,20 @@ def test_two_results_of_one_analyte_prove_neither():
     assert why(text, "Potassium : 4,1 mmol/L (intervalle manquant) : indéterminé")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Potassium : 6,8 mmol/L (3,5 - 5,0)",
+        "Potassium\n6,8 mmol/L\n3,5 - 5,0",
+        "Potassium : 6,8 mmol/L (3,5 - 5,0)\nLIQUIDE PLEURAL\nPotassium : 4,1 mmol/L",
+    ],
+)
+def test_a_line_said_again_word_for_word_is_no_second_result(text):
+    found = verify(text, f"{POTASSIUM}\n  {POTASSIUM} \n{POTASSIUM}")
+    assert [r.verified for r in found.results] == [True]
+    assert found.critical == ["Potassium"] and found.urgent == ["Potassium 6,8 mmol/L"]
+
+
 def test_left_out_unread_and_critical_are_said_whoever_saw_them():
     text = REPORT + "SANG\nMagnésium : 0,8O mmol/L (0,66 - 1,07)\n"
     verified = verify(

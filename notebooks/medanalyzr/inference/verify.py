@@ -49,7 +49,7 @@ class Result:
 class Verified:
     """What the checks of an answer found.
 
-    `results` are the lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
+    `results` are the different lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
     other specimens, only those that need a flag). `unread` are lines that look like a result and that were not read. `critical` are
     the names of the values that the answer, the rules or the strict reader call critical. `urgent` are these values in words, as
     the report prints them; a value that only the answer gives is marked as such.
@@ -134,7 +134,8 @@ def verify(report: Report | str, answer: str) -> Verified:
     """Check every line of `answer` against `report` (its text, or the report as read)."""
     report = read_report(report) if isinstance(report, str) else report
     report = replace(report, measurements=tuple(map(own_troponin, report.measurements)))
-    lines = [(line, read_line(line)) for line in answer.splitlines() if line.strip() and not _NO_RESULT.match(line)]
+    once = dict.fromkeys(line.strip() for line in answer.splitlines())  # a line said again word for word is no second result
+    lines = [(line, read_line(line)) for line in once if line and not _NO_RESULT.match(line)]
     proofs = Proofs(report, [g.m.name for _, g in lines if g])
     found: list[Measurement | str] = []  # what the report prints, or why nothing is proved
     for _, g in lines:
@@ -151,7 +152,7 @@ def verify(report: Report | str, answer: str) -> Verified:
     shown: set[int] = set()  # readings that stand in place of a wrong line, by `id`
     for (line, g), m in zip(lines, found, strict=True):
         if g is None:
-            results.append(Result(None, line.strip()[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
+            results.append(Result(None, line[:80], BLOOD, None, "", None, None, "", UNDETERMINED, False, False, m))
             continue
         is_printed = not isinstance(m, str)
         m, why = (m, "") if is_printed else (g.m, m)
