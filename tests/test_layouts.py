@@ -5,8 +5,11 @@ from collections import Counter
 from medanalyzr.dataset import layouts
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.layouts import TRAINED, with_layouts
+from medanalyzr.dataset.sources.moved import moved_rows
 from medanalyzr.dataset.split import split_rows
-from medanalyzr.lab.report import parse_answer
+from medanalyzr.lab.references import critical_limits
+from medanalyzr.lab.report import parse_answer, parse_report
+from medanalyzr.lab.rules import interpret
 
 PARTS = split_rows(load_bundled(), 0.05, 0.1, 3407)
 TRAIN = PARTS["train"][::8]
@@ -61,3 +64,36 @@ def test_a_dataset_that_answers_in_free_text_is_not_composed_from():
     assert composed(with_layouts(free, 10, 1)) == []
     mixed = with_layouts([*free, *TRAIN[20:40]], 10, 1)
     assert len(composed(mixed)) == 10 and {row["patient"] for row in composed(mixed)} <= {row["patient"] for row in TRAIN[20:40]}
+
+
+def test_values_move_to_limits_and_the_rules_write_the_answers():
+    rows = PARTS["train"]
+    new = moved_rows(rows, 3407)
+    assert new == moved_rows(rows, 3407) != moved_rows(rows, 3408)
+    changed = [(old, now) for old, now in zip(rows, new, strict=True) if old != now]
+    assert 300 < len(changed) < sum(row["origin"] == "measured" for row in rows)
+    for old, now in changed:
+        assert old["origin"] == "measured" and now["origin"] == "moved" and now["output"] == interpret(parse_report(now["input"]))
+        assert old | {"input": "", "output": "", "origin": ""} == now | {"input": "", "output": "", "origin": ""}
+        before, after = (parse_report(row["input"]).measurements for row in (old, now))
+        assert [(m.name, m.unit, m.low, m.high) for m in before] == [(m.name, m.unit, m.low, m.high) for m in after]
+
+    def critical(part):
+        return sum(m.critical for row in part for m in parse_answer(row["output"]).values())
+
+    old, now = zip(*changed, strict=True)
+    assert critical(now) > 5 * critical(old)
+    assert not {row["input"] for row in now} & {row["input"] for part in ("validation", "test") for row in PARTS[part]}
+
+
+def test_moved_values_stand_on_both_sides_of_a_critical_limit():
+    limit = critical_limits("creatinine").high
+    values = [
+        m.value
+        for row in moved_rows(PARTS["train"], 3407)
+        if row["origin"] == "moved"
+        for m in parse_report(row["input"]).measurements
+        if m.analyte == "creatinine" and m.unit == "µmol/L"
+    ]
+    near = [value for value in values if 0.6 * limit <= value <= 1.4 * limit]
+    assert sum(value < limit for value in near) >= 10 and sum(value >= limit for value in near) >= 20

@@ -111,7 +111,7 @@ def test_the_defaults_that_comments_name_are_those_that_are_used(notebook):
 
 
 def test_minus_one_means_by_profile():
-    for profile, numbers in (("cpu", [40, 7, 8, 2, 2]), ("t4", [0, 7, 0, 40, 40])):
+    for profile, numbers in (("cpu", [40, 7, 8, 2, 1]), ("t4", [0, 7, 0, 40, 40])):
         asked = {"test_reports": -1, "base_reports": 7, "loss_reports": -1, "perturbations": -1, "layout_reports": -1}
         fill_in(asked, profile)
         assert list(asked.values()) == numbers

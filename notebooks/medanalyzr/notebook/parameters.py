@@ -12,12 +12,12 @@ from medanalyzr.core.run_folder import NOTEBOOKS, existing
 
 _PATHS = ("dataset", "base_model", "reports")
 # What -1 stands for in 05_evaluation: with profile cpu, and with every other (0: all).
-USUAL = {"test_reports": (40, 0), "base_reports": (3, 0), "loss_reports": (8, 0), "perturbations": (2, 40),
-         "layout_reports": (2, 40), "evaluation_batch_size": (24, 64)}  # fmt: skip
+USUAL = {"test_reports": (40, 0), "base_reports": (2, 0), "loss_reports": (8, 0), "perturbations": (2, 40),
+         "layout_reports": (1, 40), "evaluation_batch_size": (24, 64)}  # fmt: skip
 _CHOICES = {
     "precision": "auto best fp32 fp16 bf16", "float8": "auto on off", "load_in_4bit": "auto on off", "packing": "auto on shared off",
     "checkpointing": "auto on off unsloth", "train_on": "auto answer all", "subset": "auto all measured quick",
-    "layouts": "auto own composed", "privacy": "auto off warn stop", "guided": "off on", "gate": "warn stop",
+    "layouts": "auto own moved composed", "privacy": "auto off warn stop", "guided": "off on", "gate": "warn stop",
 }  # fmt: skip
 _OR_PROFILE = " (or -1: what the profile says)"
 _NUMBERS = (  # parameters, their least and greatest value (both allowed), and what is to be said beside

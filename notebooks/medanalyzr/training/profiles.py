@@ -19,8 +19,9 @@ class Profile:
     """Settings of one class of machines.
 
     `subset` is "all", "measured" or "quick" (see `medanalyzr.dataset.prepare.subset_of`): a CPU has time for little, so it learns
-    from measured, complete reports of four categories. `layouts` is "own" (the rows as they are) or "composed" (and
-    `composed_examples` reports with their values in other layouts, see `medanalyzr.dataset.layouts`).
+    from measured, complete reports of four categories. `layouts` is "own" (the rows as they are), "moved" (values of
+    bundled rows moved to limits, see `medanalyzr.dataset.sources.moved`) or "composed" (also `composed_examples` reports with their
+    values in other layouts, see `medanalyzr.dataset.layouts`).
 
     `precision` is "fp32", "fp16", "bf16" or "best" (the device's native format). `load_in_4bit` is "on" or "off" (the base model in
     16 bits: faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.float8`).
@@ -82,7 +83,7 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "best", 1, 1, 3e-3, 1, 150, "off", "off", "answer"),
+        Profile("cpu", "no GPU", SMOLLM2, BUNDLED, "quick", "best", 1, 1, 3e-3, 1, 200, "off", "off", "answer", layouts="moved"),
         Profile("t4", "GPU under 20 GiB, or without bf16", MISTRAL, MEDANALYZR, "all", "fp16", 2, 4, 2e-4, 1, -1, "off", "unsloth", "answer"),
         Profile("24gb", "GPU of 20 to 36 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 1, 4, 8e-4, 1, -1, "shared", "unsloth", "answer", optimizer="adamw_torch_fused"),
         Profile("40gb", "GPU of 36 to 60 GiB", MISTRAL, MEDANALYZR, "all", "bf16", 2, 2, 8e-4, 1, -1, "shared", "off", "answer", optimizer="adamw_torch_fused"),

@@ -1,18 +1,20 @@
 """The values of a report moved for training: onto a limit, close to one, or somewhere else; what is computed from them moves along.
 
 A few thousand reports hold few of the values between which flags, critical marks and conclusions change. A model that sees only these
-learns them by heart.
+learns them by heart, and one that trains for minutes hardly meets a critical value.
 """
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from random import Random
 
 from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.references import analytes, critical_limits, read_table
-from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, number
+from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, number, parse_report, write_report
+from medanalyzr.lab.rules import interpret
 
 _TIED = (  # values that hold each other; they move only where they stand alone
     "hb hematocrite hematies vgm tcmh ccmh", "leucocytes pnn lymphocytes monocytes eosinophiles basophiles", "ph paco2 hco3_art be",
@@ -53,6 +55,18 @@ def _elsewhere(m: Measurement, rng: Random) -> Measurement:
     return _with(m, value) if step <= value and (m.unit != "%" or value <= 100) else m
 
 
+def _near_critical(m: Measurement, rng: Random) -> Measurement | None:
+    """`m` at, beyond or just before a critical limit that is within five times its value; None without such a limit."""
+    table, step = critical_limits(m.analyte), 10.0 ** -decimals_of(m.text)
+    sides = [(limit, side) for limit, side in ((table.low, -1), (table.high, 1)) if limit] if table else []
+    sides = [(limit, side) for limit, side in sides if 0.2 * m.value < limit < 5 * m.value]
+    if not sides:
+        return None
+    limit, side = rng.choice(sides)
+    away = max(step * rng.choice((0, 1, 2)), limit * rng.choice((0, 0.03, 0.08, 0.2, 0.3)))
+    return _with(m, max(step, limit + (side if rng.random() < 0.75 else -side) * away))
+
+
 def _follows(m: Measurement, given: dict[str, Measurement], report: Report) -> Measurement:
     """`m` as a laboratory computes it from the values of `given`, where it does."""
     base = given.get(_COMPUTED.get(m.analyte, ""))
@@ -63,8 +77,11 @@ def _follows(m: Measurement, given: dict[str, Measurement], report: Report) -> M
     return _with(m, ckd_epi_2009(base.value, report.age, report.sex)) if report.sex and (report.age or 0) >= 18 else m
 
 
-def moved(report: Report, rng: Random) -> Report:
-    """`report` with about half of its values moved, in three of five reports: known analytes in blood and in their French unit."""
+def moved(report: Report, rng: Random, critical: float = 0.0) -> Report:
+    """`report` with about half of its values moved, in three of five reports: known analytes in blood and in their French unit.
+
+    A share `critical` of the moved values goes to a critical limit, where the analyte has one that is not far away.
+    """
     counts = Counter(m.analyte for m in report.measurements if m.specimen == "sang")
     if rng.random() < 0.4:
         return report
@@ -74,6 +91,23 @@ def moved(report: Report, rng: Random) -> Report:
         computed = _COMPUTED.get(m.analyte, "") in counts
         return bool(m.analyte and m.value and not (m.sign or tied or computed)) and m.unit == analytes()[m.analyte].unit
 
-    first = [_elsewhere(m, rng) if moves(m) and rng.random() < 0.6 else m for m in report.measurements]
+    def elsewhere(m: Measurement) -> Measurement:
+        return critical and rng.random() < critical and _near_critical(m, rng) or _elsewhere(m, rng)
+
+    first = [elsewhere(m) if moves(m) and rng.random() < 0.6 else m for m in report.measurements]
     given = {m.analyte: m for old, m in zip(report.measurements, first, strict=True) if m != old}
     return replace(report, measurements=tuple(_follows(m, given, report) if m.analyte in _COMPUTED else m for m in first))
+
+
+def moved_rows(rows: Sequence[dict[str, str]], seed: int) -> list[dict[str, str]]:
+    """`rows` in their order and layout, with values moved in measured reports of the bundled set, most of them to a critical limit.
+
+    The rules write the answers of the moved reports, whose `origin` is then "moved"; the other rows stay as they are.
+    """
+
+    def of(row: dict[str, str], place: int) -> dict[str, str]:
+        text = write_report(moved(parse_report(row["input"]), Random(f"{seed} moved {place}"), critical=0.6))
+        return row if text == row["input"] else row | {"input": text, "output": interpret(parse_report(text)), "origin": "moved"}
+
+    measured = [row.get("origin") == "measured" and not row.get("kind") for row in rows]
+    return [of(row, place) if here else row for place, (row, here) in enumerate(zip(rows, measured, strict=True))]
