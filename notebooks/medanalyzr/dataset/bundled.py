@@ -56,6 +56,11 @@ _INSTRUCTIONS = (
 )
 
 
+def is_measured(row: Mapping[str, str]) -> bool:
+    """Whether a row is a complete report of measured values."""
+    return row.get("origin") == "measured" and not row.get("kind")
+
+
 def _measurement(name: str, text: str, r: Mapping[str, str]) -> Measurement:
     """One value of the row `r` with the interval that a laboratory prints for this patient."""
     specimen, _, analyte = name.rpartition(":")

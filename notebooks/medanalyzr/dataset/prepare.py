@@ -8,7 +8,7 @@ from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import sources_of
 from medanalyzr.core.processes import first_process_first
 from medanalyzr.core.run_folder import is_reference, read_json, read_jsonl, replacing, write_json, write_jsonl
-from medanalyzr.dataset.bundled import ORIGINS
+from medanalyzr.dataset.bundled import ORIGINS, is_measured
 from medanalyzr.dataset.loading import Row
 from medanalyzr.dataset.mixture import about_sources, checked_sources, keys_across, repeated_rows, split_mixture
 from medanalyzr.dataset.split import fingerprint, groups_of, keys_of, overlap, split_rows
@@ -95,7 +95,7 @@ def subset_of(rows: Sequence[Row], name: str) -> list[Row]:
     """
 
     def chosen(row: Row) -> bool:
-        return row["origin"] == "measured" and not row.get("kind") and (name == "measured" or row["category"] in QUICK)
+        return is_measured(row) and (name == "measured" or row["category"] in QUICK)
 
     return [row for row in rows if name == "all" or row.get("origin") not in ORIGINS or chosen(row)]
 

@@ -21,7 +21,7 @@ from medanalyzr.lab.report import CRITICAL, UNDETERMINED, Measurement, Report
 from medanalyzr.lab.rules import critical_comparison, flag, interpret, remarks
 from medanalyzr.lab.units import plain
 
-_NO_RESULT = re.compile(r"\s*(?:conclusion|suite)\s*:", re.IGNORECASE)
+_NO_RESULT = re.compile(r"(?:conclusion|suite)\s*:", re.IGNORECASE)
 
 
 @dataclass(slots=True)

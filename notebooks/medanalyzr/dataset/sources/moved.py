@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
+from medanalyzr.dataset.bundled import is_measured
 from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.references import analytes, critical_limits, read_table
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, number, parse_report, write_report
@@ -92,7 +93,8 @@ def moved(report: Report, rng: Random, critical: float = 0.0) -> Report:
         return bool(m.analyte and m.value and not (m.sign or tied or computed)) and m.unit == analytes()[m.analyte].unit
 
     def elsewhere(m: Measurement) -> Measurement:
-        return critical and rng.random() < critical and _near_critical(m, rng) or _elsewhere(m, rng)
+        near = _near_critical(m, rng) if critical and rng.random() < critical else None
+        return near or _elsewhere(m, rng)
 
     first = [elsewhere(m) if moves(m) and rng.random() < 0.6 else m for m in report.measurements]
     given = {m.analyte: m for old, m in zip(report.measurements, first, strict=True) if m != old}
@@ -106,8 +108,9 @@ def moved_rows(rows: Sequence[dict[str, str]], seed: int) -> list[dict[str, str]
     """
 
     def of(row: dict[str, str], place: int) -> dict[str, str]:
+        if not is_measured(row):
+            return row
         text = write_report(moved(parse_report(row["input"]), Random(f"{seed} moved {place}"), critical=0.6))
         return row if text == row["input"] else row | {"input": text, "output": interpret(parse_report(text)), "origin": "moved"}
 
-    measured = [row.get("origin") == "measured" and not row.get("kind") for row in rows]
-    return [of(row, place) if here else row for place, (row, here) in enumerate(zip(rows, measured, strict=True))]
+    return [of(row, place) for place, row in enumerate(rows)]
