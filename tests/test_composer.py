@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import NOTEBOOKS
 from medanalyzr.dataset import layouts
+from medanalyzr.dataset.composer.noise import HELD_OUT_NOISE, NOISE
 from medanalyzr.dataset.composer.printing import Style
 from medanalyzr.dataset.composer.spellings import spellings
 from medanalyzr.dataset.layouts import FAMILIES, HELD_OUT, TRAINED, _earlier, compose, sample
@@ -24,8 +25,8 @@ from medanalyzr.lab.rules import answer_name, flag, interpret
 
 SEEDS = 200
 DIGITS = {
-    "ocr": str.maketrans("OlI", "011"),
-    "scan": str.maketrans("Ss$B&ZzGbgqoQDT|!iA", "5558822669900071114"),
+    family: str.maketrans({sign: digit for digit, many in noise["digits"].items() for sign in many})
+    for family, noise in (("ocr", HELD_OUT_NOISE), ("scan", NOISE))
 }  # what stands for digits
 
 
@@ -63,7 +64,7 @@ def holds(text, number_text):
 
 def read_through(text, noise):
     """`text` with the digits and decimal signs that its `noise` stands for."""
-    return re.sub(r"(?<=\d)(;|'|,,|\.\.)(?=\d)", ",", text.translate(noise)) if noise else text
+    return re.sub(r"(?<=\d)(;|'|·|,,|\.\.)(?=\d)", ",", text.translate(noise)) if noise else text
 
 
 def bound_texts(bound):
@@ -279,5 +280,7 @@ def test_the_held_out_json_has_keys_of_its_own():
         inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
         return {*(content if isinstance(content, dict) else ()), *(key for part in inside for key in keys(part))}
 
-    trained, held_out = (set().union(*(keys(json.loads(text)) for _, text, _ in composed(f, 60))) for f in ("json", "json_nested"))
-    assert len(trained) > 20 and len(held_out) > 15 and not trained & held_out
+    flat, nested, held_out = (
+        set().union(*(keys(json.loads(text)) for _, text, _ in composed(f, 60))) for f in ("json", "tree_json", "json_nested")
+    )
+    assert len(flat) > 20 and len(nested) > 50 and len(held_out) > 15 and not (flat | nested) & held_out

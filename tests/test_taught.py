@@ -8,8 +8,9 @@ from dataclasses import replace
 from random import Random
 
 from medanalyzr.dataset import layouts
-from medanalyzr.dataset.composer.families import HELD_OUT_NOISE, NOISE
-from medanalyzr.dataset.composer.printing import Style
+from medanalyzr.dataset.composer.asides import open_end
+from medanalyzr.dataset.composer.noise import HELD_OUT_NOISE, NOISE
+from medanalyzr.dataset.composer.printing import Style, phrases
 from medanalyzr.dataset.layouts import HELD_OUT, TRAINED, compose, sample
 from medanalyzr.dataset.sources.moved import moved
 from medanalyzr.lab.engine.facts import ckd_epi_2009
@@ -22,6 +23,12 @@ FEW = Report("F", 53.0, tuple(
     for analyte, name, text, unit, low, high in (
         ("potassium", "Potassium", "4,1", "mmol/L", 3.5, 5.0), ("hb", "Hémoglobine", "104", "g/L", 120.0, 160.0),
         ("creatinine", "Créatinine", "70", "µmol/L", 45.0, 84.0), ("dfg", "DFG", "86", "mL/min/1,73 m²", 60.0, None))))  # fmt: skip
+
+
+def leant(seed):
+    style = Style(Random(seed))
+    style.lean(Random(seed))
+    return style
 
 
 def taught(family, count=120, report=FEW, most=4):
@@ -126,6 +133,39 @@ def test_segments_have_their_fields_in_the_places_of_hl7():
         for m in report.measurements:
             one = next(line for line in results if line[3].split("^")[1] == m.name)
             assert one[5].replace(".", ",").lstrip("<> ") == m.text.lstrip("<>") and one[11] == "F"
+
+
+def test_frames_hold_every_result_in_one_record():
+    astm = 0
+    for text, report in taught("frames"):
+        mark = "|" if text.startswith("H|") else next(sign for sign in ";~#\t^!" if f"LABO{sign}" in text)
+        astm += mark == "|"
+        rows = [re.split(f"[{re.escape(mark)}^]" if mark == "|" else re.escape(mark), line) for line in text.splitlines()]
+        for m in report.measurements:
+            one = [row for row in rows if m.name in row and any(cell.replace(".", ",") == m.text for cell in row)]
+            assert len(one) == 1, (m, text)
+    assert 30 < astm < 90
+
+
+def test_codes_are_of_seven_kinds_and_stand_at_either_side_of_the_name():
+    assert {style.codes for seed in range(200) if (style := leant(seed))} == {
+        "head", "consonants", "loinc", "number", "small", "short", "drawn"}  # fmt: skip
+    sides = Counter()
+    for text, report in taught("json", 300):
+        for record in (one for part in json.loads(text).values() if isinstance(part, list) for one in part):
+            codes = [i for i, key in enumerate(record) if key in phrases()["key:code"]]
+            names = {m.name for m in report.measurements}
+            at = next((i for i, value in enumerate(record.values()) if value in names and i not in codes), None)
+            for i in codes:
+                if at is not None:
+                    assert abs(i - at) in (1, 2)
+                    sides["before" if i < at else "after"] += 1
+    assert min(sides.values()) > 50, sides
+
+
+def test_without_the_habits_of_training_codes_and_open_ends_are_plain():
+    style = Style(Random(3))
+    assert style.codes == "head" and open_end(style) == ""
 
 
 def test_nested_records_say_open_ends_in_many_ways():

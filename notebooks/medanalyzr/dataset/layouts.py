@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from random import Random
 
 from medanalyzr.core.processes import in_shares, processes
-from medanalyzr.dataset.composer import families, notes, sentences
+from medanalyzr.dataset.composer import families, noise, notes, sentences
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
 from medanalyzr.dataset.composer.pages import side_by_side
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
@@ -30,11 +30,11 @@ _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
     "columns": 25, "colon": 13, "tabs": 7, "pipes": 7, "csv": 7, "inline": 10, "prose": 13, "json": 4, "xml": 2, "yaml": 2, "key_value": 4,
     "blocks": 10, "scan": 14, "tree_json": 14, "tree_text": 4, "summary": 16, "note": 14, "halves": 8, "grid": 8, "margin": 8,
-    "export": 9, "segments": 9,
+    "export": 10, "segments": 7, "frames": 8,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")
 FAMILIES = (*TRAINED, *HELD_OUT)
-_PROGRAMS = ("json", "xml", "yaml", "key_value", "tree_json", "tree_text", "export", "segments", "hprim", "json_nested")
+_PROGRAMS = ("json", "xml", "yaml", "key_value", "tree_json", "tree_text", "export", "segments", "frames", "hprim", "json_nested")
 _READERS = dict.fromkeys(_PROGRAMS, "program") | {
     "prose": "prose", "summary": "prose", "letter": "prose", "note": "note", "telegraphic": "note"}  # fmt: skip
 _MAKERS = {
@@ -45,12 +45,12 @@ _MAKERS = {
     "hprim": records.hprim, "json_nested": records.json_nested, "blocks": families.blocks, "scan": families.ocr,
     "tree_json": trees.tree_json, "tree_text": trees.tree_text, "summary": notes.summary, "note": notes.note,
     "halves": side_by_side.halves, "grid": side_by_side.grid, "margin": side_by_side.margin, "export": exports.export,
-    "segments": exports.segments,
+    "segments": exports.segments, "frames": exports.frames,
 }  # fmt: skip
-_NOISE = {"scan": families.NOISE, "ocr": families.HELD_OUT_NOISE}
+_NOISE = {"scan": noise.NOISE, "ocr": noise.HELD_OUT_NOISE}
 _MOST = {  # results that such a text holds
     "letter": 12, "telegraphic": 14, "prose": 16, "summary": 14, "note": 18, "tree_json": 16, "tree_text": 16, "blocks": 24,
-    "export": 20, "segments": 20,
+    "export": 20, "segments": 20, "frames": 20,
 }  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def compose(
     lines = _lines(report, style, told, min(most, _MOST.get(family, most)))
     if family in _NOISE:
         style.mark_at = "end"  # beside the value, the mark B would read as an 8
-        lines = [families.noisy(line, style, _NOISE[family]) for line in lines]
+        lines = [noise.noisy(line, style, _NOISE[family]) for line in lines]
     text = _MAKERS[family](lines, style, told)
     text = without_accents(text) if style.plain else text
     by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}

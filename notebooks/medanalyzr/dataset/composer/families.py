@@ -4,10 +4,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 
-from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases, without_accents
+from medanalyzr.dataset.composer.asides import aside
+from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
 
 Items = list[str | Line]  # headings and results
 
@@ -69,17 +69,6 @@ def _cells(line: Line, order: Sequence[str], style: Style) -> list[str]:
         cells += line.second
     cells[-1] += _end(line, style)
     return cells
-
-
-def aside(line: Line, kind: str, style: Style) -> str:
-    """What a table prints beside a result and nobody is asked for: codes, dates, techniques, states, the specimen."""
-    if kind == "specimen":
-        return phrases()[f"aside:{line.specimen}"][style.aside % 3]
-    if kind == "code":
-        return re.sub(r"[^A-Z0-9]", "", without_accents(line.name).upper())[: 3 + style.aside % 3]
-    if kind == "same":
-        return style.kept.setdefault(kind, style.phrase("aside:same"))
-    return style.words["d"] if kind == "date" else style.phrase(f"aside:{kind}")
 
 
 def _labels(order: Sequence[str], style: Style) -> list[str]:
@@ -279,39 +268,10 @@ def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
     return page(style, told, body)
 
 
-# What a bad scan makes of signs: the held-out noise, and the noise of training, which has no confusion in common with it.
-HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
-                  "units": (("l", "I"),), "point": (r" \1", r"\1 ")}  # fmt: skip
-NOISE = {"digits": {"5": "Ss$", "8": "B&", "2": "Zz", "6": "Gb", "9": "gq", "0": "oQD", "7": "T", "1": "|!i", "4": "A"},
-         "letters": dict(zip("nuhdrstcgmilévpB", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8"),
-                             strict=True)),
-         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q")),
-         "point": (r"\1\1", ";", "'")}  # fmt: skip
-
-
-def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
-    """A line as bad recognition leaves it, with the confusions of `noise`; a value keeps one reading."""
-    if line.m is None:
-        return line
-
-    def digits(text: str) -> str:
-        found = [style.rng.choice(noise["digits"].get(c, c)) if style.chance(0.3) else c for c in text]
-        return "".join(found) if any(map(str.isdigit, found)) else text
-
-    def letters(text: str) -> str:
-        places = [i for i, c in enumerate(text) if c in noise["letters"] and i]
-        if len(text) < 5 or not places or not style.chance(0.4):
-            return text
-        i = style.rng.choice(places)
-        return text[:i] + noise["letters"][text[i]] + text[i + 1 :]
-
-    value, name = digits(line.value), letters(line.name)
-    if style.chance(0.1):
-        value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice(noise["point"]), value)
-    interval, unit, pairs = digits(line.interval), line.unit, noise["units"]
-    if style.chance(0.3):
-        unit = unit.replace(*(style.rng.choice(pairs) if len(pairs) > 1 else pairs[0]))
-    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=interval, unit=unit)
+def _apart(interval: str, style: Style) -> list[str]:
+    """An interval as it stands in a field; in half of the training texts those of both sexes in fields of their own."""
+    both = style.leant and re.match(r"[HF] : ", interval) and style.chance(0.5)
+    return re.split(r"(?: ; | {3})(?=[HF] : )", interval) if both else [interval]
 
 
 def blocks(lines: Sequence[Line], style: Style, told: Told) -> str:
@@ -326,7 +286,7 @@ def blocks(lines: Sequence[Line], style: Style, told: Told) -> str:
             body += ["", item]
             continue
         value, past = shown(item, style, True), next(iter(item.earlier), "")
-        fields = [(1, value), (3, item.interval), (4, past)]
+        fields = [(1, value), *((3, text) for text in _apart(item.interval, style)), (4, past)]
         if how == "all":
             fields = [(1, shown(item, style, False)), (2, _unit(item, style)), *fields[1:]]
         rows = [f"{words[i]}{sign}{text}" for i, text in fields if text]

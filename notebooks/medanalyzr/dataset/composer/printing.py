@@ -142,6 +142,7 @@ class Style:
         self.brief, self.typos = self.short or rng.random() < 0.15, 0.4 if rng.random() < 0.08 and not self.structured else 0
         self.apart, self.sex_columns = reader == "eye" and rng.random() < 0.15, reader == "eye" and rng.random() < 0.06
         self.both_unknown, self.gaps, self.half, self.fluids, self.told_at, self.leant = self.tight, 0.04, 0, 0.15, "", False
+        self.codes = "head"
         today = date(2039, 1, 1) + timedelta(rng.randrange(2900))
         back = sorted(rng.sample(range(3, 800), 2))
         self.today, self.dates = today, [self.written(today - timedelta(days)) for days in back]
@@ -150,7 +151,7 @@ class Style:
 
     def lean(self, more: Random) -> None:
         """What a model learns last, made frequent for its training: intervals of both sexes, left out or open at one end, other
-        specimens, and the patient elsewhere (`told_at`: "foot", "beside" the laboratory) and in other words.
+        specimens, codes of seven kinds, and the patient elsewhere (`told_at`: "foot", "beside" the laboratory) and in other words.
         """
         self.leant, self.fluids = True, 0.25
         self.both_sexes |= more.random() < 0.25
@@ -159,6 +160,7 @@ class Style:
         self.sex_columns |= self.structured and more.random() < 0.2
         self.half = 0 if self.both_sexes or self.sex_columns else more.choice((0, 0, 0.2, 0.5))
         self.told_at = more.choice(("", "", "", "foot", "beside", "beside"))
+        self.codes = more.choice(("head", "consonants", "loinc", "number", "small", "short", "drawn"))
 
     def chance(self, share: float) -> bool:
         """True in `share` of the draws."""

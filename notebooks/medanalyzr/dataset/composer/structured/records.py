@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.composer.families import aside, bounds
+from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.families import bounds
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
@@ -22,17 +23,23 @@ _NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
 
 def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
     """A record for each result. Bounds are apart in half of the reports, where value and interval share their unit; in some the
-    fields stand in another order, or fields that nobody is asked for among them.
+    fields stand in another order, or fields that nobody is asked for among them; in training often a code or a heading at the name.
     """
     apart, everywhere = style.chance(0.5), style.chance(0.5)
     order = style.rng.sample(keys, len(keys)) if style.chance(0.3) else keys
     more = style.rng.sample(("same", "date", "technique", "state"), style.rng.choice((1, 2))) if style.chance(0.2) else ()
     named = any(line.specimen != "sang" for line in lines)
+    places = {key: place for place, key in enumerate(order)}
+    beside = style.rng.sample(("code", "part"), style.rng.choice((1, 1, 2))) if style.leant and style.chance(0.5) else ()
+    for kind in (*beside, *more):
+        key = style.kept.setdefault(f"key {kind}", style.phrase(f"key:{kind}"))
+        places[key] = places[keys[0]] + style.rng.choice((-0.5, 0.5)) if kind in beside else style.aside % 9
     records = []
     for line in lines:
         record = {keys[0]: line.name, keys[1]: line.value, keys[2]: line.unit}
         if apart and not (line.m and line.m.interval_unit):
-            record |= zip(keys[4:6], bounds(line, style), strict=True)
+            ends = (bound or open_end(style) * bool(line.interval) for bound in bounds(line, style))
+            record |= zip(keys[4:6], ends, strict=True)
         else:
             record[keys[3]] = line.interval
         if named and (everywhere or line.specimen != "sang"):
@@ -41,8 +48,8 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
             record["alerte"] = line.mark
         if line.earlier:
             record["anterieur"] = line.earlier[0]
-        record |= {style.kept.setdefault(f"key {kind}", style.phrase(f"key:{kind}")): aside(line, kind, style) for kind in more}
-        record = dict(sorted(record.items(), key=lambda item: order.index(item[0]) if item[0] in order else style.aside % 9))
+        record |= {style.kept[f"key {kind}"]: aside(line, kind, style) for kind in (*beside, *more)}
+        record = dict(sorted(record.items(), key=lambda item: places.get(item[0], style.aside % 9)))
         records.append(record if style.tight else {key: value for key, value in record.items() if value})
     return records
 

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from medanalyzr.dataset.composer.families import aside, bounds
+from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.families import bounds
 from medanalyzr.dataset.composer.printing import Line, Style, Told
 from medanalyzr.dataset.composer.structured.records import dumped, scalar, subject, together
 
 _KEYS = {  # of one meaning; a report draws one of each
     "name": "analyse libelle nom designation parametre examen test name label display intitule analyte",
     "value": "valeur resultat mesure result val res numericValue nombre quantity",
-    "unit": "unite unit u uom units unité",
+    "unit": "unite u uom units unité unitOfMeasure",
     "interval": "reference normes intervalle range ref limites usuelles vr normal referenceInterval",
     "bottom": "min bas borne_inf minimum lower from de mini vmin seuil_bas limiteInferieure refMin normale_min lo plancher",
     "top": "max haut borne_sup maximum upper to a maxi vmax seuil_haut limiteSuperieure refMax normale_max hi plafond",
@@ -23,11 +24,13 @@ _KEYS = {  # of one meaning; a report draws one of each
     "kind": "type borne sens cote kind bound",
     "part": "section rubrique groupe discipline panel famille category bilan",
     "parts": "sections rubriques groupes panels familles laboratoire pages bilans",
+    "part2": "chapitre domaine secteur service department entete",
+    "text": "affichage libre brut display_text enClair",
     "lines": "resultats analyses lignes results items mesures examens entries",
     "sample": "prelevement milieu nature specimen matrice echantillon",
     "patient": "patient identite usager subject personne",
     "report": "rapport document message report bilan edition",
-    "more": "code id numero loinc rang ordre",
+    "more": "id numero loinc rang ordre mnemo abrege nabm",
 }
 
 
@@ -69,7 +72,34 @@ def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
     if how == 7:  # the upper bound first
         return {key["interval"]: dict(reversed(both.items()))}
     signs = zip((">=", "<="), pair, strict=True)
-    return {key["interval"]: [f"{sign} {bound}" for sign, bound in signs if bound]}
+    if how == 8:
+        return {key["interval"]: [f"{sign} {bound}" for sign, bound in signs if bound]}
+    if how == 9:  # a sign for an open end, in an object or in two fields
+        ends = {name: bound or open_end(style) for name, bound in zip((key["bottom"], key["top"]), pair, strict=True)}
+        return {key["interval"]: ends} if style.tight else ends
+    if how == 10:  # each bound an object, an open end none, empty or null
+        return {key["interval"]: {name: {key["value2"]: bound} for name, bound in both.items()}}
+    if how == 11:
+        ends = zip((key["bottom"], key["top"]), pair, strict=True)
+        return {key["interval"]: {name: {key["value2"]: bound} if bound else style.rng.choice(({}, None)) for name, bound in ends}}
+    if how == 12:  # signs apart from their numbers
+        return {key["interval"]: [{key["kind"]: sign, key["value2"]: bound} for sign, bound in signs if bound]}
+    ends = [bound or None for bound in pair]  # a list with null, or a text in an object
+    return {key["interval"]: ends if how == 13 else {key["text"]: line.interval}}
+
+
+def _named(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
+    """The name beside or within other texts: a code before or after it, its heading, or an object of its own."""
+    code, inner = {key["more"]: aside(line, "code", style)}, {key["name2"]: line.name}
+    if how == 4:
+        return code | {key["name"]: line.name}
+    if how == 5:
+        return {key["name"]: line.name} | code
+    if how == 6:
+        return {key["name"]: inner}
+    if how == 7:
+        return {key["name"]: inner | code}
+    return {key["part2"]: aside(line, "part", style), key["name"]: line.name} | (code if style.small else {})
 
 
 def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
@@ -79,11 +109,15 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     key["name2"] = rng.choice([word for word in _KEYS["name"].split() if word != key["name"]])
     key["value2"] = rng.choice([word for word in _KEYS["value"].split() if word != key["value"]])
     value, interval, name, grouping = rng.randrange(5), rng.randrange(9), rng.randrange(4), rng.randrange(4)
+    if style.leant:
+        interval, name = rng.randrange(15), rng.randrange(9)
     sections: dict[str, list] = {}
     for line in lines:
         named = {key["name"]: line.name}
         if name == 1:
             named = {key["name"]: {key["more"]: aside(line, "code", style), key["name2"]: line.name}}
+        elif name > 3:
+            named = _named(line, key, name, style)
         rest = _value(line, key, value) | _interval(line, key, interval, style)
         rest = dict(reversed(rest.items())) if style.interval_first else rest
         if grouping == 0 and line.specimen != "sang":

@@ -1,0 +1,46 @@
+"""What stands beside a result and nobody is asked for: codes, dates, techniques, states, headings, the specimen."""
+
+import re
+from string import ascii_uppercase
+
+from medanalyzr.dataset.composer.printing import Line, Style, phrases, without_accents
+from medanalyzr.dataset.composer.spellings import usual_names
+
+
+def aside(line: Line, kind: str, style: Style) -> str:
+    """The text of `kind` beside the result of `line`."""
+    if kind == "specimen":
+        return phrases()[f"aside:{line.specimen}"][style.aside % 3]
+    if kind == "code":
+        return _code(line, style)
+    if kind == "part":
+        return style.cased(line.section)
+    if kind == "same":
+        return style.kept.setdefault(kind, style.phrase("aside:same"))
+    return style.words["d"] if kind == "date" else style.phrase(f"aside:{kind}")
+
+
+def _code(line: Line, style: Style) -> str:
+    """The code of an analyte, of one kind in the whole report: the head of its name, its consonants, the form of LOINC, a number,
+    small letters, a short name, or letters without meaning.
+    """
+    letters, size = re.sub(r"[^A-Z0-9]", "", without_accents(line.name).upper()), 3 + style.aside % 3
+    known = line.m.analyte if line.m and line.specimen == "sang" else None
+    if style.codes == "consonants":
+        return (letters[:1] + re.sub("[AEIOUY]", "", letters[1:]))[:size]
+    if style.codes == "loinc":
+        return f"{style.rng.randint(1000, 99999)}-{style.rng.randrange(10)}"
+    if style.codes == "number":
+        return f"{'B' if style.aside % 2 else ''}{style.rng.randint(10 ** (size - 1), 10**size - 1)}"
+    if style.codes == "small":
+        return f"{letters[:size].lower()}_{style.aside % 9}"
+    if style.codes == "short" and known:
+        return min(usual_names()[known], key=len)
+    if style.codes == "drawn":
+        return "".join(style.rng.choices(ascii_uppercase, k=size))
+    return letters[:size]
+
+
+def open_end(style: Style) -> str:
+    """What a field holds for a bound that there is not: nothing, or in training a sign that this report keeps to."""
+    return style.kept.setdefault("open end", style.phrase("open_end")) if style.leant else ""
