@@ -7,11 +7,12 @@ from medanalyzr.dataset.composer.printing import Line, Style
 
 HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
                   "units": (("l", "I"),), "point": (r" \1", r"\1 "), "gaps": 0}  # fmt: skip
-NOISE = {"digits": {"0": "oQDØ°C", "1": "|!ij¡", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "T?Y¬",
+NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁ", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "T?Y¬",
                     "8": "B&ß", "9": "gqp"},
          "letters": dict(zip("nuhdrstcgmilévpBaxEyN", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8",
                                                       "o", "%", "F", "v", "M"), strict=True)),
-         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("/", "7")),
+         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("/", "7"),
+                   ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!"), ("mm", "nnm")),
          "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08}  # fmt: skip
 
 

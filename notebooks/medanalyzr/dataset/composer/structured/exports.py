@@ -82,17 +82,10 @@ def frames(lines: Sequence[Line], style: Style, told: Told) -> str:
         mark, kinds = rng.choice((";", "~", "#", "\t", "^", "!")), rng.choice(phrases()["frame_kinds"]).split()
         head = [mark.join((kinds[0], "LABO", day)), mark.join((kinds[1], str(style.aside), who, sex))]
     notes = [mark.join((kinds[4], *[str(n)] * astm, text)) for n, text in enumerate(said, 1)]
-    order = rng.choice(
-        (
-            "code n v u i m",
-            "n code v u low high m",
-            "code n u v low high",
-            "n code u v i",
-            "code n v low high u",
-            "n code low high v u",
-        )
-    )
+    order = rng.choice(("code n v u i m", "n code v u low high m", "code n u v low high", "n code u v i", "code n v low high u",
+                        "t code n v u i", "code t n v u low high", "n code low high v u"))  # fmt: skip
     empty, body, section = rng.choice((0, 0, 1, 2)), [], None
+    kinds_of = rng.choice(("NT", ("NUM", "TXT"), ("1", "2"), "QL", ("NM", "ST")))
     for n, line in enumerate(lines, 1):
         if (line.section, line.specimen) != section:
             where = {"sang": "", "autre": line.section, "lcr": "liquide céphalo-rachidien"}.get(line.specimen, line.specimen)
@@ -100,7 +93,8 @@ def frames(lines: Sequence[Line], style: Style, told: Told) -> str:
         section = (line.section, line.specimen)
         low, high = (bound or open_end(style) * bool(line.interval) for bound in bounds(line, style))
         state = {"bas": "L", "élevé": "H"}.get(flag(line.m), "N") if line.m else ""
-        known = {"code": aside(line, "code", style), "n": line.name, "v": line.value, "u": line.unit, "i": line.interval, "m": state,
+        known = {"t": kinds_of[line.m is None], "code": aside(line, "code", style), "n": line.name, "v": line.value,
+                 "u": line.unit, "i": line.interval, "m": state,
                  "low": low, "high": high}  # fmt: skip
         if line.m and line.m.interval_unit:
             known |= {"low": line.interval, "high": ""}

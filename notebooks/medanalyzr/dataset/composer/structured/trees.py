@@ -17,8 +17,10 @@ _KEYS = {  # of one meaning; a report draws one of each
     "value": "valeur resultat mesure result val res numericValue nombre quantity",
     "unit": "unite u uom units unité unitOfMeasure",
     "interval": "reference normes intervalle range ref limites usuelles vr normal referenceInterval",
-    "bottom": "min bas borne_inf minimum lower from de mini vmin seuil_bas limiteInferieure refMin normale_min lo plancher",
-    "top": "max haut borne_sup maximum upper to a maxi vmax seuil_haut limiteSuperieure refMax normale_max hi plafond",
+    "bottom": "min bas borne_inf minimum lower from de mini vmin seuil_bas limiteInferieure refMin normale_min lo plancher "
+    "lim_inf inferieure inférieur lowerBound LIN borneBasse gte mn infRef BI",
+    "top": "max haut borne_sup maximum upper to a maxi vmax seuil_haut limiteSuperieure refMax normale_max hi plafond "
+    "lim_sup superieure supérieur upperBound LSN borneHaute lte mx supRef BS",
     "men": "hommes H homme M masculin men",
     "women": "femmes F femme Femmes féminin women",
     "kind": "type borne sens cote kind bound",
