@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import NOTEBOOKS
 from medanalyzr.dataset import layouts
-from medanalyzr.dataset.composer.noise import HELD_OUT_NOISE, NOISE
+from medanalyzr.dataset.composer.pages.noise import HELD_OUT_NOISE, NOISE
 from medanalyzr.dataset.composer.printing import Style
 from medanalyzr.dataset.composer.spellings import spellings
 from medanalyzr.dataset.layouts import FAMILIES, HELD_OUT, TRAINED, _earlier, compose, sample

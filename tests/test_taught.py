@@ -9,7 +9,7 @@ from random import Random
 
 from medanalyzr.dataset import layouts
 from medanalyzr.dataset.composer.asides import open_end
-from medanalyzr.dataset.composer.noise import HELD_OUT_NOISE, NOISE
+from medanalyzr.dataset.composer.pages.noise import HELD_OUT_NOISE, NOISE
 from medanalyzr.dataset.composer.printing import Style, phrases
 from medanalyzr.dataset.layouts import HELD_OUT, TRAINED, compose, sample
 from medanalyzr.dataset.sources.moved import moved

@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from random import Random
 
 from medanalyzr.core.processes import in_shares, processes
-from medanalyzr.dataset.composer import families, noise, notes, sentences
+from medanalyzr.dataset.composer import families, notes, sentences
 from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels, usual
-from medanalyzr.dataset.composer.pages import side_by_side
+from medanalyzr.dataset.composer.pages import noise, side_by_side
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.dataset.composer.structured import exports, records, trees
 from medanalyzr.dataset.sources.moved import moved
