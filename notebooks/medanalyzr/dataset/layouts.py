@@ -29,7 +29,7 @@ MANY = 5000  # examples from which on all processors compose
 _SHARED = ("pnn", "lymphocytes", "monocytes", "eosinophiles", "basophiles")
 TRAINED = {  # the families that examples are made of, with their shares
     "columns": 25, "colon": 13, "tabs": 7, "pipes": 7, "csv": 7, "inline": 10, "prose": 13, "json": 4, "xml": 2, "yaml": 2, "key_value": 4,
-    "blocks": 10, "scan": 16, "tree_json": 18, "tree_text": 4, "summary": 16, "note": 14, "halves": 8, "grid": 8, "margin": 8,
+    "blocks": 10, "scan": 20, "tree_json": 28, "tree_text": 4, "summary": 16, "note": 14, "halves": 8, "grid": 8, "margin": 8,
     "export": 10, "segments": 7, "frames": 8,
 }  # fmt: skip
 HELD_OUT = ("following_lines", "two_columns", "letter", "telegraphic", "ocr", "hprim", "json_nested")

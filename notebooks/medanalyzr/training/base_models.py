@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.core.hub import SMOLLM2, check_hub
-from medanalyzr.core.run_folder import cache_folder, existing, read_json, show_path, write_json
+from medanalyzr.core.run_folder import cache_folder, existing, read_json, run_folder, show_path, write_json
 
 
 def _package_folder(package: str) -> Path:
@@ -172,6 +172,31 @@ def adapter_of(folder: Path) -> tuple[str, str, bool]:
     if config["base_model_name_or_path"] != base:  # the artifacts folder was moved
         write_json(adapter / "adapter_config.json", config | {"base_model_name_or_path": base})
     return os.path.relpath(adapter), record["template"], record.get("load_in_4bit", "on") == "on"
+
+
+def take_weights(model, run: str, base: str) -> str:
+    """Give the new adapter of `model`, whose base is named `base`, the weights of the adapter of `run`; what was done, in words.
+
+    With "" as `run` it stays as it is.
+
+    Raises:
+        MedAnalyzrError: the run has no adapter, or one of another base model or rank.
+    """
+    if not run:
+        return "a new adapter: it changes nothing yet"
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    adapter = Path(adapter_of(run_folder(run))[0])
+    config, mine = read_json(adapter / "adapter_config.json", "03_train"), model.peft_config["default"]
+    given = read_json(adapter / "prompt_template.json", "03_train")["base_model"], config["r"], config["lora_alpha"]
+    if given != (base, mine.r, mine.lora_alpha):
+        raise MedAnalyzrError(
+            f"start_from={run!r}: base model, lora_r and lora_alpha of its adapter are {given}, here {(base, mine.r, mine.lora_alpha)}: "
+            "choose the same ones, or leave start_from empty."
+        )
+    set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
+    return f"the adapter of the run {run}: the training goes on from its weights"
 
 
 def _copy_mistral_vocabulary(folder: Path) -> None:

@@ -18,10 +18,13 @@ class ShowProgress(TrainerCallback):
 
     Tokens are counted without padding, and a shared prefix counts in each example. They are summed on the device and read together
     with the loss, so that no step waits for its count. The seconds of a step include loading its batch, but not validation and
-    saving.
+    saving. Of an adapter that was `trained` before, a low first loss stops nothing.
     """
 
     hook = None
+
+    def __init__(self, trained: bool = False):
+        self.trained = trained
 
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
         if self.hook:
@@ -63,7 +66,7 @@ class ShowProgress(TrainerCallback):
         loss, gradient = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
         if not math.isfinite(loss):
             self._stop(state, f"The loss is {loss}", "lower learning_rate")
-        if loss < LOSS_FLOOR and state.global_step <= FIRST_STEPS:
+        if loss < LOSS_FLOOR and state.global_step <= FIRST_STEPS and not self.trained:
             self._stop(state, f"The loss is {loss:.5f}, which no model reaches so early", "look at the labels and the base model")
         self.skipped = 0 if math.isfinite(gradient) else self.skipped + 1
         if self.skipped > (FP16_SKIPS if args.fp16 else 0):

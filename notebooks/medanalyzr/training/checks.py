@@ -218,14 +218,14 @@ def check_isolation(trainer) -> dict[str, str]:
     }
 
 
-def check_fall(losses: Sequence[float]) -> str:
+def check_fall(losses: Sequence[float], trained: bool = False) -> str:
     """The first and the last loss in words, each the mean of five steps.
 
     Raises:
-        MedAnalyzrError: the loss has not fallen after 20 steps or more.
+        MedAnalyzrError: the loss has not fallen after 20 steps or more, with an adapter that was not `trained` before.
     """
     first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
-    if len(losses) >= 20 and not last < first:
+    if len(losses) >= 20 and not (trained or last < first):
         raise MedAnalyzrError(
             f"The loss did not fall ({first:.2f} at first, {last:.2f} at the end): "
             "lower learning_rate if it rose; raise it if it hardly changed."

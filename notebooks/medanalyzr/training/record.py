@@ -15,7 +15,7 @@ from medanalyzr.dataset.prompts import PREAMBLE, PROMPT
 from medanalyzr.training.callbacks import ShowProgress
 from medanalyzr.training.profiles import Profile
 
-_CHOSEN = ("lora_r", "lora_alpha", "max_seq_length", "seed", "evaluations", "keep_best", "early_stopping")
+_CHOSEN = ("start_from", "lora_r", "lora_alpha", "max_seq_length", "seed", "evaluations", "keep_best", "early_stopping")
 PUBLISHED = {"steps": 272, "minutes": 34, "final loss": 0.3}  # the recipe on a small GPU, as its author published it
 
 

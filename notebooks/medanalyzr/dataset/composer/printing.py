@@ -158,6 +158,7 @@ class Style:
         self.both_unknown |= more.random() < 0.5
         self.gaps = more.choice((0.04, 0.04, 0.12, 0.35))
         self.sex_columns |= self.structured and more.random() < 0.2
+        self.no_interval |= self.structured and more.random() < 0.12
         self.half = 0 if self.both_sexes or self.sex_columns else more.choice((0, 0, 0.2, 0.5))
         self.told_at = more.choice(("", "", "", "foot", "beside", "beside"))
         self.codes = more.choice(("head", "consonants", "loinc", "number", "small", "short", "drawn"))

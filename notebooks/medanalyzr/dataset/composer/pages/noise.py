@@ -6,14 +6,14 @@ from dataclasses import replace
 from medanalyzr.dataset.composer.printing import Line, Style
 
 HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
-                  "units": (("l", "I"),), "point": (r" \1", r"\1 "), "gaps": 0}  # fmt: skip
-NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁ", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "T?Y¬",
+                  "units": (("l", "I"),), "point": (r" \1", r"\1 "), "gaps": 0, "often": {}}  # fmt: skip
+NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "T?Y¬",
                     "8": "B&ß", "9": "gqp"},
          "letters": dict(zip("nuhdrstcgmilévpBaxEyN", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8",
                                                       "o", "%", "F", "v", "M"), strict=True)),
          "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("/", "7"),
                    ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!"), ("mm", "nnm")),
-         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08}  # fmt: skip
+         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.5, "0": 0.4}}  # fmt: skip
 
 
 def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
@@ -22,7 +22,7 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
         return line
 
     def digits(text: str) -> str:
-        found = [style.rng.choice(noise["digits"].get(c, c)) if style.chance(0.3) else c for c in text]
+        found = [style.rng.choice(noise["digits"].get(c, c)) if style.chance(noise["often"].get(c, 0.3)) else c for c in text]
         return "".join(found) if any(map(str.isdigit, found)) else text
 
     def letters(text: str) -> str:

@@ -5,11 +5,12 @@ A report draws its keys and how each part is nested; none of the keys is one of 
 
 import re
 from collections.abc import Iterator, Sequence
+from random import Random
 from xml.sax.saxutils import escape
 
 from medanalyzr.dataset.composer.asides import aside, open_end
 from medanalyzr.dataset.composer.families import bounds
-from medanalyzr.dataset.composer.printing import Line, Style, Told
+from medanalyzr.dataset.composer.printing import Line, Style, Told, phrases
 from medanalyzr.dataset.composer.structured.records import dumped, scalar, subject, together
 
 _KEYS = {  # of one meaning; a report draws one of each
@@ -24,8 +25,8 @@ _KEYS = {  # of one meaning; a report draws one of each
     "men": "hommes H homme M masculin men",
     "women": "femmes F femme Femmes féminin women",
     "kind": "type borne sens cote kind bound",
-    "part": "section rubrique groupe discipline panel famille category bilan",
-    "parts": "sections rubriques groupes panels familles laboratoire pages bilans",
+    "part": "section rubrique groupe discipline panel famille category bilan theme bloc entete_section",
+    "parts": "sections rubriques groupes panels familles laboratoire pages bilans blocs themes",
     "part2": "chapitre domaine secteur service department entete",
     "text": "affichage libre brut display_text enClair",
     "lines": "resultats analyses lignes results items mesures examens entries",
@@ -49,9 +50,9 @@ def _value(line: Line, key: dict[str, str], how: int) -> dict:
 
 
 def _interval(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
-    """The interval: one text, two fields, an object, a list, or an object for each bound."""
+    """The interval: one text, two fields, an object, a list, or an object for each bound; nothing, or an empty field, where there is none."""
     if not line.interval or line.m is None:
-        return {}
+        return {key["interval"]: style.rng.choice((None, {}, "", []))} if style.leant and style.aside < 12 else {}
     if line.by_sex[0]:
         return {key["interval"]: dict(zip((key["men"], key["women"]), line.by_sex, strict=True))}
     other = line.m.interval_unit
@@ -104,6 +105,14 @@ def _named(line: Line, key: dict[str, str], how: int, style: Style) -> dict:
     return {key["part2"]: aside(line, "part", style), key["name"]: line.name} | (code if style.small else {})
 
 
+def _opaque(rng: Random) -> dict[str, str]:
+    """Keys that tell nothing, but for those of bounds and sexes: what a field holds follows from its place and content alone."""
+    kinds = [kind for kind in _KEYS if kind not in ("bottom", "top", "men", "women", "kind")] + ["name2", "value2"]
+    form = rng.choice(("{}_{}", "c{}{}", "{}Fld{}", "_{}{}"))
+    words = ("".join(rng.choice(phrases()["syllable"]) for _ in range(rng.randint(1, 2))) for _ in kinds)
+    return {kind: form.format(word, place) for place, (kind, word) in enumerate(zip(kinds, words, strict=True))}
+
+
 def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     """A report as nested records; nesting is drawn once for all its lines."""
     rng = style.rng
@@ -112,7 +121,8 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     key["value2"] = rng.choice([word for word in _KEYS["value"].split() if word != key["value"]])
     value, interval, name, grouping = rng.randrange(5), rng.randrange(9), rng.randrange(4), rng.randrange(4)
     if style.leant:
-        interval, name = rng.randrange(15), rng.randrange(9)
+        interval, name, value = rng.randrange(15), rng.randrange(9), rng.choice((0, 1, 1, 1, 2, 3, 4))
+        key |= _opaque(rng) if style.chance(0.35) else {}
     sections: dict[str, list] = {}
     for line in lines:
         named = {key["name"]: line.name}
