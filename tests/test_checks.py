@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from medanalyzr import MedAnalyzrError
-from medanalyzr.core.run_folder import replacing, run_folder, write_text
+from medanalyzr.core.run_folder import replacing, run_folder, write_json, write_text
 from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import IGNORED, encode
 from medanalyzr.notebook import pipeline
-from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer
+from medanalyzr.training.base_models import check_fits, check_weights, mistral_tokenizer, take_weights
 from medanalyzr.training.callbacks import ShowProgress
 from medanalyzr.training.checks import check_adapter, check_examples, check_fall, check_isolation, check_over_length, check_trainer
 from medanalyzr.training.encoding import encode_all
@@ -175,12 +175,12 @@ def test_the_padding_behind_packed_examples_is_no_example():
         check_trainer(trainer_of(alone), packing=True)
 
 
-def logged(step=30, fp16=False, **logs):
+def logged(step=30, fp16=False, trained=False, **logs):
     """One `on_log` of a running training."""
     import torch
 
     state = SimpleNamespace(global_step=step, max_steps=99, num_input_tokens_seen=0, log_history=[{}])
-    args, callback, model = SimpleNamespace(fp16=fp16), ShowProgress(), tiny_llama().train()
+    args, callback, model = SimpleNamespace(fp16=fp16), ShowProgress(trained), tiny_llama().train()
     callback.on_train_begin(args, state, None, model=model, processing_class=SimpleNamespace(pad_token_id=0))
     model(input_ids=torch.tensor([[5, 6, 7, 0]]))
     model(input_ids=torch.tensor([[5, 6, 7, 0]]), attention_mask=torch.tensor([[1, 1, 0, 0]]))
@@ -194,6 +194,7 @@ def test_a_training_gone_wrong_stops():
     last = logged(loss=0.5, grad_norm=1.0).log_history[-1]
     assert last["seconds"] > 0 and last["num_input_tokens_seen"] == 3 + 2
     logged(loss=1e-4, step=50)
+    logged(loss=1e-4, step=8, trained=True)  # goes on from another training
     logged(loss=0.5, grad_norm=math.inf, fp16=True, times=20)
     for logs, words in (
         ({"loss": math.nan}, "The loss is nan at step 30: lower learning_rate"),
@@ -205,11 +206,35 @@ def test_a_training_gone_wrong_stops():
             logged(**logs)
 
 
+def test_a_training_goes_on_from_the_weights_of_another_run(tmp_path, monkeypatch):
+    import torch
+    from peft import get_peft_model_state_dict
+
+    monkeypatch.setenv("MEDANALYZR_ARTIFACTS", str(tmp_path))
+    base, run = tmp_path / "base", tmp_path / "runs" / "before"
+    tiny_llama().save_pretrained(base)
+    before, after = adapted(r=4), adapted(r=4)
+    torch.nn.init.normal_(next(p for name, p in before.named_parameters() if "lora_B" in name))
+    before.save_pretrained(run / "adapter")
+    write_json(run / "adapter" / "prompt_template.json", {"base_model": str(base), "template": ""})
+    assert take_weights(after, "", str(base)) == "a new adapter: it changes nothing yet"
+    assert take_weights(after, "before", str(base)).startswith("the adapter of the run before")
+    assert all(torch.equal(w, get_peft_model_state_dict(after)[name]) for name, w in get_peft_model_state_dict(before).items())
+    for model, of in ((adapted(r=8), str(base)), (after, "SmolLM2-135M-Instruct")):
+        with pytest.raises(
+            MedAnalyzrError, match=r"start_from='before': base model, lora_r and lora_alpha .* leave start_from empty"
+        ):
+            take_weights(model, "before", of)
+    with pytest.raises(MedAnalyzrError, match=r"adapter/prompt_template.json is missing: run 03_train"):
+        take_weights(after, "never", str(base))
+
+
 def test_a_loss_that_does_not_fall_stops():
     assert check_fall([3.0] * 5 + [1.0] * 20) == "3.00 over the first five steps, 1.00 over the last five"
     check_fall([1.0, 2.0, 3.0])
     with pytest.raises(MedAnalyzrError, match="did not fall .1.00 at first, 3.00 at the end."):
         check_fall([1.0] * 5 + [3.0] * 20)
+    assert check_fall([0.01] * 25, trained=True).startswith("0.01 over")  # an adapter of another training may be at its floor
 
 
 ON_A_CPU = SimpleNamespace(use_cpu=True, bf16=True)
