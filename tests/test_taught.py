@@ -9,8 +9,8 @@ from random import Random
 
 from medanalyzr.dataset import layouts
 from medanalyzr.dataset.composer.asides import open_end
-from medanalyzr.dataset.composer.pages.noise import HELD_OUT_NOISE, NOISE
-from medanalyzr.dataset.composer.printing import Style, phrases
+from medanalyzr.dataset.composer.pages.noise import HELD_OUT_NOISE, NOISE, noisy
+from medanalyzr.dataset.composer.printing import Line, Style, phrases
 from medanalyzr.dataset.layouts import HELD_OUT, TRAINED, compose, sample
 from medanalyzr.dataset.sources.moved import moved
 from medanalyzr.lab.engine.facts import ckd_epi_2009
@@ -187,3 +187,15 @@ def test_the_noise_of_training_has_no_confusion_of_the_held_out_noise():
     for digit, many in NOISE["digits"].items():
         for sign in many:
             assert read.setdefault(sign, digit) == digit  # one reading
+    assert not read.keys() & set("?#*■%()[]<>+-=.,; ")  # signs of another meaning, or of a digit that nobody can read
+
+
+def test_a_gap_parts_no_whole_number():
+    """«4 4» may be 4 and 4; «1 2,5» is 12,5."""
+    gaps = 0
+    for seed in range(300):
+        line = Line(FEW.measurements[0], "Potassium", "412" if seed % 2 else "41,2")
+        value = noisy(line, Style(Random(f"gap {seed}")), NOISE).value
+        gaps += " " in value
+        assert seed % 2 == 0 or " " not in value
+    assert gaps > 3

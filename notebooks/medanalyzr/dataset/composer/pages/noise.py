@@ -7,7 +7,7 @@ from medanalyzr.dataset.composer.printing import Line, Style
 
 HELD_OUT_NOISE = {"digits": {"0": "O", "1": "lI"}, "letters": dict(zip("iléoeam", ("l", "1", "e", "0", "c", "a ", "rn"), strict=True)),
                   "units": (("l", "I"),), "point": (r" \1", r"\1 "), "gaps": 0, "often": {}}  # fmt: skip
-NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "T?Y¬",
+NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2": "Zzƶ", "3": "EзЗε}", "4": "AhHч", "5": "Ss$§", "6": "Gbб", "7": "TY¬",
                     "8": "B&ß", "9": "gqp"},
          "letters": dict(zip("nuhdrstcgmilévpBaxEyN", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8",
                                                       "o", "%", "F", "v", "M"), strict=True)),
@@ -35,7 +35,7 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
     value, name = digits(line.value), letters(line.name)
     if style.chance(0.1):
         value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice(noise["point"]), value)
-    if (whole := re.match(r"\D?(\d{2,})", value)) and noise["gaps"] and style.chance(noise["gaps"]):
+    if (whole := re.match(r"\D?(\d{2,})(?=[.,]\d)", value)) and noise["gaps"] and style.chance(noise["gaps"]):
         at = style.rng.randint(whole.start(1) + 1, whole.end(1) - 1)
         value = f"{value[:at]} {value[at:]}"
     interval, unit, pairs = digits(line.interval), line.unit, noise["units"]
