@@ -193,7 +193,7 @@ def test_the_noise_of_training_has_no_confusion_of_the_held_out_noise():
 def test_a_gap_parts_no_whole_number():
     """«4 4» may be 4 and 4; «1 2,5» is 12,5."""
     gaps = 0
-    for seed in range(300):
+    for seed in range(1200):
         line = Line(FEW.measurements[0], "Potassium", "412" if seed % 2 else "41,2")
         value = noisy(line, Style(Random(f"gap {seed}")), NOISE).value
         gaps += " " in value
