@@ -194,8 +194,12 @@ def test_a_gap_parts_no_whole_number():
     """«4 4» may be 4 and 4; «1 2,5» is 12,5."""
     gaps = 0
     for seed in range(1200):
-        line = Line(FEW.measurements[0], "Potassium", "412" if seed % 2 else "41,2")
-        value = noisy(line, Style(Random(f"gap {seed}")), NOISE).value
+        style = Style(Random(f"gap {seed}"))
+        line = Line(FEW.measurements[0], "Potassium", "412" if seed % 2 else f"41{style.point}2")
+        value = noisy(line, style, NOISE).value
         gaps += " " in value
         assert seed % 2 == 0 or " " not in value
     assert gaps > 3
+    dotted = [style for seed in range(300) if (style := Style(Random(seed))).thousands == "."]
+    grouped = {noisy(Line(FEW.measurements[0], "Plaquettes", "250.000"), style, NOISE).value for style in dotted}
+    assert len(dotted) > 10 and not any(" " in value for value in grouped)

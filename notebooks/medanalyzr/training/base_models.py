@@ -180,7 +180,7 @@ def take_weights(model, run: str, base: str) -> str:
     With "" as `run` it stays as it is.
 
     Raises:
-        MedAnalyzrError: the run has no adapter, or one of another base model or rank.
+        MedAnalyzrError: the run has no adapter, or one of another base model, rank or scale.
     """
     if not run:
         return "a new adapter: it changes nothing yet"

@@ -18,7 +18,8 @@ class ShowProgress(TrainerCallback):
 
     Tokens are counted without padding, and a shared prefix counts in each example. They are summed on the device and read together
     with the loss, so that no step waits for its count. The seconds of a step include loading its batch, but not validation and
-    saving. Of an adapter that was `trained` before, a low first loss stops nothing.
+    saving. With an adapter that was `trained` before, a low loss in the first steps
+    does not stop the training.
     """
 
     hook = None

@@ -21,8 +21,8 @@ def aside(line: Line, kind: str, style: Style) -> str:
 
 
 def _code(line: Line, style: Style) -> str:
-    """The code of an analyte, of one kind in the whole report: the head of its name, its consonants, the form of LOINC, a number,
-    small letters, a short name, or letters without meaning.
+    """The code of an analyte, of one kind in the whole report (the head of the name where there is no other): the head of its name, its
+    consonants, the form of LOINC, a number, small letters, a short name, or letters without meaning.
     """
     letters, size = re.sub(r"[^A-Z0-9]", "", without_accents(line.name).upper()), 3 + style.aside % 3
     known = line.m.analyte if line.m and line.specimen == "sang" else None
@@ -43,4 +43,7 @@ def _code(line: Line, style: Style) -> str:
 
 def open_end(style: Style) -> str:
     """What a field holds for a bound that there is not: nothing, or in training a sign that this report keeps to."""
-    return style.kept.setdefault("open end", style.phrase("open_end")) if style.leant else ""
+    if style.leant and "open end" not in style.kept:
+        signs = [sign for sign in phrases()["open_end"] if not sign or sign not in style.marks.values()]
+        style.kept["open end"] = style.rng.choice(signs)
+    return style.kept.get("open end", "")

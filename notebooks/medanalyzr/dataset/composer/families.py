@@ -269,7 +269,7 @@ def two_columns(lines: Sequence[Line], style: Style, told: Told) -> str:
 
 
 def _apart(interval: str, style: Style) -> list[str]:
-    """An interval as it stands in a field; in half of the training texts those of both sexes in fields of their own."""
+    """An interval as it stands in a field; of half of the results in training those of both sexes in fields of their own."""
     both = style.leant and re.match(r"[HF] : ", interval) and style.chance(0.5)
     return re.split(r"(?: ; | {3})(?=[HF] : )", interval) if both else [interval]
 

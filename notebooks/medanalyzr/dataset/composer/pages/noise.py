@@ -11,8 +11,8 @@ NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2"
                     "8": "B&ß", "9": "gqp"},
          "letters": dict(zip("nuhdrstcgmilévpBaxEyN", ("ri", "ii", "b", "cl", "t", "5", "f", "(", "q", "nn", "j", "|", "è", "y", "p ", "8",
                                                       "o", "%", "F", "v", "M"), strict=True)),
-         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("/", "7"),
-                   ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!"), ("mm", "nnm")),
+         "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("g/", "g7"),
+                   ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!")),
          "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.5, "0": 0.4}}  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
     value, name = digits(line.value), letters(line.name)
     if style.chance(0.1):
         value = re.sub(rf"(?<=\d)([{style.point}])(?=\d)", style.rng.choice(noise["point"]), value)
-    if (whole := re.match(r"\D?(\d{2,})(?=[.,]\d)", value)) and noise["gaps"] and style.chance(noise["gaps"]):
+    if (whole := re.match(rf"\D?(\d{{2,}})(?=[{style.point}]\d)", value)) and noise["gaps"] and style.chance(noise["gaps"]):
         at = style.rng.randint(whole.start(1) + 1, whole.end(1) - 1)
         value = f"{value[:at]} {value[at:]}"
     interval, unit, pairs = digits(line.interval), line.unit, noise["units"]

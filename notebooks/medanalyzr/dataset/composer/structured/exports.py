@@ -27,7 +27,7 @@ def export(lines: Sequence[Line], style: Style, told: Told) -> str:
     order += ["m"] * bool(style.marks) + ["date"] * style.small
     labels, rows = [style.phrase(f"label:{kind}") for kind in order], []
     for line in lines:
-        low, high = (bound or open_end(style) * bool(line.interval) for bound in bounds(line, style))
+        low, high = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
         known = {"n": line.name, "v": line.value, "u": line.unit, "i": line.interval, "low": low, "high": high, "m": line.mark,
                  "men": line.by_sex[0], "women": line.by_sex[1],
                  "specimen": line.section if line.specimen == "autre" else line.specimen}  # fmt: skip
@@ -61,7 +61,7 @@ def segments(lines: Sequence[Line], style: Style, told: Told) -> str:
             where = line.section if line.specimen == "autre" else where
             body.append(f"OBR|{orders}|||{line.section.upper()}^{line.section}|||{day}||||||||{where}")
         section, n = (line.section, line.specimen), n + 1
-        mark = {"bas": "L", "élevé": "H"}.get(flag(line.m), "N" if style.small else "") if line.m else ""
+        mark = {"bas": "L", "élevé": "H", "normal": "N" * style.small}.get(flag(line.m), "") if line.m else ""
         kind = "NM" if re.fullmatch(r".-?\d+(?:\.\d+)?", line.value) else "ST"
         code, also = aside(line, "code", style), aside(line, "code", style) if style.leant and style.chance(0.3) else ""
         code = "^".join((code, line.name, *["L"] * style.tight, *[also] * bool(also)))
@@ -79,20 +79,20 @@ def frames(lines: Sequence[Line], style: Style, told: Told) -> str:
         mark, kinds = "|", ("H", "P", "O", "R", "C", "L")
         head = [rf"H|\^&|||SIL^{style.aside}|||||||P|1|{day}", f"P|1||{style.aside}||{who}^{style.phrase('first')}|||{sex}"]
     else:
-        mark, kinds = rng.choice((";", "~", "#", "\t", "^", "!")), rng.choice(phrases()["frame_kinds"]).split()
+        mark, kinds = rng.choice((";", "~", "\t", "!")), rng.choice(phrases()["frame_kinds"]).split()
         head = [mark.join((kinds[0], "LABO", day)), mark.join((kinds[1], str(style.aside), who, sex))]
     notes = [mark.join((kinds[4], *[str(n)] * astm, text)) for n, text in enumerate(said, 1)]
     order = rng.choice(("code n v u i m", "n code v u low high m", "code n u v low high", "n code u v i", "code n v low high u",
                         "t code n v u i", "code t n v u low high", "n code low high v u"))  # fmt: skip
     empty, body, section = rng.choice((0, 0, 1, 2)), [], None
-    kinds_of = rng.choice(("NT", ("NUM", "TXT"), ("1", "2"), "QL", ("NM", "ST")))
+    kinds_of = rng.choice((("N", "T"), ("NUM", "TXT"), ("1", "2"), ("Q", "L"), ("NM", "ST")))
     for n, line in enumerate(lines, 1):
         if (line.section, line.specimen) != section:
             where = {"sang": "", "autre": line.section, "lcr": "liquide céphalo-rachidien"}.get(line.specimen, line.specimen)
             body.append(mark.join((kinds[2], *["1"] * astm, line.section.upper(), where)))
         section = (line.section, line.specimen)
-        low, high = (bound or open_end(style) * bool(line.interval) for bound in bounds(line, style))
-        state = {"bas": "L", "élevé": "H"}.get(flag(line.m), "N") if line.m else ""
+        low, high = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
+        state = {"bas": "L", "élevé": "H", "normal": "N"}.get(flag(line.m), "") if line.m else ""
         known = {"t": kinds_of[line.m is None], "code": aside(line, "code", style), "n": line.name, "v": line.value,
                  "u": line.unit, "i": line.interval, "m": state,
                  "low": low, "high": high}  # fmt: skip

@@ -38,7 +38,7 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
     for line in lines:
         record = {keys[0]: line.name, keys[1]: line.value, keys[2]: line.unit}
         if apart and not (line.m and line.m.interval_unit):
-            ends = (bound or open_end(style) * bool(line.interval) for bound in bounds(line, style))
+            ends = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
             record |= zip(keys[4:6], ends, strict=True)
         else:
             record[keys[3]] = line.interval
