@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
-from medanalyzr.dataset.composer.asides import aside
+from medanalyzr.dataset.composer.asides import aside, open_end
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
 
 Items = list[str | Line]  # headings and results
@@ -27,6 +27,11 @@ def items(lines: Sequence[Line], style: Style) -> Items:
 def bounds(line: Line, style: Style) -> tuple[str, str]:
     """The lower and the upper bound, each as printed; "" where there is none."""
     return style.bounds(line.m) if line.m else ("", "")
+
+
+def printed_ends(line: Line, style: Style) -> tuple[str, ...]:
+    """The bounds; where the interval is open, what the report prints for an open end."""
+    return tuple(bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
 
 
 def shown(line: Line, style: Style, unit: bool) -> str:

@@ -6,8 +6,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from medanalyzr.dataset.composer.asides import aside, open_end
-from medanalyzr.dataset.composer.families import bounds
+from medanalyzr.dataset.composer.asides import aside
+from medanalyzr.dataset.composer.families import printed_ends
 from medanalyzr.dataset.composer.printing import Line, Style, Told, phrases
 from medanalyzr.dataset.composer.structured.records import subject
 from medanalyzr.lab.rules import flag
@@ -27,7 +27,7 @@ def export(lines: Sequence[Line], style: Style, told: Told) -> str:
     order += ["m"] * bool(style.marks) + ["date"] * style.small
     labels, rows = [style.phrase(f"label:{kind}") for kind in order], []
     for line in lines:
-        low, high = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
+        low, high = printed_ends(line, style)
         known = {"n": line.name, "v": line.value, "u": line.unit, "i": line.interval, "low": low, "high": high, "m": line.mark,
                  "men": line.by_sex[0], "women": line.by_sex[1],
                  "specimen": line.section if line.specimen == "autre" else line.specimen}  # fmt: skip
@@ -43,13 +43,22 @@ def export(lines: Sequence[Line], style: Style, told: Told) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def _said(told: Told) -> list[str]:
+    """What the remarks tell: age, pregnancy, comments."""
+    age = [told.years()] if told.text and told.age is not None else []
+    return [*age, *["grossesse en cours"] * told.pregnant, *told.comments]
+
+
+def _where(line: Line) -> str:
+    """The specimen in words; "" for blood."""
+    return {"sang": "", "autre": line.section, "lcr": "liquide céphalo-rachidien"}.get(line.specimen, line.specimen)
+
+
 def segments(lines: Sequence[Line], style: Style, told: Told) -> str:
     """An HL7 message as text: the patient (PID), an order for each section (OBR), a result in each line (OBX), remarks (NTE)."""
     sex = {"F": "F", "H": "M"}.get(told.sex, "U") if told.text else ""
     day = "".join(reversed(style.words["d"].split("/")))
-    said = [told.years()] if told.text and told.age is not None else []
-    said += ["grossesse en cours"] * told.pregnant
-    notes = [f"NTE|{n}|L|{text}" for n, text in enumerate([*said, *told.comments], 1)]
+    notes = [f"NTE|{n}|L|{text}" for n, text in enumerate(_said(told), 1)]
     body = [f"MSH|^~\\&|SIL|LABO|DPI||{day}||ORU^R01|{style.phrase('who')}{style.aside}|P|2.5",
             f"PID|1||{style.aside}^^^LABO||{style.phrase('who')}^{style.phrase('first')}|||{sex}"]  # fmt: skip
     body += notes if style.told_at != "foot" else []
@@ -57,9 +66,7 @@ def segments(lines: Sequence[Line], style: Style, told: Told) -> str:
     for line in lines:
         if (line.section, line.specimen) != section:
             orders, n = orders + 1, 0
-            where = {"lcr": "liquide céphalo-rachidien", "sang": ""}.get(line.specimen, line.specimen)
-            where = line.section if line.specimen == "autre" else where
-            body.append(f"OBR|{orders}|||{line.section.upper()}^{line.section}|||{day}||||||||{where}")
+            body.append(f"OBR|{orders}|||{line.section.upper()}^{line.section}|||{day}||||||||{_where(line)}")
         section, n = (line.section, line.specimen), n + 1
         mark = {"bas": "L", "élevé": "H", "normal": "N" * style.small}.get(flag(line.m), "") if line.m else ""
         kind = "NM" if re.fullmatch(r".-?\d+(?:\.\d+)?", line.value) else "ST"
@@ -73,29 +80,25 @@ def frames(lines: Sequence[Line], style: Style, told: Told) -> str:
     """Records that begin with their kind: those of ASTM E1394, or of a program of the laboratory, with the code beside the name."""
     rng, day = style.rng, "".join(reversed(style.words["d"].split("/")))
     who, sex = style.phrase("who"), {"F": "F", "H": "M"}.get(told.sex, "") if told.text else ""
-    said = [told.years()] if told.text and told.age is not None else []
-    said += ["grossesse en cours"] * told.pregnant + [*told.comments]
     if astm := style.chance(0.5):
         mark, kinds = "|", ("H", "P", "O", "R", "C", "L")
         head = [rf"H|\^&|||SIL^{style.aside}|||||||P|1|{day}", f"P|1||{style.aside}||{who}^{style.phrase('first')}|||{sex}"]
     else:
         mark, kinds = rng.choice((";", "~", "\t", "!")), rng.choice(phrases()["frame_kinds"]).split()
         head = [mark.join((kinds[0], "LABO", day)), mark.join((kinds[1], str(style.aside), who, sex))]
-    notes = [mark.join((kinds[4], *[str(n)] * astm, text)) for n, text in enumerate(said, 1)]
+    notes = [mark.join((kinds[4], *[str(n)] * astm, text)) for n, text in enumerate(_said(told), 1)]
     order = rng.choice(("code n v u i m", "n code v u low high m", "code n u v low high", "n code u v i", "code n v low high u",
                         "t code n v u i", "code t n v u low high", "n code low high v u"))  # fmt: skip
     empty, body, section = rng.choice((0, 0, 1, 2)), [], None
     kinds_of = rng.choice((("N", "T"), ("NUM", "TXT"), ("1", "2"), ("Q", "L"), ("NM", "ST")))
     for n, line in enumerate(lines, 1):
         if (line.section, line.specimen) != section:
-            where = {"sang": "", "autre": line.section, "lcr": "liquide céphalo-rachidien"}.get(line.specimen, line.specimen)
-            body.append(mark.join((kinds[2], *["1"] * astm, line.section.upper(), where)))
+            body.append(mark.join((kinds[2], *["1"] * astm, line.section.upper(), _where(line))))
         section = (line.section, line.specimen)
-        low, high = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
+        low, high = printed_ends(line, style)
         state = {"bas": "L", "élevé": "H", "normal": "N"}.get(flag(line.m), "") if line.m else ""
         known = {"t": kinds_of[line.m is None], "code": aside(line, "code", style), "n": line.name, "v": line.value,
-                 "u": line.unit, "i": line.interval, "m": state,
-                 "low": low, "high": high}  # fmt: skip
+                 "u": line.unit, "i": line.interval, "m": state, "low": low, "high": high}  # fmt: skip
         if line.m and line.m.interval_unit:
             known |= {"low": line.interval, "high": ""}
         if astm:

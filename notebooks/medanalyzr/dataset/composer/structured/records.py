@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.composer.asides import aside, open_end
-from medanalyzr.dataset.composer.families import bounds
+from medanalyzr.dataset.composer.asides import aside
+from medanalyzr.dataset.composer.families import bounds, printed_ends
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
@@ -33,13 +33,13 @@ def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[d
     beside = style.rng.sample(("code", "part"), style.rng.choice((1, 1, 2))) if style.leant and style.chance(0.5) else ()
     for kind in (*beside, *more):
         key = style.kept.setdefault(f"key {kind}", style.phrase(f"key:{kind}"))
-        places[key] = places[keys[0]] + style.rng.choice((-0.5, 0.5)) if kind in beside else style.aside % 9
+        if kind in beside:
+            places[key] = places[keys[0]] + style.rng.choice((-0.5, 0.5))
     records = []
     for line in lines:
         record = {keys[0]: line.name, keys[1]: line.value, keys[2]: line.unit}
         if apart and not (line.m and line.m.interval_unit):
-            ends = (bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
-            record |= zip(keys[4:6], ends, strict=True)
+            record |= zip(keys[4:6], printed_ends(line, style), strict=True)
         else:
             record[keys[3]] = line.interval
         if named and (everywhere or line.specimen != "sang"):
