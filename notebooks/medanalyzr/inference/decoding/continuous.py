@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from os.path import commonprefix
 
 import torch
@@ -23,9 +24,9 @@ from medanalyzr.dataset.prompts import tokens
 from medanalyzr.inference.guidance.guided import Matcher
 from medanalyzr.lab.engine import patterns
 
-# time of a step, of a row's keys and values, of the attention of a token and of its other layers, as shares of that of a token; measured
-# with SmolLM2-135M on two cores
-_FIXED, _ROW, _ATTENTION, _LAYERS = 15, 1.2, 0.3, 0.7
+# time of a step, and what each row adds to it, as shares of that of a token; measured with SmolLM2-135M on two cores, both with some
+# 900 tokens of prompt and answer in each row
+_FIXED, _ROW = 15, 1
 SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
 GUESSES = 2, 12  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
@@ -75,7 +76,8 @@ def _phrases(tokenizer) -> _Lookup:
 class _Row:
     """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced.
 
-    The model has read `length` tokens of prompt and answer; `guessed` are those that it reads beyond what is written.
+    The model has read `length` tokens of prompt and answer, whose keys and values are `kept` (of each layer; heads × slots × size);
+    `guessed` are those that it reads beyond what is written.
     """
 
     place: int
@@ -88,6 +90,7 @@ class _Row:
     written: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     guessed: list[int] = field(default_factory=list)
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     logs: list[float] = field(default_factory=list)
     forced: int = 0
     ended: bool = False
@@ -136,14 +139,10 @@ class _Row:
             self.most = min(max(GUESSES[0], 2 * right), GUESSES[1])
 
 
-class _Store:
-    """Keys and values of the rows of a batch, each row from its first slot on: what transformers asks of a cache.
+class _Prompts:
+    """Reads prompts, and keeps what the model has read of the last one."""
 
-    A layer has two tensors, rows × heads × slots × size; the first `_length` slots are in use. The last prompt is kept apart, too.
-    """
-
-    def __init__(self, most: int):
-        self._most, self._layers, self._length = most, [], 0
+    def __init__(self):
         self._read, self._ids = DynamicCache(), []
 
     def begin(self, ids: Sequence[int], most: int) -> tuple[DynamicCache, Sequence[int]]:
@@ -153,60 +152,35 @@ class _Store:
         self._ids = ids
         return self._read, ids[same:]
 
-    def put(self, row: int, read: DynamicCache) -> None:
-        """Store what the model has read of one prompt as row `row`."""
-        length = read.get_seq_length()
-        if not self._layers:
-            _, heads, _, size = read.layers[0].keys.shape
-            self._layers = [[layer.keys.new_zeros(self._most, heads, 0, size) for _ in range(2)] for layer in read.layers]
-        self._grow(length)
-        for stores, layer in zip(self._layers, read.layers, strict=True):
-            for store, new in zip(stores, (layer.keys, layer.values), strict=True):
-                store[row, :, :length] = new[0]
 
-    def move(self, row: int, to: int) -> None:
-        """Store row `row` as row `to`."""
-        for stores in self._layers:
-            for store in stores:
-                store[to] = store[row]
-
-    def place(self, rows: torch.Tensor, slots: torch.Tensor) -> None:
-        """Say in which rows and slots the next tokens stand."""
-        self._at, self._count, self._length = (rows, slice(None), slots), int(rows.max()) + 1, int(slots.max()) + 1
-        self._grow(self._length)
-
-    def _grow(self, length: int) -> None:
-        there = self._layers[0][0].shape[2]
-        if length > there:
-            more = length + length // 8 + 64 - there
-            self._layers = [[torch.nn.functional.pad(store, (0, 0, 0, more)) for store in stores] for stores in self._layers]
-
-    def update(self, keys, values, layer_idx, *args, **kwargs):
-        """Put the new keys and values of a layer (1 × heads × tokens × size) in their places; returns all that the rows have."""
-        for store, new in zip(self._layers[layer_idx], (keys, values), strict=True):
-            store[self._at] = new[0].transpose(0, 1)
-        return tuple(store[: self._count, :, : self._length] for store in self._layers[layer_idx])
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._length
+def _with_room(known: torch.Tensor, slots: int) -> torch.Tensor:
+    """Keys or values of one row (1 × heads × tokens × size) with room for others: heads × slots × size."""
+    _, heads, length, size = known.shape
+    store = known.new_empty(heads, slots, size)
+    store[:, :length] = known[0]
+    return store
 
 
-def _attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, at=None, **kwargs):
+def _attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, parts=None, **kwargs):
     """torch's attention, in which heads share keys; transformers copies the keys for each head.
 
-    A prompt is one causal row, of which the cache may have the beginning. Later the tokens of all rows come as one row of queries:
-    `at` has the row of each, and its place among the new tokens of its row. Heads that share a key are then queries of one call.
+    A prompt is one causal row, of which the cache may have the beginning. Later the new tokens of all rows come as one row of queries,
+    and `parts` has those of each row: its keys and values, where the new tokens stand among all and in the row, and what they may see
+    of it. Heads that share a key are then queries of one call.
     """
     attend = torch.nn.functional.scaled_dot_product_attention
-    if at is None:
+    if parts is None:
         new, known = query.shape[2], key.shape[2]
         seen = torch.ones(new, known, dtype=torch.bool).tril(known - new) if new < known else None
         return attend(query, key, value, seen, is_causal=seen is None, scale=scaling, enable_gqa=True).transpose(1, 2), None
-    (rows, places), (count, shared, _, size), heads = at, key.shape, query.shape[1]
-    apart = query.new_zeros(count, heads, int(places.max()) + 1, size)
-    apart[rows, :, places] = query[0].transpose(0, 1)
-    out = attend(apart.reshape(count, shared, -1, size), key, value, attn_mask=attention_mask, scale=scaling)
-    return out.reshape(apart.shape)[rows, :, places][None], None
+    out, size = [], query.shape[3]
+    for kept, new, slots, mask in parts:
+        keys, values = kept[module.layer_idx]
+        keys[:, slots], values[:, slots] = key[0, :, new], value[0, :, new]
+        whole = keys[None, :, : slots.stop], values[None, :, : slots.stop]
+        own = query[:, :, new].reshape(1, len(keys), -1, size)
+        out.append(attend(own, *whole, attn_mask=mask, scale=scaling).reshape(1, query.shape[1], -1, size))
+    return torch.cat(out, 2).transpose(1, 2), None
 
 
 AttentionInterface.register("continuous", _attention)
@@ -219,46 +193,42 @@ def _width(pending: Sequence[int], guessed: Sequence[int]) -> int:
     def rate(width: int) -> float:
         known = [min(count, width) for count in pending]
         guesses = [min(count, width - own) for count, own in zip(guessed, known, strict=True)]
-        time = _FIXED + len(known) * (_ROW + _ATTENTION * width) + _LAYERS * sum(known + guesses)
+        time = _FIXED + _ROW * len(known) + sum(known + guesses)
         return (sum(known) + sum(guesses) / 2) / time
 
     return max(sorted({sum(counts) for counts in zip(pending, guessed, strict=True)} | set(pending)), key=rate)
 
 
-def _read_prompt(model, row: _Row, store: _Store, at: int) -> torch.Tensor:
-    """Read a prompt, what a grammar forces after it and a guess into row `at` of the store; returns the scores after the last token
-    that is no guess, and after each guessed one (tokens × vocabulary).
+def _read_prompt(model, row: _Row, prompts: _Prompts) -> torch.Tensor:
+    """Read a prompt, what a grammar forces after it and a guess; returns the scores after the last token that is no guess, and after
+    each guessed one (tokens × vocabulary).
     """
     row.guess()
     ids, last = [*row.prompt, *row.pending, *row.guessed], 1 + len(row.guessed)
-    read, new = store.begin(ids, len(ids) - last)
+    read, new = prompts.begin(ids, len(ids) - last)
     out = model(input_ids=torch.tensor([new]), past_key_values=read, use_cache=True, logits_to_keep=last)
-    store.put(at, read)
+    slots = len(ids) + row.limit + GUESSES[1]
+    row.kept = [(_with_room(layer.keys, slots), _with_room(layer.values, slots)) for layer in read.layers]
     row.length, row.pending = len(ids) - len(row.guessed), []
     return out.logits[0].float()
 
 
-def _read_on(model, rows: Sequence[_Row], store: _Store) -> Iterator[tuple[_Row, torch.Tensor]]:
+def _read_on(model, rows: Sequence[_Row]) -> Iterator[tuple[_Row, torch.Tensor]]:
     """Read pending and guessed tokens of all rows; yields those that have no pending token left, with scores as from `_read_prompt`."""
     for row in rows:
         row.guess()
     width = _width([len(row.pending) for row in rows], [len(row.guessed) for row in rows])
     now = [[*row.pending, *row.guessed][:width] for row in rows]
-    at, places = (torch.tensor(each) for each in zip(*((i, k) for i, new in enumerate(now) for k in range(len(new))), strict=True))
-    lengths = torch.tensor([row.length for row in rows])
-    slots = lengths[at] + places
-    store.place(at, slots)
-    seen = torch.arange(int(slots.max()) + 1) <= lengths[:, None, None] + torch.arange(width)[:, None]
-    mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, torch.finfo(model.dtype).min)[:, None]
-    out = model(
-        input_ids=torch.tensor([sum(now, [])]),
-        attention_mask=mask.repeat(1, 1, model.config.num_attention_heads // model.config.num_key_value_heads, 1),
-        position_ids=slots[None],
-        past_key_values=store,
-        use_cache=True,
-        at=(at, places),
-    )
-    ends = torch.tensor([len(new) for new in now]).cumsum(0).tolist()
+    ends = list(accumulate(map(len, now)))
+    groups, parts = model.config.num_attention_heads // model.config.num_key_value_heads, []
+    for row, new, end in zip(rows, now, ends, strict=True):
+        slots, mask = slice(row.length, row.length + len(new)), None
+        if len(new) > 1:
+            later = torch.full((len(new), len(new)), -torch.inf, dtype=model.dtype).triu(1)
+            mask = torch.nn.functional.pad(later, (row.length, 0)).repeat(groups, 1)
+        parts.append((row.kept, slice(end - len(new), end), slots, mask))
+    places = torch.tensor([[place for _, _, slots, _ in parts for place in range(slots.start, slots.stop)]])
+    out = model(input_ids=torch.tensor([sum(now, [])]), position_ids=places, use_cache=False, parts=parts)
     for row, new, end in zip(rows, now, ends, strict=True):
         known = min(len(row.pending), len(new))
         row.length, row.pending, row.guessed = row.length + known, row.pending[known:], new[known:]
@@ -288,7 +258,7 @@ def write_continuously(
     model = bare(model)
     eos, own, usual = tokenizer.eos_token_id, model.generation_config.eos_token_id, model.config._attn_implementation
     ends = {eos, *(own if isinstance(own, list) else [own])}
-    waiting, rows, store = list(range(len(prompts)))[::-1], [], _Store(min(most, len(prompts)))
+    waiting, rows, read = list(range(len(prompts)))[::-1], [], _Prompts()
     model.set_attn_implementation("continuous")
     try:
         while rows or waiting:
@@ -299,17 +269,13 @@ def write_continuously(
                     row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], lookups)
                     row.jump()
                     rows.append(row)
-                    row.follow(_read_prompt(model, row, store, len(rows) - 1), ends, eos)
+                    row.follow(_read_prompt(model, row, read), ends, eos)
                 else:
-                    for row, scores in _read_on(model, rows, store):
+                    for row, scores in _read_on(model, rows):
                         row.follow(scores, ends, eos)
-                ended = [row for row in rows if row.ended]
-                for row in ended:
-                    at, last = rows.index(row), rows.pop()
-                    if last is not row:
-                        store.move(len(rows), at)
-                        rows[at] = last
-            for row in [*ended, *rows] if unfinished else ended:
-                yield row.place, row.written[: row.limit], row.logs, row.forced
+            for row in rows:
+                if row.ended or unfinished:
+                    yield row.place, row.written[: row.limit], row.logs, row.forced
+            rows = [row for row in rows if not row.ended]
     finally:
         model.set_attn_implementation(usual)
