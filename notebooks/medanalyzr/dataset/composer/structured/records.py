@@ -141,7 +141,7 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
 def scalar(text: str) -> str:
     """A text of YAML, quoted where it would be read as something else."""
     bare = TAG.sub("", text)
-    return text if re.match(r"[\w+-]", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
+    return text if re.match(r"[\w+]|-\w", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
 
 
 def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:
