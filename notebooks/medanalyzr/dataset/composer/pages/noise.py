@@ -13,7 +13,7 @@ NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2"
                                                       "o", "%", "F", "v", "M"), strict=True)),
          "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("g/", "g7"),
                    ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!")),
-         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.5, "0": 0.4}}  # fmt: skip
+         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.6, "0": 0.4}}  # fmt: skip
 
 
 def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
