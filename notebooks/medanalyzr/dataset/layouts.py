@@ -71,7 +71,7 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
     """The printed line of a measurement, its value tagged with its place."""
     m, rng = placed.m, style.rng
     if style.converts and style.chance(0.6):
-        m = style.another_unit(m, not style.leant or style.chance(0.85)) or m
+        m = style.another_unit(m, not style.leant or style.unitless or style.chance(0.85)) or m
     second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
     if style.no_interval or style.chance(style.gaps):
         m, second = replace(m, low=None, high=None, interval_unit=""), None
@@ -104,9 +104,10 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
 def _lacking(line: Line, analyte: str, style: Style, told: Told) -> Line:
     """A result that is not given, for more reasons, often with its unit and beside earlier ones that are."""
     before = usual(analyte, draw(style.rng, analyte, told.sex or "H"), told.sex)
-    unit = "" if style.structured or style.chance(0.5) else style.unit(before.unit)
+    unit = style.unit(before.unit) if before.unit and style.eye and style.chance(0.5) else ""
     value = style.phrase("nogive more") if style.chance(0.5) else line.value
-    if not (style.structured or style.short) and style.chance(0.25):  # a number with a digit that nobody can read
+    value = value if value[0].isalpha() or style.eye else line.value
+    if style.eye and style.chance(0.25):  # a number with a digit that nobody can read
         value = re.sub(r"\d", style.rng.choice("▓□█¿¤⌧"), style.value(before), count=style.rng.choice((0, 1)))
     return replace(line, value=value, unit=unit, earlier=_earlier(before, style))
 

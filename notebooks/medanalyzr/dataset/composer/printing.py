@@ -108,7 +108,7 @@ class Style:
 
     def __init__(self, rng: Random, reader: str = "eye"):
         self.rng = rng
-        self.structured, self.short = reader == "program", reader == "note"
+        self.structured, self.short, self.eye = reader == "program", reader == "note", reader == "eye"
         some = 4 if self.structured or reader == "prose" else None
         self.point = rng.choice(",..") if self.structured else rng.choices(",.", (80, 20))[0]
         self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (30, 40, 10, 10, 10))[0]
