@@ -171,14 +171,13 @@ def compose(
         lines = [noise.noisy(line, style, _NOISE[family]) for line in lines]
     text = _MAKERS[family](lines, style, told)
     text = without_accents(text) if style.plain else text
-    if loud := style.loud and family not in _NOISE and not any(line.m and _needs_case(line.m) for line in lines):
+    if style.loud and family not in _NOISE and not any(line.m and _needs_case(line.m) for line in lines):
         text = text.replace("µ", "u").replace("μ", "u").upper()
+        lines = [replace(line, m=line.m and replace(line.m, name=line.m.name.upper())) for line in lines]
     by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}
     places = [(by_tag[tag[0]], text.count("\n", 0, tag.start()) + 1) for tag in TAG.finditer(text)]
     alone = Counter(place for _, place in places)  # a line with several results would lend each the earlier values of all
-    printed = [
-        replace(m, name=m.name.upper() if loud else m.name, line=place if alone[place] == 1 else None) for m, place in places
-    ]
+    printed = [replace(m, line=place if alone[place] == 1 else None) for m, place in places]
     text = TAG.sub("", text)
     printed = [m if m.name in text else replace(m, name=m.name[0].swapcase() + m.name[1:]) for m in printed]  # first in a sentence
     return text, Report(told.sex, told.age, tuple(printed), pregnant=report.pregnant, text=text)

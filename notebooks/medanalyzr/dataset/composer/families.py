@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
-from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.asides import aside
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
 
 Items = list[str | Line]  # headings and results
@@ -27,11 +27,6 @@ def items(lines: Sequence[Line], style: Style) -> Items:
 def bounds(line: Line, style: Style) -> tuple[str, str]:
     """The lower and the upper bound, each as printed; "" where there is none."""
     return style.bounds(line.m) if line.m else ("", "")
-
-
-def printed_ends(line: Line, style: Style) -> tuple[str, ...]:
-    """The bounds; where the interval is open, what the report prints for an open end."""
-    return tuple(bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
 
 
 def shown(line: Line, style: Style, unit: bool) -> str:
@@ -104,6 +99,8 @@ def _order(lines: Sequence[Line], style: Style) -> list[str]:
     if style.chance(0.15):
         for kind in style.rng.sample(("same", "code", "date", "technique", "state", "specimen"), style.rng.choice((1, 1, 2, 3))):
             order.insert(style.rng.randint(0, len(order)), kind)
+    if style.leant and "specimen" not in order and len({line.specimen for line in lines}) > 1 and style.chance(0.3):
+        order.insert(style.rng.randint(0, len(order)), "specimen")
     if style.leant and "e" in order and style.chance(0.25):  # the earlier results before the current one
         order.remove("e")
         order.insert(order.index(next(field for field in order if field[0] == "v")), "e")
@@ -120,7 +117,8 @@ def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | 
     order = _order(lines, style)
     value = next(place for place, field in enumerate(order) if field[0] == "v")
     needs = {"e", "s", "men", "date"} & set(order) or any(field in ("i", "low") for field in order[:value])
-    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in items(lines, style)]
+    told = style.leant and "specimen" in order and style.chance(0.7) and "autre" not in {line.specimen for line in lines}
+    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in (lines if told else items(lines, style))]
     if needs or style.chance(0.6):
         labels = _labels(order, style)
         if style.history and style.chance(0.3):  # the dates on a line of their own

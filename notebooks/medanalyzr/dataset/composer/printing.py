@@ -153,7 +153,7 @@ class Style:
         """What a model learns last, made frequent for its training: intervals of both sexes, left out or open at one end, other
         specimens, codes of seven kinds, and the patient elsewhere (`told_at`: "foot", "beside" the laboratory) and in other words.
         """
-        self.leant, self.fluids = True, 0.25
+        self.leant, self.fluids = True, 0.35 if self.short else 0.25
         self.both_sexes |= more.random() < 0.32
         self.converts |= more.random() < 0.15
         self.interval_first |= more.random() < 0.12
@@ -162,7 +162,9 @@ class Style:
         self.gaps = more.choice((0.04, 0.04, 0.12, 0.35))
         self.sex_columns |= self.structured and more.random() < 0.2
         self.no_interval |= self.structured and more.random() < 0.12
-        self.half = 0 if self.both_sexes or self.sex_columns else more.choice((0, 0, 0.2, 0.5))
+        self.half = (
+            0 if self.both_sexes or self.sex_columns else more.choice((0, 0.2, 0.2, 0.5) if self.structured else (0, 0, 0.2, 0.5))
+        )
         self.told_at = more.choice(("", "", "", "foot", "beside", "beside"))
         self.codes = more.choice(("head", "consonants", "loinc", "number", "small", "short", "drawn"))
 

@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 
 from medanalyzr.dataset.composer.asides import aside, title
-from medanalyzr.dataset.composer.families import printed_ends
 from medanalyzr.dataset.composer.printing import Line, Style, Told, phrases
-from medanalyzr.dataset.composer.structured.records import subject
+from medanalyzr.dataset.composer.structured.records import printed_ends, subject
 from medanalyzr.lab.rules import flag
 
 
