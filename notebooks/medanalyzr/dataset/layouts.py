@@ -20,7 +20,7 @@ from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels
 from medanalyzr.dataset.composer.pages import noise, side_by_side
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.dataset.composer.structured import exports, records, trees
-from medanalyzr.dataset.sources.moved import moved
+from medanalyzr.dataset.sources.moved import moved, remarked
 from medanalyzr.dataset.sources.simulate import draw
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, parse_answer, parse_report
@@ -191,7 +191,7 @@ def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None
         text, printed = compose(report, rng, family := rng.choice(list(families)), most)
     else:
         family, more = rng.choices(list(TRAINED), list(TRAINED.values()))[0], Random(f"{seed} {i} more")
-        text, printed = compose(moved(report, more, critical=0.2), rng, family, most, more if more.random() < 0.7 else None)
+        text, printed = compose(remarked(moved(report, more, 0.3), more), rng, family, most, more if more.random() < 0.7 else None)
     return row | {"input": text, "output": interpret(printed), "layout": family}
 
 

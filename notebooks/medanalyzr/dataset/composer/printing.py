@@ -155,7 +155,7 @@ class Style:
         """
         self.leant, self.fluids = True, 0.35 if self.short else 0.25
         self.both_sexes |= more.random() < 0.32
-        self.converts |= more.random() < 0.15
+        self.converts |= more.random() < 0.3
         self.interval_first |= more.random() < 0.12
         self.loud = not self.structured and more.random() < 0.07  # a text in capitals, units and all
         self.both_unknown |= more.random() < 0.5
