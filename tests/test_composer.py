@@ -85,6 +85,8 @@ def test_all_that_is_claimed_stands_in_the_text(family):
             assert holds(lines[m.line - 1] if m.line else whole, m.text.lstrip("<>")) and (m.line or last) >= last, where
             last = m.line or last
             units = [unit for unit, usual in spellings().items() if usual == m.unit] or [m.unit]
+            if text == text.upper():
+                units = [unit.replace("µ", "u").replace("μ", "u").upper() for unit in units]
             assert not m.unit or noise or any(unit in whole for unit in units), where
             for bound in (m.low, m.high):
                 assert bound is None or any(holds(whole, b) for b in bound_texts(bound)), where
@@ -176,14 +178,18 @@ def test_what_is_said_of_patient_and_sample_is_printed(family):
     for seed in range(60):
         more = Random(seed) if seed % 2 and family in TRAINED else None
         text, report = compose(SPECIAL, Random(seed), family, most=2, more=more)
-        assert report.pregnant and "raitement : fluindione" in text and re.search("(?i)enceinte|grossesse|gestation|pregnan", text)
+        assert (
+            report.pregnant
+            and "raitement : fluindione" in text.lower()
+            and re.search("(?i)enceinte|grossesse|gestation|pregnan", text)
+        )
         hb, sodium = sorted(report.measurements, key=lambda m: m.specimen)
         assert (hb.specimen, sodium.specimen, sodium.analyte) == ("sang", "urine", "sodium")
-        assert re.search(r"urin|\bU : ", text, re.IGNORECASE)
+        assert re.search(r"urin|\bU : |(?<![^\s;,|])U(?![^\s;,|])", text, re.IGNORECASE)
         baby, told = compose(
             replace(SPECIAL, sex="H", age=8 / 12, pregnant=False, comments=()), Random(seed), family, most=2, more=more
         )
-        assert len(told.measurements) == 2 and (told.age is None or "8 mois" in baby)
+        assert len(told.measurements) == 2 and (told.age is None or "8 mois" in baby.lower())
 
 
 def test_a_birth_date_gives_the_age():

@@ -12,7 +12,7 @@ from medanalyzr.dataset.composer.asides import open_end
 from medanalyzr.dataset.composer.pages.noise import HELD_OUT_NOISE, NOISE, noisy
 from medanalyzr.dataset.composer.printing import Line, Style, phrases
 from medanalyzr.dataset.layouts import HELD_OUT, TRAINED, compose, sample
-from medanalyzr.dataset.sources.moved import moved
+from medanalyzr.dataset.sources.moved import moved, remarked
 from medanalyzr.lab.engine.facts import ckd_epi_2009
 from medanalyzr.lab.report import Measurement, Report, number, write_report
 from medanalyzr.lab.rules import interpret
@@ -62,7 +62,7 @@ def test_values_that_hold_each_other_stay():
 def test_only_training_examples_move_values_and_lean(monkeypatch):
     leant, made = [], []
     monkeypatch.setattr(Style, "lean", lambda self, more: leant.append(more))
-    monkeypatch.setattr(layouts, "moved", lambda report, more: made.append(report) or report)
+    monkeypatch.setattr(layouts, "moved", lambda report, *_: made.append(report) or report)
     row = {"input": write_report(FEW), "output": interpret(FEW)}
     assert len(sample([row], 60, 7, (*HELD_OUT, "columns"))) == 60 and not leant and not made
     assert {example["layout"] for example in sample([row], 60, 7)} <= set(TRAINED) and 25 < len(leant) < len(made) == 60
@@ -158,7 +158,7 @@ def test_codes_are_of_seven_kinds_and_stand_at_either_side_of_the_name():
             at = next((i for i, value in enumerate(record.values()) if value in names and i not in codes), None)
             for i in codes:
                 if at is not None:
-                    assert abs(i - at) in (1, 2)
+                    assert abs(i - at) in (1, 2, 3)  # another field may stand between
                     sides["before" if i < at else "after"] += 1
     assert min(sides.values()) > 50, sides
 
@@ -203,3 +203,21 @@ def test_a_gap_parts_no_whole_number():
     dotted = [style for seed in range(300) if (style := Style(Random(seed))).thousands == "."]
     grouped = {noisy(Line(FEW.measurements[0], "Plaquettes", "250.000"), style, NOISE).value for style in dotted}
     assert len(dotted) > 10 and not any(" " in value for value in grouped)
+
+
+def test_texts_in_capitals_and_what_is_not_given_beside_earlier_values():
+    loud, lacking = 0, 0
+    for text, report in taught("columns", 300):
+        loud += text == text.upper() and all(m.name.isupper() or not m.name.isalpha() for m in report.measurements)
+        lacking += bool(re.search(r"(?i)insuffisant|non calculable|[▓□█¿¤⌧]|à reprélever|non parvenu", text))
+    assert loud > 5 and lacking > 20, (loud, lacking)
+
+
+def test_remarks_change_what_is_critical_and_nothing_else():
+    tp = Measurement("tp", "TP", "15", 15.0, "", "%", 70.0, None)
+    said = [remarked(Report("F", 40.0, (tp,)), Random(seed)) for seed in range(200)]
+    assert 20 < sum(bool(report.comments) for report in said) < 90 and all(report.measurements == (tp,) for report in said)
+    assert {"critique" in interpret(replace(report, text=report.comments[0])) for report in said if report.comments} == {
+        True,
+        False,
+    }

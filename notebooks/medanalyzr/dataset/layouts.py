@@ -6,6 +6,7 @@ of one laboratory (`printing.Style`) and a family, which arranges them. All is d
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,8 @@ from medanalyzr.dataset.composer.companions import Placed, fluid, others, panels
 from medanalyzr.dataset.composer.pages import noise, side_by_side
 from medanalyzr.dataset.composer.printing import FIRST_TAG, TAG, Line, Style, Told, phrases, without_accents
 from medanalyzr.dataset.composer.structured import exports, records, trees
-from medanalyzr.dataset.sources.moved import moved
+from medanalyzr.dataset.sources.moved import moved, remarked
+from medanalyzr.dataset.sources.simulate import draw
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_number, parse_answer, parse_report
 from medanalyzr.lab.rules import interpret
@@ -69,7 +71,7 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
     """The printed line of a measurement, its value tagged with its place."""
     m, rng = placed.m, style.rng
     if style.converts and style.chance(0.6):
-        m = style.another_unit(m) or m
+        m = style.another_unit(m, not style.leant or style.unitless or style.chance(0.85)) or m
     second, earlier = style.another_unit(placed.m) if style.doubles else None, _earlier(m, style)
     if style.no_interval or style.chance(style.gaps):
         m, second = replace(m, low=None, high=None, interval_unit=""), None
@@ -86,7 +88,8 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
         share = style.number(format_number(100 * placed.m.value / counted.value, rng.choice((0, 1))))
     kind = ":hématologie" if placed.section == "hématologie" else ""
     note = style.phrase(f"bracket{kind}") if m.specimen == "sang" and m.name[-1] not in ")]" and style.chance(style.notes) else ""
-    below = style.phrase(f"method{kind}") if style.notes and m.specimen == "sang" and style.chance(0.2) else ""
+    method = "technique" if style.leant and style.chance(0.5) else f"method{kind}"
+    below = style.phrase(method) if style.notes and m.specimen == "sang" and style.chance(0.2) else ""
     twice = ("", "", "")
     if second and second.unit != m.unit and second.text != m.text:
         twice = style.value(second), style.unit(second.unit), style.interval(second, told)
@@ -96,6 +99,17 @@ def _line(place: int, placed: Placed, style: Style, told: Told, counted: Measure
         m.specimen, style.mark(m), share, twice, earlier, f" {rng.choice(('({})', '[{}]'))}".format(note) if note else "", below,
         style.of_both_sexes(m, told) if style.sex_columns and told.sex and (m.low, m.high) != (None, None) else ("", ""),
     )  # fmt: skip
+
+
+def _lacking(line: Line, analyte: str, style: Style, told: Told) -> Line:
+    """A result that is not given, for more reasons, often with its unit and beside earlier ones that are."""
+    before = usual(analyte, draw(style.rng, analyte, told.sex or "H"), told.sex)
+    unit = style.unit(before.unit) if before.unit and style.eye and style.chance(0.5) else ""
+    value = style.phrase("nogive more") if style.chance(0.5) else line.value
+    value = value if value[0].isalpha() or style.eye else line.value
+    if style.eye and style.chance(0.25):  # a number with a digit that nobody can read
+        value = re.sub(r"\d", style.rng.choice("▓□█¿¤⌧"), style.value(before), count=style.rng.choice((0, 1)))
+    return replace(line, value=value, unit=unit, earlier=_earlier(before, style))
 
 
 def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
@@ -118,7 +132,7 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
             result.append(line)
     given = {line.m.analyte for line in result}
     blood = [i for i, line in enumerate(result) if line.specimen == "sang"]
-    for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2)) if blood else 0):
+    for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2, 2) if style.leant else (0, 0, 0, 0, 0, 1, 1, 2)) if blood else 0):
         analyte, at = rng.choice(phrases()["missing"]), rng.choice(blood)
         if analyte in given or style.chance(0.4):
             name, _, value = style.phrase("word").partition(" = ")
@@ -126,9 +140,15 @@ def _lines(report: Report, style: Style, told: Told, most: int) -> list[Line]:
         else:
             interval = style.interval(usual(analyte, None, told.sex), told) if style.chance(0.5) else ""
             missing = Line(None, style.name(analyte), style.phrase("nogive"), interval=interval, section=result[at].section)
+            missing = _lacking(missing, analyte, style, told) if style.leant else missing
         given.add(analyte)
         result.insert(at, missing)
     return result
+
+
+def _needs_case(m: Measurement) -> bool:
+    """Whether capitals would make another name or unit of `m`: g/L and G/L differ by them alone, where nobody knows the analyte."""
+    return bool(set(m.name) & set("αβγδκλµμ")) or (not m.analyte and m.unit in ("g/L", "G/L"))
 
 
 def compose(
@@ -151,6 +171,9 @@ def compose(
         lines = [noise.noisy(line, style, _NOISE[family]) for line in lines]
     text = _MAKERS[family](lines, style, told)
     text = without_accents(text) if style.plain else text
+    if style.loud and family not in _NOISE and not any(line.m and _needs_case(line.m) for line in lines):
+        text = text.replace("µ", "u").replace("μ", "u").upper()
+        lines = [replace(line, m=line.m and replace(line.m, name=line.m.name.upper())) for line in lines]
     by_tag = {TAG.search(line.value)[0]: line.m for line in lines if line.m}
     places = [(by_tag[tag[0]], text.count("\n", 0, tag.start()) + 1) for tag in TAG.finditer(text)]
     alone = Counter(place for _, place in places)  # a line with several results would lend each the earlier values of all
@@ -168,7 +191,7 @@ def _composed(task: tuple[dict[str, str], Report, int, int, Sequence[str] | None
         text, printed = compose(report, rng, family := rng.choice(list(families)), most)
     else:
         family, more = rng.choices(list(TRAINED), list(TRAINED.values()))[0], Random(f"{seed} {i} more")
-        text, printed = compose(moved(report, more), rng, family, most, more if more.random() < 0.7 else None)
+        text, printed = compose(remarked(moved(report, more, 0.3), more), rng, family, most, more if more.random() < 0.7 else None)
     return row | {"input": text, "output": interpret(printed), "layout": family}
 
 

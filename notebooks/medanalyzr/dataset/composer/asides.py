@@ -5,6 +5,9 @@ from string import ascii_uppercase
 
 from medanalyzr.dataset.composer.printing import Line, Style, phrases, without_accents
 from medanalyzr.dataset.composer.spellings import usual_names
+from medanalyzr.lab.references import find_analyte
+
+_TITLES = {"fer": "bilan martial", "glycémie": "bilan glucidique"}  # of sections that have the name of an analyte
 
 
 def aside(line: Line, kind: str, style: Style) -> str:
@@ -12,12 +15,19 @@ def aside(line: Line, kind: str, style: Style) -> str:
     if kind == "specimen":
         return phrases()[f"aside:{line.specimen}"][style.aside % 3]
     if kind == "code":
-        return _code(line, style)
+        code = _code(line, style)
+        own = not style.leant or find_analyte(code) in (None, find_analyte(line.name))
+        return code if own else f"{code}{style.aside}X"
     if kind == "part":
-        return style.cased(line.section)
+        return style.cased(title(line))
     if kind == "same":
         return style.kept.setdefault(kind, style.phrase("aside:same"))
     return style.words["d"] if kind == "date" else style.phrase(f"aside:{kind}")
+
+
+def title(line: Line) -> str:
+    """The section of a line, in words that are no name of an analyte."""
+    return _TITLES.get(line.section, line.section)
 
 
 def _code(line: Line, style: Style) -> str:

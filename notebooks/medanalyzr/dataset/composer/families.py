@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
-from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.asides import aside
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, pad, phrases
 
 Items = list[str | Line]  # headings and results
@@ -29,11 +29,6 @@ def bounds(line: Line, style: Style) -> tuple[str, str]:
     return style.bounds(line.m) if line.m else ("", "")
 
 
-def printed_ends(line: Line, style: Style) -> tuple[str, ...]:
-    """The bounds; where the interval is open, what the report prints for an open end."""
-    return tuple(bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
-
-
 def shown(line: Line, style: Style, unit: bool) -> str:
     """Value, share and mark, with the unit where `unit`."""
     mark, at = line.mark, style.mark_at if line.mark else ""
@@ -42,7 +37,7 @@ def shown(line: Line, style: Style, unit: bool) -> str:
         text += f"{'' if at == 'value' and len(mark) < 3 else ' '}{mark}"
     if line.share and style.shares == "before":
         text = f"{line.share} %  {'soit ' if style.small else ' '}{text}"
-    return f"{text} {_unit(line, style)}".rstrip() if unit else text
+    return f"{text} {_unit(line, style)}".rstrip() if unit and line.m else text
 
 
 def _unit(line: Line, style: Style) -> str:
@@ -104,6 +99,11 @@ def _order(lines: Sequence[Line], style: Style) -> list[str]:
     if style.chance(0.15):
         for kind in style.rng.sample(("same", "code", "date", "technique", "state", "specimen"), style.rng.choice((1, 1, 2, 3))):
             order.insert(style.rng.randint(0, len(order)), kind)
+    if style.leant and "specimen" not in order and len({line.specimen for line in lines}) > 1 and style.chance(0.3):
+        order.insert(style.rng.randint(0, len(order)), "specimen")
+    if style.leant and "e" in order and style.chance(0.25):  # the earlier results before the current one
+        order.remove("e")
+        order.insert(order.index(next(field for field in order if field[0] == "v")), "e")
     if "m" in order:
         style.mark_at = "column"
     if "s" in order:
@@ -117,7 +117,8 @@ def _table(lines: Sequence[Line], style: Style) -> tuple[list[tuple[list[str] | 
     order = _order(lines, style)
     value = next(place for place, field in enumerate(order) if field[0] == "v")
     needs = {"e", "s", "men", "date"} & set(order) or any(field in ("i", "low") for field in order[:value])
-    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in items(lines, style)]
+    told = style.leant and "specimen" in order and style.chance(0.7) and "autre" not in {line.specimen for line in lines}
+    rows = [(x, "") if isinstance(x, str) else (_cells(x, order, style), x.below) for x in (lines if told else items(lines, style))]
     if needs or style.chance(0.6):
         labels = _labels(order, style)
         if style.history and style.chance(0.3):  # the dates on a line of their own
@@ -148,7 +149,7 @@ def page(style: Style, told: Told, body: Iterable[str], between: bool = True) ->
         who, head = [], beside(*blocks, " " * (9 if style.tight else 4))
     parts = [*head, *title, *who, *sampled] if style.chance(0.7) else [*who, *sampled, *head, *title]
     body = [*([""] if parts else []), *body, *told.comments]
-    for comment in style.several("comment", (0, 0, 0, 1, 2)):
+    for comment in (style.several("remark", (0, 0, 0, 1)) if style.leant else []) + style.several("comment", (0, 0, 0, 1, 2)):
         body.insert(len(body) if not between or style.chance(0.6) else rng.randint(1, len(body)), comment)
     foot = style.several("foot", (0, 0, 1, 2))
     return "\n".join([*parts, *body, *last, *([""] if foot else []), *foot])
@@ -296,9 +297,12 @@ def blocks(lines: Sequence[Line], style: Style, told: Told) -> str:
             fields = [(1, shown(item, style, False)), (2, _unit(item, style)), *fields[1:]]
         rows = [f"{words[i]}{sign}{text}" for i, text in fields if text]
         if how == "one":
-            rows = ["  ".join(filter(None, (value, item.interval, past and style.phrase("earlier", v=past))))]
+            pair = (item.interval, value) if style.interval_first and item.interval[:1] in ("(", "[") else (value, item.interval)
+            rows = ["  ".join(filter(None, (*pair, past and style.phrase("earlier", v=past))))]
         elif how == "half":
             rows = [f"{indent}{row}" for row in rows[1:]]
+        elif style.interval_first:
+            rows.sort(key=lambda row: not row.startswith(words[3]))
         head = f"{words[0]}{sign}{_name(item, style)}" if how == "all" else _name(item, style)
         body += [f"{head}{sign}{value}" if how == "half" else head, *[item.below] * bool(item.below)]
         body += rows if how == "half" else [indent + row for row in rows]

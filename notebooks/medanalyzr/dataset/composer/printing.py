@@ -108,7 +108,7 @@ class Style:
 
     def __init__(self, rng: Random, reader: str = "eye"):
         self.rng = rng
-        self.structured, self.short = reader == "program", reader == "note"
+        self.structured, self.short, self.eye = reader == "program", reader == "note", reader == "eye"
         some = 4 if self.structured or reader == "prose" else None
         self.point = rng.choice(",..") if self.structured else rng.choices(",.", (80, 20))[0]
         self.thousands = "" if self.structured else rng.choices(("", " ", "\u202f", "\xa0", "."), (30, 40, 10, 10, 10))[0]
@@ -142,7 +142,7 @@ class Style:
         self.brief, self.typos = self.short or rng.random() < 0.15, 0.4 if rng.random() < 0.08 and not self.structured else 0
         self.apart, self.sex_columns = reader == "eye" and rng.random() < 0.15, reader == "eye" and rng.random() < 0.06
         self.both_unknown, self.gaps, self.half, self.fluids, self.told_at, self.leant = self.tight, 0.04, 0, 0.15, "", False
-        self.codes = "head"
+        self.codes, self.loud = "head", False
         today = date(2039, 1, 1) + timedelta(rng.randrange(2900))
         back = sorted(rng.sample(range(3, 800), 2))
         self.today, self.dates = today, [self.written(today - timedelta(days)) for days in back]
@@ -153,13 +153,18 @@ class Style:
         """What a model learns last, made frequent for its training: intervals of both sexes, left out or open at one end, other
         specimens, codes of seven kinds, and the patient elsewhere (`told_at`: "foot", "beside" the laboratory) and in other words.
         """
-        self.leant, self.fluids = True, 0.25
-        self.both_sexes |= more.random() < 0.25
+        self.leant, self.fluids = True, 0.35 if self.short else 0.25
+        self.both_sexes |= more.random() < 0.32
+        self.converts |= more.random() < 0.3
+        self.interval_first |= more.random() < 0.12
+        self.loud = not self.structured and more.random() < 0.07  # a text in capitals, units and all
         self.both_unknown |= more.random() < 0.5
         self.gaps = more.choice((0.04, 0.04, 0.12, 0.35))
         self.sex_columns |= self.structured and more.random() < 0.2
         self.no_interval |= self.structured and more.random() < 0.12
-        self.half = 0 if self.both_sexes or self.sex_columns else more.choice((0, 0, 0.2, 0.5))
+        self.half = (
+            0 if self.both_sexes or self.sex_columns else more.choice((0, 0.2, 0.2, 0.5) if self.structured else (0, 0, 0.2, 0.5))
+        )
         self.told_at = more.choice(("", "", "", "foot", "beside", "beside"))
         self.codes = more.choice(("head", "consonants", "loinc", "number", "small", "short", "drawn"))
 
@@ -273,8 +278,8 @@ class Style:
             name = name if name[1:2].isupper() or name[0] in _GREEK else name[0].upper() + name[1:]
         return without_accents(name) if self.plain else name
 
-    def another_unit(self, m: Measurement) -> Measurement | None:
-        """`m` in another unit in use, value and interval alike; None where there is none, or where too many digits would go."""
+    def another_unit(self, m: Measurement, interval_too: bool = True) -> Measurement | None:
+        """`m` in another unit in use, with its interval if `interval_too`; None without one, or where too many digits would go."""
         if not m.analyte or m.interval_unit or m.unit != analytes()[m.analyte].unit or m.specimen != "sang":
             return None
         moved = []
@@ -283,7 +288,7 @@ class Style:
                 new = in_unit(m, unit, interval_too=True)
                 step = 10.0 ** -decimals_in(analyte, unit)
                 if all(x is None or x == 0 or abs(x) > 15 * step for x in (new.value, new.low, new.high)):
-                    moved.append(new)
+                    moved.append(new if interval_too or (m.low, m.high) == (None, None) else in_unit(m, unit, interval_too=False))
         usual = [other for other in moved if other.unit == FRENCH_HABITS.get(m.analyte)]
         return self.rng.choice(usual if usual and self.chance(0.6) else moved) if moved else None
 

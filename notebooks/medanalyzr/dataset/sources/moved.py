@@ -24,6 +24,11 @@ _TIED = (  # values that hold each other; they move only where they stand alone
 _MATES = {analyte: group.split() for group in _TIED for analyte in group.split()}
 _MATES |= {one: [mate for mate in _MATES[one] if mate != other] for one, other in (("hb", "vgm"), ("vgm", "hb"))}
 _COMPUTED = {"dfg": "creatinine", "tp": "inr"}  # each with what it follows from
+_REMARKS = {  # on which the critical marks of an analyte depend, and some on which they do not
+    "tp": ("Patient sous AVK", "Traitement par AVK (warfarine)", "Traitement : warfarine", "Pas de traitement anticoagulant"),
+    "plaquettes": ("Présence d'amas plaquettaires", "Plaquettes en amas au frottis", "Pas d'amas plaquettaires"),
+    "potassium": ("Prélèvement hémolysé", "Absence d'hémolyse"),
+}
 _TIMES = (2, 3, 5, 10)  # the upper limit, as rules on enzymes count
 
 
@@ -99,6 +104,15 @@ def moved(report: Report, rng: Random, critical: float = 0.0) -> Report:
     first = [elsewhere(m) if moves(m) and rng.random() < 0.6 else m for m in report.measurements]
     given = {m.analyte: m for old, m in zip(report.measurements, first, strict=True) if m != old}
     return replace(report, measurements=tuple(_follows(m, given, report) if m.analyte in _COMPUTED else m for m in first))
+
+
+def remarked(report: Report, rng: Random) -> Report:
+    """`report` with one of `_REMARKS`, in a quarter of those that it may matter to and that have no remark."""
+    analytes_of = {m.analyte for m in report.measurements if m.specimen == "sang"}
+    kinds = [analyte for analyte in _REMARKS if analyte in analytes_of]
+    if report.comments or not kinds or rng.random() < 0.75:
+        return report
+    return replace(report, comments=(rng.choice(_REMARKS[rng.choice(kinds)]),))
 
 
 def moved_rows(rows: Sequence[dict[str, str]], seed: int) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ NOISE = {"digits": {"0": "oQDØ°CUθσ@ö", "1": "|!ij¡JíîŁıιɪ¦tr", "2"
                                                       "o", "%", "F", "v", "M"), strict=True)),
          "units": (("m", "nn"), ("L", "|"), ("l", "|"), ("L", "!"), ("/", " / "), ("g", "q"), ("L", "["), ("g/", "g7"),
                    ("L", "1"), ("L", "i"), ("l", "t"), ("L", "£"), ("mol", "mo!")),
-         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.5, "0": 0.4}}  # fmt: skip
+         "point": (r"\1\1", ";", "'", "·"), "gaps": 0.08, "often": {"1": 0.6, "0": 0.4}}  # fmt: skip
 
 
 def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
@@ -21,8 +21,15 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
     if line.m is None:
         return line
 
+    alike = noise["gaps"] and style.aside % 4 == 0  # one sign for each digit in the whole report
+
+    def sign(c: str) -> str:
+        drawn = style.rng.choice(noise["digits"].get(c, c))
+        return style.kept.setdefault(f"sign {c}", drawn) if alike else drawn
+
     def digits(text: str) -> str:
-        found = [style.rng.choice(noise["digits"].get(c, c)) if style.chance(noise["often"].get(c, 0.3)) else c for c in text]
+        often = noise["often"] | {"1": 0.85} if alike else noise["often"]
+        found = [sign(c) if style.chance(often.get(c, 0.3)) else c for c in text]
         return "".join(found) if any(map(str.isdigit, found)) else text
 
     def letters(text: str) -> str:
@@ -41,4 +48,5 @@ def noisy(line: Line, style: Style, noise: dict[str, object]) -> Line:
     interval, unit, pairs = digits(line.interval), line.unit, noise["units"]
     if style.chance(0.3):
         unit = unit.replace(*(style.rng.choice(pairs) if len(pairs) > 1 else pairs[0]))
-    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=interval, unit=unit)
+    earlier = tuple(map(digits, line.earlier)) if noise["gaps"] else line.earlier
+    return replace(line, m=replace(line.m, name=name), name=name, value=value, interval=interval, unit=unit, earlier=earlier)

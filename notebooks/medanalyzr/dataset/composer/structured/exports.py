@@ -6,10 +6,9 @@ import io
 import re
 from collections.abc import Sequence
 
-from medanalyzr.dataset.composer.asides import aside
-from medanalyzr.dataset.composer.families import printed_ends
+from medanalyzr.dataset.composer.asides import aside, title
 from medanalyzr.dataset.composer.printing import Line, Style, Told, phrases
-from medanalyzr.dataset.composer.structured.records import subject
+from medanalyzr.dataset.composer.structured.records import printed_ends, subject
 from medanalyzr.lab.rules import flag
 
 
@@ -66,7 +65,7 @@ def segments(lines: Sequence[Line], style: Style, told: Told) -> str:
     for line in lines:
         if (line.section, line.specimen) != section:
             orders, n = orders + 1, 0
-            body.append(f"OBR|{orders}|||{line.section.upper()}^{line.section}|||{day}||||||||{_where(line)}")
+            body.append(f"OBR|{orders}|||{title(line).upper()}^{title(line)}|||{day}||||||||{_where(line)}")
         section, n = (line.section, line.specimen), n + 1
         mark = {"bas": "L", "élevé": "H", "normal": "N" * style.small}.get(flag(line.m), "") if line.m else ""
         kind = "NM" if re.fullmatch(r".-?\d+(?:\.\d+)?", line.value) else "ST"
@@ -93,7 +92,7 @@ def frames(lines: Sequence[Line], style: Style, told: Told) -> str:
     kinds_of = rng.choice((("N", "T"), ("NUM", "TXT"), ("1", "2"), ("Q", "L"), ("NM", "ST")))
     for n, line in enumerate(lines, 1):
         if (line.section, line.specimen) != section:
-            body.append(mark.join((kinds[2], *["1"] * astm, line.section.upper(), _where(line))))
+            body.append(mark.join((kinds[2], *["1"] * astm, title(line).upper(), _where(line))))
         section = (line.section, line.specimen)
         low, high = printed_ends(line, style)
         state = {"bas": "L", "élevé": "H", "normal": "N"}.get(flag(line.m), "") if line.m else ""

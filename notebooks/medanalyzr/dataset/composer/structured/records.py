@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from medanalyzr.dataset.composer.asides import aside
-from medanalyzr.dataset.composer.families import bounds, printed_ends
+from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.families import bounds
 from medanalyzr.dataset.composer.printing import TAG, Line, Style, Told, phrases
 from medanalyzr.lab.rules import flag
 
@@ -19,6 +19,11 @@ _SEXES = (  # what is added to the key, and the words for women and men; in most
     ("", ("Mme", "M.")), ("", ("FEMININ", "MASCULIN")), ("_1M_2F", "21"), ("_1H_2F", "21"),
 )  # fmt: skip
 _NUMBER = re.compile(r'"(-?(?:0|[1-9]\d*)(?:\.\d+)?)"')
+
+
+def printed_ends(line: Line, style: Style) -> tuple[str, ...]:
+    """The bounds; where the interval is open, what the report prints for an open end."""
+    return tuple(bound or open_end(style) * bool(line.m and line.interval) for bound in bounds(line, style))
 
 
 def _records(lines: Sequence[Line], style: Style, keys: Sequence[str]) -> list[dict[str, str]]:
@@ -141,7 +146,7 @@ def xml(lines: Sequence[Line], style: Style, told: Told) -> str:
 def scalar(text: str) -> str:
     """A text of YAML, quoted where it would be read as something else."""
     bare = TAG.sub("", text)
-    return text if re.match(r"[\w+-]", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
+    return text if re.match(r"[\w+]|-\w", bare) and not re.search(r": |:$| #", bare) else f'"{text}"'
 
 
 def yaml(lines: Sequence[Line], style: Style, told: Told) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from xml.sax.saxutils import escape
 
-from medanalyzr.dataset.composer.asides import aside, open_end
+from medanalyzr.dataset.composer.asides import aside, open_end, title
 from medanalyzr.dataset.composer.families import bounds
 from medanalyzr.dataset.composer.printing import Line, Style, Told, phrases
 from medanalyzr.dataset.composer.structured.records import dumped, scalar, subject, together
@@ -122,7 +122,9 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
     value, interval, name, grouping = rng.randrange(5), rng.randrange(9), rng.randrange(4), rng.randrange(4)
     if style.leant:
         interval, name, value = rng.randrange(15), rng.randrange(9), rng.choice((0, 1, 1, 1, 2, 3, 4))
-        key |= _opaque(rng) if style.chance(0.35) else {}
+        if style.chance(0.35):
+            key |= _opaque(rng)
+            style.codes = "small" if style.codes in ("loinc", "number") else style.codes  # else a code might be the value
     sections: dict[str, list] = {}
     for line in lines:
         named = {key["name"]: line.name}
@@ -135,10 +137,10 @@ def _tree(lines: Sequence[Line], style: Style, told: Told) -> dict:
         if grouping == 0 and line.specimen != "sang":
             rest[key["sample"]] = line.section if line.specimen == "autre" else line.specimen
         record = {line.name: rest} if name == 2 else named | rest
-        title = line.section if line.specimen in ("sang", "autre") else f"{line.section} ({line.specimen})"
-        sections.setdefault("" if grouping == 0 else title, []).append(record)
+        heading = title(line) if line.specimen in ("sang", "autre") else f"{line.section} ({line.specimen})"
+        sections.setdefault("" if grouping == 0 else heading, []).append(record)
     body = {key["lines"]: sections.get("", [])} if grouping == 0 else {
-        key["parts"]: [{key["part"]: title, key["lines"]: records} for title, records in sections.items()]
+        key["parts"]: [{key["part"]: heading, key["lines"]: records} for heading, records in sections.items()]
     } if grouping < 3 else {key["parts"]: sections}  # fmt: skip
     told_of = subject(style, told)
     head = {key["patient"]: told_of} if told_of and style.chance(0.6) else told_of
