@@ -165,12 +165,14 @@ def test_answers_that_see_each_other_are_noticed(tuned, monkeypatch):
     import torch
 
     tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
-    head, put = tuned.get_base_model().lm_head.weight, continuous._Store.put
+    head, kept = tuned.get_base_model().lm_head.weight, {}
     with torch.no_grad():  # the tiny model hardly prefers a token to another
         head *= 60
     try:
         apart = batch_effect(tuned, tokenizer, prompts)
-        monkeypatch.setattr(continuous._Store, "put", lambda store, row, read: put(store, 0, read))
+        monkeypatch.setattr(
+            continuous._Row, "kept", property(lambda row: kept["all"], lambda row, new: new and kept.update(all=new)), raising=False
+        )
         seen = batch_effect(tuned, tokenizer, prompts)
     finally:
         with torch.no_grad():
@@ -194,18 +196,18 @@ def test_an_answer_does_not_depend_on_how_many_are_written_at_once(tuned, most):
 
 
 def test_a_prompt_is_read_only_from_where_it_differs_from_the_one_before(tuned, monkeypatch):
-    tokenizer, read, begin = mistral_tokenizer(), [], continuous._Store.begin
+    tokenizer, read, begin = mistral_tokenizer(), [], continuous._Prompts.begin
     ids = tokens([format_prompt(ROWS[i]) for i in (0, 0, 1)], tokenizer).input_ids
     ids.append(ids[0][5:])  # nothing in common
     asked = [8] * 4, [None] * 4, [[]] * 4
     alone = [next(continuous.write_continuously(tuned, tokenizer, [one], [8], [None], [[]], 1)) for one in ids]
 
-    def seen(store, whole, most):
-        cache, new = begin(store, whole, most)
+    def seen(last, whole, most):
+        cache, new = begin(last, whole, most)
         read.append(len(whole) - len(new))
         return cache, new
 
-    monkeypatch.setattr(continuous._Store, "begin", seen)
+    monkeypatch.setattr(continuous._Prompts, "begin", seen)
     right = [(place, *answer) for place, (_, *answer) in enumerate(alone)]
     check_same(right, sorted(continuous.write_continuously(tuned, tokenizer, ids, *asked, 3)))
     common = len(commonprefix(ids[1:3]))

@@ -12,7 +12,7 @@ from medanalyzr.dataset.layouts import FAMILIES, sample
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.evaluation.scoring import score
 from medanalyzr.export.grammar import GENERAL, save_grammars
-from medanalyzr.inference.decoding.continuous import _width, write_continuously
+from medanalyzr.inference.decoding.continuous import write_continuously
 from medanalyzr.inference.generation import _write, generate
 from medanalyzr.inference.guidance.grammar import grammar_of
 from medanalyzr.inference.guidance.guided import Guide, Matcher, _vocabulary, grammars_for
@@ -309,12 +309,6 @@ def test_a_limit_cuts_a_guided_answer(noise):
     tokenizer = mistral_tokenizer()
     answer = generate(noise, tokenizer, [format_prompt(FEW[0])], 9, grammars=grammars_for(tokenizer, [FEW[0]["input"]]))[0]
     assert answer.tokens == 9 and not answer.ended and FEW[0]["output"].startswith(answer.text.rstrip("�"))
-
-
-def test_as_many_tokens_are_read_at_once_as_pay():
-    assert _width([9] * 4, [0] * 4) == 9
-    assert _width([1] * 15 + [40], [0] * 16) < 40  # fifteen rows do not wait for one
-    assert _width([1], [8]) == 9 > _width([1] * 32, [0] * 31 + [8])
 
 
 def test_a_faulty_grammar_or_a_missing_package_is_one_sentence(artifacts, monkeypatch):

@@ -24,9 +24,6 @@ from medanalyzr.dataset.prompts import tokens
 from medanalyzr.inference.guidance.guided import Matcher
 from medanalyzr.lab.engine import patterns
 
-# time of a step, and what each row adds to it, as shares of that of a token; measured with SmolLM2-135M on two cores, both with some
-# 900 tokens of prompt and answer in each row
-_FIXED, _ROW = 15, 1
 SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
 GUESSES = 2, 12  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
@@ -187,18 +184,6 @@ AttentionInterface.register("continuous", _attention)
 AttentionMaskInterface.register("continuous", lambda *args, **kwargs: None)
 
 
-def _width(pending: Sequence[int], guessed: Sequence[int]) -> int:
-    """How many tokens of each row to read at once so that most are written in a time, if every other guessed one is right."""
-
-    def rate(width: int) -> float:
-        known = [min(count, width) for count in pending]
-        guesses = [min(count, width - own) for count, own in zip(guessed, known, strict=True)]
-        time = _FIXED + _ROW * len(known) + sum(known + guesses)
-        return (sum(known) + sum(guesses) / 2) / time
-
-    return max(sorted({sum(counts) for counts in zip(pending, guessed, strict=True)} | set(pending)), key=rate)
-
-
 def _read_prompt(model, row: _Row, prompts: _Prompts) -> torch.Tensor:
     """Read a prompt, what a grammar forces after it and a guess; returns the scores after the last token that is no guess, and after
     each guessed one (tokens × vocabulary).
@@ -214,11 +199,10 @@ def _read_prompt(model, row: _Row, prompts: _Prompts) -> torch.Tensor:
 
 
 def _read_on(model, rows: Sequence[_Row]) -> Iterator[tuple[_Row, torch.Tensor]]:
-    """Read pending and guessed tokens of all rows; yields those that have no pending token left, with scores as from `_read_prompt`."""
+    """Read pending and guessed tokens of all rows; yields each row with scores as from `_read_prompt`."""
     for row in rows:
         row.guess()
-    width = _width([len(row.pending) for row in rows], [len(row.guessed) for row in rows])
-    now = [[*row.pending, *row.guessed][:width] for row in rows]
+    now = [[*row.pending, *row.guessed] for row in rows]
     ends = list(accumulate(map(len, now)))
     groups, parts = model.config.num_attention_heads // model.config.num_key_value_heads, []
     for row, new, end in zip(rows, now, ends, strict=True):
@@ -229,11 +213,9 @@ def _read_on(model, rows: Sequence[_Row]) -> Iterator[tuple[_Row, torch.Tensor]]
         parts.append((row.kept, slice(end - len(new), end), slots, mask))
     places = torch.tensor([[place for _, _, slots, _ in parts for place in range(slots.start, slots.stop)]])
     out = model(input_ids=torch.tensor([sum(now, [])]), position_ids=places, use_cache=False, parts=parts)
-    for row, new, end in zip(rows, now, ends, strict=True):
-        known = min(len(row.pending), len(new))
-        row.length, row.pending, row.guessed = row.length + known, row.pending[known:], new[known:]
-        if not row.pending:
-            yield row, out.logits[0, end - len(row.guessed) - 1 : end].float()
+    for row, end in zip(rows, ends, strict=True):
+        row.length, row.pending = row.length + len(row.pending), []
+        yield row, out.logits[0, end - len(row.guessed) - 1 : end].float()
 
 
 def write_continuously(
