@@ -110,8 +110,14 @@ def test_the_shipped_adapter_is_the_one_of_its_record():
         assert len(names) == 2 * 7 * 30 and file.get_slice(names[0]).get_dtype() == "BF16"
     assert record["origin"]["data"] == {name: fingerprint(part) for name, part in PARTS.items()}
     assert (record["subset"], record["layouts"], record["base_model"]) == ("all", "composed", "SmolLM2-135M-Instruct")
-    before = [read_json(SHIPPED / f"{name}_training.json", "") for name in ("first", "second")]  # trainings that the last one went on from
-    assert all(one["origin"]["data"] == record["origin"]["data"] for one in before) and record["start_from"] and before[1]["start_from"]
+    before = [
+        read_json(SHIPPED / f"{name}_training.json", "") for name in ("first", "second")
+    ]  # trainings that the last one went on from
+    assert (
+        all(one["origin"]["data"] == record["origin"]["data"] for one in before)
+        and record["start_from"]
+        and before[1]["start_from"]
+    )
     page = (SHIPPED.parents[1] / "README.md").read_text(encoding="utf-8")
     assert f"{sum(one['tokens'] for one in (*before, record)) / 1e6:.0f} million tokens" in page
     assert "/tmp" not in json.dumps([record, *before, config])

@@ -13,16 +13,24 @@ from medanalyzr.inference.verification.record_values import intervals, values
 from medanalyzr.lab.engine.facts import in_french_unit
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
+from medanalyzr.lab.reading.lines.rows import NO_ANALYTE
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
 from medanalyzr.lab.reading.search import Record, Search, digits_end, signed_numbers
 from medanalyzr.lab.reading.tokens import Item, items, tidy
+from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import Measurement, Report, write_report
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import known_unit, plain
 
 _ALIKE = (frozenset(("bicarbonates", "hco3_art", "hco3_v")), frozenset(("tca", "tca_s")), frozenset(("ph", "ph_v")),
           frozenset(("paco2", "pvco2")), frozenset(("pao2", "pvo2")))  # fmt: skip
+
+_MOMENT = re.compile(  # a name that says only when or how: of the analyte in a heading above it, perhaps
+    r"(?:\W|\b(?:[thj]\s?\+?\s?\d+|\d+\s?(?:minutes?|min|mn|heures?|h|jours?|j|ere|er|re|nde|nd|eme|e)|premiere?|deuxieme|seconde?|troisieme|"
+    r"heures?|prelevements?|dosages?|resultats?|valeurs?|taux|temoins?|controles?|mesures?|au?|en|de|la|le|jeun|apres|avant|pendant|"
+    r"repas|dialyse|seance|charge|debut|fin|matin|soir|midi|minuit)\b)+"
+)
 
 
 class Unproved(Exception):
@@ -105,6 +113,8 @@ class Proofs:
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
+        if m.analyte is None and (NO_ANALYTE.search(name := fold(m.name)) or _MOMENT.fullmatch(name)):
+            raise Unproved("ce nom n'est pas celui d'une analyse")
         if g.key not in self.keyed and not self.search.of(g.key, alike):
             raise Unproved("nom absent du compte rendu")
         if not self.search.holds(m.sign, m.value):
