@@ -397,3 +397,14 @@ def test_hostile_text_costs_no_time():
                  "Na " + "140 mmol/L, " * 30, "a" * 399, ("Sodium 1 " * 40 + "\n") * 100):  # fmt: skip
         read_report(text)
     assert time.monotonic() - began < 10
+
+
+def test_a_name_that_only_holds_the_letters_of_another_word_is_read():
+    """«page» in «typage», «euro» in «neuro»."""
+    read = read_report(
+        "SEXE : F\nÉnolase neuro-spécifique : 12 µg/L (< 16)\nTypage lymphocytaire CD4 : 812 /mm3 (500 - 1500)\nPage 1 / 2"
+    )
+    assert [(m.name, m.text, m.high) for m in read.measurements] == [
+        ("Énolase neuro-spécifique", "12", 16.0),
+        ("Typage lymphocytaire CD4", "812", 1500.0),
+    ]

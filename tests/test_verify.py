@@ -109,12 +109,25 @@ def test_the_first_reason_in_words(line, reason):
 
 @pytest.mark.parametrize(
     "name",
-    ["1ère heure", "2e heure", "T60", "à jeun", "2e prélèvement", "Avant dialyse", "Fin de séance", "Résultat", "Témoin", "H + 2"],
+    [
+        "1ère heure",
+        "2e heure",
+        "T60",
+        "à jeun",
+        "2e prélèvement",
+        "Avant dialyse",
+        "Fin de séance",
+        "Résultat",
+        "Témoin",
+        "H + 2",
+        "4h30",
+    ],
 )
 def test_a_moment_is_no_name_of_a_result(name):
     text = f"Dosage de la surveillance      B 6\n  {name}        4     mm           < 15"
     assert why(text, f"{name} : 4 mm (4 ≤ 15) : normal") == "ce nom n'est pas celui d'une analyse"
-    assert not why(text.replace(name, "Antigène XY"), "Antigène XY : 4 mm (4 ≤ 15) : normal")
+    for real in ("Antigène XY", "T4"):
+        assert not why(text.replace(name, real), f"{real} : 4 mm (4 ≤ 15) : normal")
 
 
 @pytest.mark.parametrize(

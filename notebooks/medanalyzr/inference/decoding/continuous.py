@@ -137,7 +137,7 @@ class _Row:
 
 
 class _Prompts:
-    """Reads prompts, and keeps what the model has read of the last one."""
+    """What the model has read of the last prompt."""
 
     def __init__(self):
         self._read, self._ids = DynamicCache(), []

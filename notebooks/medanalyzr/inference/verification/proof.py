@@ -13,7 +13,6 @@ from medanalyzr.inference.verification.record_values import intervals, values
 from medanalyzr.lab.engine.facts import in_french_unit
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
-from medanalyzr.lab.reading.lines.rows import NO_ANALYTE
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
 from medanalyzr.lab.reading.search import Record, Search, digits_end, signed_numbers
@@ -27,9 +26,10 @@ _ALIKE = (frozenset(("bicarbonates", "hco3_art", "hco3_v")), frozenset(("tca", "
           frozenset(("paco2", "pvco2")), frozenset(("pao2", "pvo2")))  # fmt: skip
 
 _MOMENT = re.compile(  # a name that says only when or how: of the analyte in a heading above it, perhaps
-    r"(?:\W|\b(?:[thj]\s?\+?\s?\d+|\d+\s?(?:minutes?|min|mn|heures?|h|jours?|j|ere|er|re|nde|nd|eme|e)|premiere?|deuxieme|seconde?|troisieme|"
-    r"heures?|prelevements?|dosages?|resultats?|valeurs?|taux|temoins?|controles?|mesures?|au?|en|de|la|le|jeun|apres|avant|pendant|"
-    r"repas|dialyse|seance|charge|debut|fin|matin|soir|midi|minuit)\b)+"
+    r"(?:\W|\b(?:t\s?\+?\s?(?:0|\d\d+)|[hj]\s?\+?\s?\d+|\d+\s?h\s?\d+|jours?\s?\d+|"
+    r"\d+\s?(?:minutes?|min|mn|heures?|h|jours?|j|ere|er|re|nde|nd|eme|e)|premiere?|deuxieme|seconde?|troisieme|"
+    r"heures?|prelevements?|dosages?|resultats?|valeurs?|taux|temoins?|controles?|mesures?|au?|en|de|du|la|le|jeun|apres|avant|"
+    r"pendant|post|prandiale?|repas|dialyse|seance|charge|debut|fin|matin|soir|midi|minuit)\b)+"
 )
 
 
@@ -113,7 +113,7 @@ class Proofs:
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
-        if m.analyte is None and (NO_ANALYTE.search(name := fold(m.name)) or _MOMENT.fullmatch(name)):
+        if m.analyte is None and _MOMENT.fullmatch(fold(m.name)):
             raise Unproved("ce nom n'est pas celui d'une analyse")
         if g.key not in self.keyed and not self.search.of(g.key, alike):
             raise Unproved("nom absent du compte rendu")

@@ -18,9 +18,9 @@ _COMMENT = re.compile(
     r"cible|limite|zone|valide|edite|imprime|page|tel\b|fax|dossier|prescri|prelev|dr\b|docteur|biologiste|accredit|total a|traitement|"
     r"stade|recommand|(?:\(?\d\)|\[\d\]))"
 )
-NO_ANALYTE = re.compile(
-    r"volume|diurese|poids|taille|\bage\b|\bdate|heure|temperat|fio2|\bdose|page|objectif|cible|seuil|zone|risque|\btel|\bfax|n°|dossier|"
-    r"^\W*(?:hommes?|femmes?|garcons?|filles?|adultes?|enfants?|normales?)\b|\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|euro|baro|\bt°|"
+_NO_ANALYTE = re.compile(
+    r"volume|diurese|poids|taille|\bage\b|\bdate|heure|temperat|fio2|\bdose|\bpage\b|objectif|cible|seuil|zone|risque|\btel|\bfax|n°|dossier|"
+    r"^\W*(?:hommes?|femmes?|garcons?|filles?|adultes?|enfants?|normales?)\b|\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|\beuros?\b|baro|\bt°|"
     r"delta|valeurs|indice d"
 )
 _LETTER = re.compile(r"[^\W\d_]")
@@ -197,7 +197,7 @@ def _could_be_name(name: str, rest: str, others: list[tuple[int, str]]) -> bool:
         and not re.search(r"[#?■□~_]", name)
         and not harmless(fold(name))
         and re.search(r"[^\W\d_]{2}", name)
-        and not NO_ANALYTE.search(fold(name))
+        and not _NO_ANALYTE.search(fold(name))
     )
 
 
