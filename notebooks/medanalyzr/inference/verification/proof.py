@@ -108,13 +108,13 @@ class Proofs:
     def proved(self, g: Given) -> Measurement:
         """The line's measurement as the report prints it: analyte, specimen, whole interval. Raises Unproved."""
         m = g.m
+        if m.analyte is None and _MOMENT.fullmatch(fold(m.name)):
+            raise Unproved("ce nom n'est pas celui d'une analyse")
         alike = _alike(m.analyte)
         read = self.by_name.get(g.key) or [r for r in self.report.measurements if r.specimen == "sang" and r.analyte in alike]
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
-        if m.analyte is None and _MOMENT.fullmatch(fold(m.name)):
-            raise Unproved("ce nom n'est pas celui d'une analyse")
         if g.key not in self.keyed and not self.search.of(g.key, alike):
             raise Unproved("nom absent du compte rendu")
         if not self.search.holds(m.sign, m.value):
