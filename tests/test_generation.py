@@ -11,12 +11,11 @@ from medanalyzr.dataset.bundled import load_bundled
 from medanalyzr.dataset.prompts import format_prompt, tokens
 from medanalyzr.inference.decoding import continuous, cuda_graphs
 from medanalyzr.inference.decoding.continuous import in_a_loop
-from medanalyzr.inference.decoding.drafts import drafts_for
+from medanalyzr.inference.decoding.drafts import Draft
+from medanalyzr.inference.decoding.guesses import LONGEST, Guesses, phrases
 from medanalyzr.inference.generation import _in_padded_batches, _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide, Matcher
 from medanalyzr.lab.engine import patterns
-from medanalyzr.lab.reader import read_report
-from medanalyzr.lab.rules import interpret
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -199,8 +198,8 @@ def test_a_prompt_is_read_only_from_where_it_differs_from_the_one_before(tuned, 
     tokenizer, read, begin = mistral_tokenizer(), [], continuous._Prompts.begin
     ids = tokens([format_prompt(ROWS[i]) for i in (0, 0, 1)], tokenizer).input_ids
     ids.append(ids[0][5:])  # nothing in common
-    asked = [8] * 4, [None] * 4, [[]] * 4
-    alone = [next(continuous.write_continuously(tuned, tokenizer, [one], [8], [None], [[]], 1)) for one in ids]
+    asked = [8] * 4, [None] * 4
+    alone = [next(continuous.write_continuously(tuned, tokenizer, [one], [8], [None], 1)) for one in ids]
 
     def seen(last, whole, most):
         cache, new = begin(last, whole, most)
@@ -214,16 +213,23 @@ def test_a_prompt_is_read_only_from_where_it_differs_from_the_one_before(tuned, 
     assert read == [0, len(ids[0]) - 1, common, 0] and 20 < common < len(ids[1])
 
 
-def test_a_free_answer_is_what_generate_writes(tuned):
+def guess_always(monkeypatch, answers, other):
+    """Guess the rest of `answers` (by prompt), and `other` for any other prompt."""
+
+    def after(self, written):
+        yield self.right[len(written) :] if self.right is not None else other
+
+    monkeypatch.setattr(Guesses, "__init__", lambda self, prompt, tokenizer: setattr(self, "right", answers.get(tuple(prompt))))
+    monkeypatch.setattr(Guesses, "after", after)
+
+
+def test_a_free_answer_is_what_generate_writes(tuned, monkeypatch):
     prompts = [format_prompt(row) for row in ROWS]
     right = answers_both_ways(tuned, prompts, LIMITS)[0]
     tokenizer = mistral_tokenizer()
     ids = tokens(prompts, tokenizer).input_ids
-    drafts = [
-        tokens(text, tokenizer, add_special_tokens=False).input_ids for text in ("", "Hémoglobine : ", *[ROWS[0]["output"]] * 6)
-    ]
-    drafts[3] = right[3][1]  # a draft that is right
-    found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), drafts, 3))
+    guess_always(monkeypatch, {tuple(ids[3]): right[3][1], tuple(ids[1]): [], tuple(ids[0]): [5, 6]}, [7] * LONGEST)
+    found = sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * len(ids), 3))
     check_same(right, found)
 
 
@@ -231,59 +237,87 @@ def test_padded_batches_as_on_a_gpu_give_the_same_answers(tuned):
     tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS]
     right = sorted(_in_padded_batches(tuned, tokenizer, prompts, LIMITS, [None] * 8, 3))
     ids = tokens(prompts, tokenizer).input_ids
-    check_same(right, sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * 8, [[]] * 8, 8)))
+    check_same(right, sorted(continuous.write_continuously(tuned, tokenizer, ids, LIMITS, [None] * 8, 8)))
     assert tokenizer.padding_side == mistral_tokenizer().padding_side
 
 
-def test_a_draft_that_is_right_saves_steps_and_a_wrong_one_changes_nothing(tuned, monkeypatch):
+def test_a_guess_that_is_right_saves_steps_and_a_wrong_one_changes_nothing(tuned, monkeypatch):
     tokenizer, prompt, steps = mistral_tokenizer(), format_prompt(ROWS[0]), []
+    ids = tokens(prompt, tokenizer).input_ids
     right = generate(tuned, tokenizer, [prompt], 40)[0]
+    written = next(continuous.write_continuously(tuned, tokenizer, [ids], [40], [None], most=1))[1]
     read_on = continuous._read_on
     monkeypatch.setattr(continuous, "_read_on", lambda *asked: steps.append(1) or read_on(*asked))
     counts = []
-    for draft in ("", ROWS[0]["output"], tokenizer.decode(right_ids(tuned, tokenizer, prompt, 40))):
+    for guessed in ([], [7] * 40, written):
         steps.clear()
-        assert generate(tuned, tokenizer, [prompt], 40, drafts=[draft])[0] == right
+        guess_always(monkeypatch, {tuple(ids): guessed}, [])
+        assert generate(tuned, tokenizer, [prompt], 40)[0] == right
         counts.append(len(steps))
-    assert counts[2] < 15 < 25 < counts[0]
+    assert counts[2] < 10 < 30 < counts[1] == counts[0]
 
 
-def test_guesses_come_from_what_the_rules_may_write_and_keep_to_the_grammar():
+def test_guesses_come_from_what_the_rules_may_say_and_keep_to_the_grammar():
     tokenizer = mistral_tokenizer()
     wording = next(row.wording for row in patterns.rows() if len(row.wording) > 40 and "{" not in row.wording)
     ids = tokenizer(f" {wording} ;", add_special_tokens=False).input_ids
-    assert continuous._phrases(tokenizer).guess(ids[:3], 4) == ids[3:7]
+    assert phrases(tokenizer).guess(ids[:3])[:4] == ids[3:7]
     matcher = Matcher(f'root ::= " {wording}" | "x"', tokenizer)  # without the « ;»
     assert matcher.accepted(ids) == ids[:-1] and matcher.accepted(ids[1:]) == []
     assert Matcher(None, tokenizer).accepted(ids) == ids
 
 
-def right_ids(model, tokenizer, prompt, limit):
-    asked = [tokens(prompt, tokenizer).input_ids], [limit], [None], [[]]
-    return next(continuous.write_continuously(model, tokenizer, *asked, most=1))[1]
+TWO = "Patient : femme, 63 ans\n{}Sodium\n131 mmol/L\nVR : 135 - 145\nKaliémie\n6,8 mmol/L\nVR : 3,5 - 5,0\n"
+SODIUM = "Sodium : 131 mmol/L (131 < 135 ; appel sous 125) : bas\n"
+KALIEMIA = "Kaliémie : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8 ; critique 6,0 ≤ 6,8) : élevé, critique\n"
 
 
-def test_the_reader_and_the_rules_draft_an_answer():
-    report = "Patient : femme, 63 ans\nSodium : 131 mmol/L (135 - 145)"
-    assert drafts_for([report, read_report(report)]) == [interpret(read_report(report))] * 2
-    assert "131" in drafts_for([report])[0]
+def test_a_draft_goes_on_from_what_is_written():
+    draft, whole = Draft(TWO.format("Bilan du 12/03\n")), SODIUM + KALIEMIA
+    for end in range(2, len(whole) - 1):
+        likely = draft.after(whole[:end])
+        assert likely and whole.startswith((whole[:end] + likely)[: len(whole)]), whole[:end]
+    assert draft.after("") == SODIUM
+    assert draft.after(whole).startswith("Conclusion : hyperkaliémie sévère ;") and draft.after("Con").startswith("clusion :")
 
 
 @pytest.mark.parametrize(
-    ("line", "drafted"),
+    ("report", "begun", "rest"),
     [
+        ("Kaliémie (ISE) : 6,8 mmol/L (3,5 - 5,0) reçu le matin 5,1", "", KALIEMIA),
+        ("Lipoprotéine (a) [calcul] 0,62 g/L vu 0,70 (VR < 0,30)", "", "Lipoprotéine (a) : 0,62 g/L (0,30 < 0,62) : élevé\n"),
+        ("Zotaate libre 163,3 mg/L (96,5 - 120,0)", "", "Zotaate libre : 163,3 mg/L (96,5 ≤ 120,0 < 163,3) : élevé\n"),
         (
-            "Kaliémie (ISE) : 6,8 mmol/L (3,5 - 5,0) reçu le matin 5,1",
-            "Kaliémie : 6,8 mmol/L (3,5 ≤ 5,0 < 6,8 ; critique 6,0 ≤ 6,8) : élevé",
+            '{"nom": "Zotaate", "valeur": 7.5, "unite": "g/L", "min": 4, "max": 6}',
+            "Zotaate : 7,5 g/L (4",
+            ",0 ≤ 6,0 < 7,5) : élevé\n",
         ),
-        ("Lipoprotéine (a) [calcul] 0,62 g/L vu 0,70 (VR < 0,30)", "Lipoprotéine (a) : 0,62 g/L (0,30 < 0,62) : élevé"),
-        ("Sodium [b]   vu    131    mmol/L   136 / 145", "Sodium : 131 mmol/L (131 < 136 ; appel sous 125) : bas"),
-        ("Zotaate libre 163,3 mg/L (96,5 - 120,0)", "Zotaate libre : 163,3 mg/L (96,5 ≤ 120,0 < 163,3) : élevé"),
+        ("Sodium|131|mmol/L|135|145|", "Sodium : 131 mmol/L (131 < 13", "5 ; appel sous 125) : bas\n"),
+        (TWO.format(""), "Sodium : 113 mmol/L (1", "13 < 135 ; critique 125 ≥ 113) : bas, critique\n"),  # misread, and gone on from
+        (TWO.format(""), "Sodium : 131 mmol/L (98 ≤ 120 < 131)", " : élevé\n"),
+        ("Le patient va bien.", "Zotaate : 5 (intervalle et", " unité manquants) : indéterminé\n"),
     ],
 )
-def test_a_draft_says_what_a_line_probably_means_where_the_reader_refuses_it(line, drafted):
-    assert read_report(line).measurements == ()
-    assert drafts_for([line])[0].startswith(drafted)
+def test_a_draft_says_what_a_line_probably_means(report, begun, rest):
+    assert Draft(report).after(begun).startswith(rest)
+
+
+def test_the_end_of_a_draft_follows_from_the_lines_that_are_written():
+    draft = Draft(TWO.format(""))
+    assert "hyponatrémie" in draft.end(SODIUM) and "hyperkaliémie" not in draft.end(SODIUM)
+    assert draft.end("") == "Conclusion : ."
+
+
+def test_guesses_are_the_tokens_that_a_model_would_write(tokenizer):
+    prompt = tokens(format_prompt({"instruction": "Interprète.", "input": TWO.format("")}), tokenizer).input_ids
+    whole = tokens(f"\n{SODIUM}{KALIEMIA}", tokenizer, add_special_tokens=False).input_ids
+    ids = whole[whole.index(tokens("\n", tokenizer, add_special_tokens=False).input_ids[-1]) + 1 :]
+    guesses = Guesses(prompt, tokenizer)
+    for end in range(2, len(ids) - 2):
+        found = next(guesses.after(ids[:end]))
+        assert found[:2] == ids[end : end + 2], tokenizer.decode(ids[:end])
+    ending = tokens(f"{SODIUM}{KALIEMIA}Conclusion : hyperkaliémie", tokenizer, add_special_tokens=False).input_ids
+    assert any("sévère" in tokenizer.decode(guess) for guess in guesses.after(ending))
 
 
 def test_a_streamed_answer_is_the_answer(tuned):

@@ -319,7 +319,7 @@ def test_a_faulty_grammar_or_a_missing_package_is_one_sentence(artifacts, monkey
         set_attn_implementation=str,
     )
     with pytest.raises(MedAnalyzrError, match="guided off"):
-        next(write_continuously(model, tokenizer, [[1]], [4], ['root ::= "a" {3,1}'], [[]], 1))
+        next(write_continuously(model, tokenizer, [[1]], [4], ['root ::= "a" {3,1}'], 1))
     _vocabulary.cache_clear()
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MedAnalyzrError, match="pip install llguidance, or set guided off"):

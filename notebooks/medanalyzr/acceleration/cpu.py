@@ -45,8 +45,9 @@ def answer_on_cpu(model, exact: bool = False) -> None:
     """On a CPU, make `model` answer with float32 weights (see `answer_dtype`) and `PackedLinear`.
 
     Where the CPU multiplies bfloat16 itself, the products of the layers are computed in it, but for the last one, whose results are
-    the scores of the tokens; with `exact` all products stay in float32. Measured: packed weights halve the time of a batch of three
-    reports, bfloat16 halves that of the products, and a row's products are bit for bit the same in any batch.
+    the scores of the tokens, and an answer's keys and values are kept in it; with `exact` all stays in float32. Measured: packed
+    weights halve the time of a batch of three reports, bfloat16 halves that of the products, and a row's products are bit for bit
+    the same in any batch.
     """
     if model.device.type != "cpu":
         return
@@ -59,6 +60,12 @@ def answer_on_cpu(model, exact: bool = False) -> None:
         if type(module) in (torch.nn.Linear, PackedLinear):
             module.__class__ = PackedLinear
             module.products = torch.bfloat16 if narrow and module is not scores else None
+
+
+def dtype_of_products(model) -> torch.dtype:
+    """The number format in which the layers of `model` multiply (see `answer_on_cpu`); keys and values are kept in it."""
+    products = (module.products for module in model.modules() if isinstance(module, PackedLinear))
+    return next(filter(None, products), model.dtype)
 
 
 def unpack_on_cpu(model) -> None:

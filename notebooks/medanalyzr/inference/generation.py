@@ -118,14 +118,12 @@ def generate(
     title: str = "answers",
     keep: Callable[[int, Answer], None] = lambda place, answer: None,
     grammars: Sequence[str | None] = (),
-    drafts: Sequence[str] = (),
 ) -> list[Answer]:
     """Greedy answers to `prompts`, in their order; `max_new_tokens` is one limit, or one per prompt.
 
     The longest prompts come first, `batch_size` at a time. `keep` is called with the place of a prompt and its answer as soon as it
     is there. With `grammars` (see `inference.guidance.grammar`, one per prompt, None for a free answer) the answers are guided.
-    `drafts` (one per prompt: what the answer may be) save time on a CPU, where they are right; they change no answer. Without a
-    `title`, no progress is shown.
+    Without a `title`, no progress is shown.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])), reverse=True)
@@ -136,8 +134,7 @@ def generate(
     asked, most = [prompts[i] for i in order], [limits[i] for i in order]
     forms = [grammars[i] if grammars else None for i in order]
     if model.device.type == "cpu":
-        guesses = tokens([drafts[i] if drafts else "" for i in order], tokenizer, add_special_tokens=False).input_ids
-        written = write_continuously(model, tokenizer, tokens(asked, tokenizer).input_ids, most, forms, guesses, batch_size)
+        written = write_continuously(model, tokenizer, tokens(asked, tokenizer).input_ids, most, forms, batch_size)
     else:
         written = _in_padded_batches(model, tokenizer, asked, most, forms, batch_size)
     for place, ids, logs, forced in written:
@@ -209,12 +206,11 @@ def stream(
     max_new_tokens: int,
     temperature: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
-    draft: str = "",
 ) -> Iterator[str]:
     """The answer to one prompt, piece by piece as it is generated; greedy at temperature 0, else sampled.
 
     It ends early if `stopped()` is true or it repeats itself. If the caller is interrupted or stops reading, the model stops, too.
-    An error of the model is raised here. A `draft` (see `generate`) saves time.
+    An error of the model is raised here.
 
     Raises:
         MedAnalyzrError: the prompt is too long.
@@ -224,13 +220,7 @@ def stream(
 
     check_length(prompt, tokenizer, max_new_tokens)
     if model.device.type == "cpu" and not temperature:
-        asked = (
-            [tokens(prompt, tokenizer).input_ids],
-            [max_new_tokens],
-            [None],
-            [tokens(draft, tokenizer, add_special_tokens=False).input_ids],
-        )
-        shown = ""
+        asked, shown = ([tokens(prompt, tokenizer).input_ids], [max_new_tokens], [None]), ""
         for _, ids, *_ in write_continuously(model, tokenizer, *asked, most=1, unfinished=True):
             text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             if not text.endswith("�"):  # the first bytes of a character

@@ -33,6 +33,14 @@ _LACKING = {  # what is missing: how the line says it, how the conclusion does, 
 LACKS = tuple(dict.fromkeys(line for line, *_ in _LACKING.values()))  # how a line may say what is missing
 LACKING_WORDS = tuple(words for _, words, *_ in _LACKING.values())  # how the conclusion does
 _CALL = "prévenir le médecin"
+_INSIDE = "{} dans les intervalles"
+_OUTSIDE = "autres valeurs hors intervalle : {}"
+_FOREIGN = "résultats non sanguins non interprétés ici ({})"
+_REPEAT = "contrôler sans délai ({})"
+_FOR_CHILD, _FOR_TERM = "faire interpréter par un pédiatre", "interpréter selon le terme de la grossesse"
+WORDINGS = tuple(  # what an answer may say beside the patterns
+    dict.fromkeys((*LACKING_WORDS, *(step for *_, step in _LACKING.values()), f"{_CALL} sans délai ({{}})", _INSIDE.format("valeurs"),
+                   _INSIDE.format("autres valeurs"), _OUTSIDE, _FOREIGN, _REPEAT, _FOR_CHILD, _FOR_TERM)))  # fmt: skip
 _CALCIUM = analytes()["calcium"]
 FLUIDS = {"urine": "urines", "lcr": "LCR"}
 _NOT_GIVEN = re.compile(r"^\W*([^:\n]{2,60}?)\s*:.*?\b(non rendue?|annulée?|voir commentaire|(?:échantillon|prélèvement) insuffisant)\b",
@@ -168,10 +176,10 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
     lacks = list(_lacks(facts, explained))
     if not abnormal and any(sides[id(m)][1] == NORMAL and m.analyte not in mentioned for m in facts.blood):
         said = any(f.wording for f in drawn) or (lacks and not facts.adulte)
-        yield Finding(5, f"{'autres valeurs' if said else 'valeurs sanguines' if facts.others else 'valeurs'} dans les intervalles")
+        yield Finding(5, _INSIDE.format("autres valeurs" if said else "valeurs sanguines" if facts.others else "valeurs"))
     if facts.others:
         fluids = dict.fromkeys(FLUIDS.get(m.specimen, "autre prélèvement") for m in facts.others)
-        yield Finding(5, f"résultats non sanguins non interprétés ici ({', '.join(fluids)})")
+        yield Finding(5, _FOREIGN.format(", ".join(fluids)))
     for line in facts.report.text.splitlines():
         if (found := _NOT_GIVEN.match(line.strip())) and (known := find_analyte(found[1])) and not facts.measured(known.id):
             yield Finding(4, f"{found[1].strip()} non rendu ({found[2].lower()})", f"refaire le prélèvement ({found[1].strip()})")
@@ -179,13 +187,13 @@ def _rest(facts: Facts, drawn: Sequence[Finding]) -> Iterator[Finding]:
     served = frozenset().union(*(f.explains for f in drawn if f.step))
     unserved = [m for m in abnormal if sides[id(m)][0] and m.analyte not in served]
     if unserved:
-        yield Finding(1, step=f"contrôler sans délai ({_joined(unserved)})")
+        yield Finding(1, step=_REPEAT.format(_joined(unserved)))
     others = [m for m in abnormal if m.analyte not in explained] + [m for m in facts.others if flag(m) in (LOW, HIGH)]
     if not facts.adulte and any(m.specimen == BLOOD for m in others):
-        yield Finding(5, step="faire interpréter par un pédiatre" if facts.enfant else "interpréter selon le terme de la grossesse")
+        yield Finding(5, step=_FOR_CHILD if facts.enfant else _FOR_TERM)
     if others:
         words = (_outside(m, flag(m) if flag(m) in (LOW, HIGH) else facts.critical_side(m)) for m in others)
-        yield Finding(6, f"autres valeurs hors intervalle : {', '.join(words)}")
+        yield Finding(6, _OUTSIDE.format(", ".join(words)))
 
 
 def _steps(facts: Facts, findings: Sequence[Finding]) -> list[str]:

@@ -5,27 +5,22 @@ prompt is read alone, without padding, and only from where it differs from the p
 
 A step reads several tokens of a row at hardly more cost than one, because the weights must come from memory either way. So a guess
 at the next tokens is read together with the last one, and kept as far as the model would have written the same (Leviathan et al.,
-ICML 2023). The guess is copied from what follows the same tokens in a draft (see `drafts`), in the prompt (prompt lookup; Saxena 2023)
-or in what the rules may write, as far as the grammar allows it. A guess that is wrong costs time and changes nothing. Tokens that a grammar
-forces are read in the same way.
+ICML 2023; see `guesses`). A guess that is wrong costs time and changes nothing. Tokens that a grammar forces are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
 from os.path import commonprefix
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
-from medanalyzr.dataset.prompts import tokens
+from medanalyzr.acceleration.cpu import dtype_of_products
+from medanalyzr.inference.decoding.guesses import Guesses
 from medanalyzr.inference.guidance.guided import Matcher
-from medanalyzr.lab.engine import patterns
 
-SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
-GUESSES = 2, 12  # fewest and most tokens of a guess
+GUESSES = 4, 12  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
 
 
@@ -43,32 +38,6 @@ def bare(model):
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-class _Lookup:
-    """What follows some tokens in a text."""
-
-    def __init__(self, text: Sequence[int]):
-        self._text, self._at, self._places = text, 0, {}
-        for length in SAME:
-            for end in range(length, len(text)):
-                self._places.setdefault(tuple(text[end - length : end]), []).append(end)
-
-    def guess(self, last: Sequence[int], most: int) -> Sequence[int]:
-        """At most `most` tokens: those after the next place in the text that ends like `last`, or else after the last such place."""
-        places = next((found for length in SAME if (found := self._places.get(tuple(last[-length:])))), [])
-        self._at = next((place for place in places if place > self._at), places[-1] if places else self._at)
-        return self._text[self._at : self._at + most] if places else ()
-
-
-@lru_cache(maxsize=4)
-def _phrases(tokenizer) -> _Lookup:
-    """The conclusions and next steps that the rules may write, each up to its first open place: a model that learnt them writes them
-    where a draft has others.
-    """
-    told = dict.fromkeys(text.partition("{") for row in patterns.rows() for text in (row.wording, row.next_step) if text)
-    texts = [f" {text}" + " ;" * (not opened) for text, opened, _ in told]
-    return _Lookup(sum(tokens(texts, tokenizer, add_special_tokens=False).input_ids, []))
-
-
 @dataclass
 class _Row:
     """One answer: what is written, what of it the model has not read yet, the log-probability of each token, and how many were forced.
@@ -81,7 +50,7 @@ class _Row:
     limit: int
     matcher: Matcher
     prompt: Sequence[int]
-    lookups: Sequence[_Lookup]
+    guesses: Guesses
     most: int = GUESSES[1]
     length: int = 0
     written: list[int] = field(default_factory=list)
@@ -103,9 +72,8 @@ class _Row:
         self.forced += len(self.matcher.forced)
 
     def guess(self) -> None:
-        """Guess the next tokens: what the first lookup finds that the grammar allows."""
-        last = [*self.prompt[-SAME[0] :], *self.written[-SAME[0] :]][-SAME[0] :]
-        found = (self.matcher.accepted(list(lookup.guess(last, self.most))) for lookup in self.lookups)
+        """Guess the next tokens: the first guess of which the grammar allows anything."""
+        found = (self.matcher.accepted(guess[: self.most]) for guess in self.guesses.after(self.written))
         self.guessed = next(filter(None, found), [])
 
     def choose(self, scores: torch.Tensor, ends: Sequence[int], eos: int) -> None:
@@ -150,10 +118,10 @@ class _Prompts:
         return self._read, ids[same:]
 
 
-def _with_room(known: torch.Tensor, slots: int) -> torch.Tensor:
+def _with_room(known: torch.Tensor, slots: int, dtype: torch.dtype) -> torch.Tensor:
     """Keys or values of one row (1 × heads × tokens × size) with room for others: heads × slots × size."""
     _, heads, length, size = known.shape
-    store = known.new_empty(heads, slots, size)
+    store = known.new_empty(heads, slots, size, dtype=dtype)
     store[:, :length] = known[0]
     return store
 
@@ -175,9 +143,9 @@ def _attention(module, query, key, value, attention_mask, dropout=0.0, scaling=N
         keys, values = kept[module.layer_idx]
         keys[:, slots], values[:, slots] = key[0, :, new], value[0, :, new]
         whole = keys[None, :, : slots.stop], values[None, :, : slots.stop]
-        own = query[:, :, new].reshape(1, len(keys), -1, size)
+        own = query[:, :, new].reshape(1, len(keys), -1, size).to(keys.dtype)
         out.append(attend(own, *whole, attn_mask=mask, scale=scaling).reshape(1, query.shape[1], -1, size))
-    return torch.cat(out, 2).transpose(1, 2), None
+    return torch.cat(out, 2).to(query.dtype).transpose(1, 2), None
 
 
 AttentionInterface.register("continuous", _attention)
@@ -193,7 +161,8 @@ def _read_prompt(model, row: _Row, prompts: _Prompts) -> torch.Tensor:
     read, new = prompts.begin(ids, len(ids) - last)
     out = model(input_ids=torch.tensor([new]), past_key_values=read, use_cache=True, logits_to_keep=last)
     slots = len(ids) + row.limit + GUESSES[1]
-    row.kept = [(_with_room(layer.keys, slots), _with_room(layer.values, slots)) for layer in read.layers]
+    kept = dtype_of_products(model)
+    row.kept = [(_with_room(layer.keys, slots, kept), _with_room(layer.values, slots, kept)) for layer in read.layers]
     row.length, row.pending = len(ids) - len(row.guessed), []
     return out.logits[0].float()
 
@@ -208,7 +177,7 @@ def _read_on(model, rows: Sequence[_Row]) -> Iterator[tuple[_Row, torch.Tensor]]
     for row, new, end in zip(rows, now, ends, strict=True):
         slots, mask = slice(row.length, row.length + len(new)), None
         if len(new) > 1:
-            later = torch.full((len(new), len(new)), -torch.inf, dtype=model.dtype).triu(1)
+            later = torch.full((len(new), len(new)), -torch.inf, dtype=row.kept[0][0].dtype).triu(1)
             mask = torch.nn.functional.pad(later, (row.length, 0)).repeat(groups, 1)
         parts.append((row.kept, slice(end - len(new), end), slots, mask))
     places = torch.tensor([[place for _, _, slots, _ in parts for place in range(slots.start, slots.stop)]])
@@ -224,13 +193,11 @@ def write_continuously(
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     grammars: Sequence[str | None],
-    drafts: Sequence[Sequence[int]],
     most: int,
     unfinished: bool = False,
 ) -> Iterator[tuple[int, list[int], list[float], int]]:
     """Greedy answers to the prompts (token ids), at most `most` at once, as they end: place of the prompt, tokens, log-probability
-    of each among those that were allowed, and how many tokens a grammar forced. `drafts` (token ids, maybe none) only save time.
-    With `unfinished`, an answer comes after every step.
+    of each among those that were allowed, and how many tokens a grammar forced. With `unfinished`, an answer comes after every step.
 
     Settings of `model.generation_config` that change scores (a repetition penalty) are not applied.
 
@@ -247,8 +214,7 @@ def write_continuously(
             with torch.inference_mode():
                 if waiting and len(rows) < most:
                     i = waiting.pop()
-                    lookups = _Lookup([*prompts[i][-SAME[0] :], *drafts[i]]), _Lookup(prompts[i]), copy(_phrases(tokenizer))
-                    row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], lookups)
+                    row = _Row(i, limits[i], Matcher(grammars[i], tokenizer), prompts[i], Guesses(prompts[i], tokenizer))
                     row.jump()
                     rows.append(row)
                     row.follow(_read_prompt(model, row, read), ends, eos)
