@@ -97,7 +97,7 @@ class Draft:
             at += len(line) + 1
         self._begins = [item.pos for item in self._items]
         self._named = list(self._names())
-        self._line, self._reached, self.end = cache(self._line), cache(self._reached), cache(self.end)
+        self._line, self._place_of, self.end = cache(self._line), cache(self._place_of), cache(self.end)
 
     def _names(self) -> Iterator[tuple[int, int, int]]:
         """Words before a number: where they begin and end in the text, and the place of the number among the items."""
@@ -109,7 +109,7 @@ class Draft:
                 words.append(item)
             elif words and item.kind in ("value", "interval"):
                 start = words[0].pos
-                yield start, min(_GAP.search(self._text, start).start(), item.pos), place
+                yield start, _GAP.search(self._text, start, item.pos).start(), place
                 words = []
             elif item.kind not in ("unit", "mark", "soit", "label"):
                 words = []
@@ -138,8 +138,10 @@ class Draft:
 
     def _reached(self, written: str) -> int:
         """The place of the result of the last of the lines `written`; -1 where none is."""
-        before, _, last = written.rpartition("\n")
-        return self._place_of(last.partition(" : ")[0], self._reached(before)) if last else -1
+        reached = -1
+        for line in filter(None, written.split("\n")):
+            reached = self._place_of(line.partition(" : ")[0], reached)
+        return reached
 
     def _values(self, name: str, found: Sequence[Item]) -> Iterator[tuple[str, str, str]]:
         """Sign, digits and unit of the values that may be meant, the most likely first."""
