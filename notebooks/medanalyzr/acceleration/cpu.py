@@ -62,12 +62,6 @@ def answer_on_cpu(model, exact: bool = False) -> None:
             module.products = torch.bfloat16 if narrow and module is not scores else None
 
 
-def dtype_of_products(model) -> torch.dtype:
-    """The number format in which the layers of `model` multiply (see `answer_on_cpu`); keys and values are kept in it."""
-    products = (module.products for module in model.modules() if isinstance(module, PackedLinear))
-    return next(filter(None, products), model.dtype)
-
-
 def unpack_on_cpu(model) -> None:
     """On a CPU, decode the 4-bit weights once instead of at every use; on a GPU, do nothing.
 

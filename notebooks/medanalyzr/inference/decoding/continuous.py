@@ -16,7 +16,6 @@ from os.path import commonprefix
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
-from medanalyzr.acceleration.cpu import dtype_of_products
 from medanalyzr.inference.decoding.guesses import Guesses
 from medanalyzr.inference.guidance.guided import Matcher
 
@@ -118,6 +117,11 @@ class _Prompts:
         return self._read, ids[same:]
 
 
+def _dtype_of_products(model) -> torch.dtype:
+    """The number format in which the layers multiply (see `acceleration.cpu.answer_on_cpu`); keys and values are kept in it."""
+    return next(filter(None, (getattr(module, "products", None) for module in model.modules())), model.dtype)
+
+
 def _with_room(known: torch.Tensor, slots: int, dtype: torch.dtype) -> torch.Tensor:
     """Keys or values of one row (1 × heads × tokens × size) with room for others: heads × slots × size."""
     _, heads, length, size = known.shape
@@ -161,7 +165,7 @@ def _read_prompt(model, row: _Row, prompts: _Prompts) -> torch.Tensor:
     read, new = prompts.begin(ids, len(ids) - last)
     out = model(input_ids=torch.tensor([new]), past_key_values=read, use_cache=True, logits_to_keep=last)
     slots = len(ids) + row.limit + GUESSES[1]
-    kept = dtype_of_products(model)
+    kept = _dtype_of_products(model)
     row.kept = [(_with_room(layer.keys, slots, kept), _with_room(layer.values, slots, kept)) for layer in read.layers]
     row.length, row.pending = len(ids) - len(row.guessed), []
     return out.logits[0].float()
