@@ -16,6 +16,7 @@ from medanalyzr.inference.decoding.guesses import LONGEST, Guesses, phrases
 from medanalyzr.inference.generation import _in_padded_batches, _write, batch_effect, generate, stream
 from medanalyzr.inference.guidance.guided import Guide, Matcher
 from medanalyzr.lab.engine import patterns
+from medanalyzr.lab.reader import read_report
 from medanalyzr.training.base_models import mistral_tokenizer
 
 ROWS = load_bundled()[::300][:8]
@@ -278,6 +279,9 @@ def test_a_draft_goes_on_from_what_is_written():
         likely = draft.after(whole[:end])
         assert likely and whole.startswith((whole[:end] + likely)[: len(whole)]), whole[:end]
     assert draft.after("") == SODIUM and draft.after("mot\n" * 3000 + "Sod").startswith("ium : 131")
+    misread = "Sodium : 113 mmol/L (1"  # and gone on from
+    assert draft.after(misread).startswith("13 < 135 ; critique 125 ≥ 113) : bas, critique\n")
+    assert draft.after("Sodium : 131 mmol/L (98 ≤ 120 < 131)").startswith(" : élevé\n")
     assert draft.after(whole).startswith("Conclusion : hyperkaliémie sévère ;") and draft.after("Con").startswith("clusion :")
 
 
@@ -286,6 +290,7 @@ def test_a_draft_goes_on_from_what_is_written():
     [
         ("Kaliémie (ISE) : 6,8 mmol/L (3,5 - 5,0) reçu le matin 5,1", "", KALIEMIA),
         ("Lipoprotéine (a) [calcul] 0,62 g/L vu 0,70 (VR < 0,30)", "", "Lipoprotéine (a) : 0,62 g/L (0,30 < 0,62) : élevé\n"),
+        ("Sodium [b]   vu    131    mmol/L   136 / 145", "Sodium : 131 mmol/L (", "131 < 136 ; appel sous 125) : bas\n"),
         ("Zotaate libre 163,3 mg/L (96,5 - 120,0)", "", "Zotaate libre : 163,3 mg/L (96,5 ≤ 120,0 < 163,3) : élevé\n"),
         (
             '{"nom": "Zotaate", "valeur": 7.5, "unite": "g/L", "min": 4, "max": 6}',
@@ -293,12 +298,11 @@ def test_a_draft_goes_on_from_what_is_written():
             ",0 ≤ 6,0 < 7,5) : élevé\n",
         ),
         ("Sodium|131|mmol/L|135|145|", "Sodium : 131 mmol/L (131 < 13", "5 ; appel sous 125) : bas\n"),
-        (TWO.format(""), "Sodium : 113 mmol/L (1", "13 < 135 ; critique 125 ≥ 113) : bas, critique\n"),  # misread, and gone on from
-        (TWO.format(""), "Sodium : 131 mmol/L (98 ≤ 120 < 131)", " : élevé\n"),
         ("Le patient va bien.", "Zotaate : 5 (intervalle et", " unité manquants) : indéterminé\n"),
     ],
 )
-def test_a_draft_says_what_a_line_probably_means(report, begun, rest):
+def test_a_draft_says_what_a_line_probably_means_where_the_reader_refuses_it(report, begun, rest):
+    assert read_report(report).measurements == ()
     assert Draft(report).after(begun).startswith(rest)
 
 

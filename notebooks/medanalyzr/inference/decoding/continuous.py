@@ -16,10 +16,10 @@ from os.path import commonprefix
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
-from medanalyzr.inference.decoding.guesses import Guesses
+from medanalyzr.inference.decoding.guesses import LONGEST, Guesses
 from medanalyzr.inference.guidance.guided import Matcher
 
-GUESSES = 4, 12  # fewest and most tokens of a guess
+GUESSES = 4, LONGEST  # fewest and most tokens of a guess
 PERIODS = 4, 64  # tokens of the shortest and the longest piece whose repetition ends an answer
 
 

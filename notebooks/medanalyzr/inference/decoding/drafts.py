@@ -17,10 +17,10 @@ from medanalyzr.lab.engine.facts import Facts
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.lines.results import meant
 from medanalyzr.lab.reading.names import harmless, known
-from medanalyzr.lab.reading.patient import Patient, read_patient
+from medanalyzr.lab.reading.patient import Patient
 from medanalyzr.lab.reading.tokens import Item, Refused, digits, items, number, tidy
 from medanalyzr.lab.references import analytes, fold
-from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement, Report
+from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement
 from medanalyzr.lab.rules import LACKS, answer_line, interpret
 from medanalyzr.lab.units import known_unit
 
@@ -86,10 +86,10 @@ class Draft:
     """How an answer to a text with a report may go on."""
 
     def __init__(self, text: str):
-        self._text = tidy(text)
-        self._small, self._who = self._text.casefold(), read_patient(self._text)
-        self._report = Report(self._who.sex, self._who.age, (), pregnant=self._who.pregnant, text=self._text)
-        self._sure = interpret(read_report(text)).partition(f"\n{CONCLUSION}")[0].split("\n")
+        self._text = re.sub(r"(?<=\d) / (?=\d)", " - ", tidy(text))
+        self._small, self._report = self._text.casefold(), read_report(text)
+        self._who = Patient(self._report.sex, self._report.age, self._report.pregnant)
+        self._sure = interpret(self._report).partition(f"\n{CONCLUSION}")[0].split("\n")
         self._items: list[Item] = []
         at = 0
         for line in self._text.split("\n"):
@@ -161,11 +161,11 @@ class Draft:
 
     def _lines(self, begun: str, written: str) -> Iterator[str]:
         """Lines of results that may be meant, the most likely first; not all begin with `begun`."""
-        last, reached = written.rpartition("\n")[2], self._reached(written)
         if begun:
             yield from self._sure
-        elif last in self._sure[:-1]:
+        elif (last := written.rpartition("\n")[2]) in self._sure[:-1]:
             yield self._sure[self._sure.index(last) + 1]
+        reached = self._reached(written)
         if head := _HEAD.match(begun):
             name, sign, value, unit, told = head.groups(default="")
             found = self._found(self._place_of(name, reached))

@@ -12,7 +12,7 @@ from medanalyzr.lab.engine import patterns
 from medanalyzr.lab.rules import WORDINGS
 
 SAME = 3, 2  # tokens that must be the same before a guess: rather three than two
-LONGEST = 16  # tokens of a guess
+LONGEST = 12  # tokens of a guess
 
 
 def _ids(text: str, tokenizer) -> list[int]:
@@ -40,9 +40,9 @@ def phrases(tokenizer) -> Lookup:
     """The conclusions and next steps that the rules may write, each up to its first open place: a model that learnt them writes them
     where a draft has others.
     """
-    told = [text.partition("{") for row in patterns.rows() for text in (row.wording, row.next_step) if text]
-    told += [text.partition("{") for text in WORDINGS]
-    texts = [f" {text}" + " ;" * (not opened) for text, opened, _ in dict.fromkeys(told)]
+    said = [text for row in patterns.rows() for text in (row.wording, row.next_step) if text]
+    parts = dict.fromkeys(text.partition("{") for text in (*said, *WORDINGS))
+    texts = [f" {text}" + " ;" * (not opened) for text, opened, _ in parts]
     return Lookup(sum(tokens(texts, tokenizer, add_special_tokens=False).input_ids, []))
 
 
