@@ -87,7 +87,7 @@ def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segments: RowSegments, scale: float | None = None
 ) -> torch.Tensor:
     """Attention of a row with a shared prefix; all tensors 1 × tokens × heads × size, `key` and `value` may have fewer heads."""
-    return _Attend.apply(query[0], key[0], value[0], segments, scale)[None]
+    return _Attend.apply(query.squeeze(0), key.squeeze(0), value.squeeze(0), segments, scale).unsqueeze(0)  # no copy backward
 
 
 class SharedPrefix:

@@ -24,7 +24,7 @@ class Profile:
     values in other layouts, see `medanalyzr.dataset.layouts`).
 
     `precision` is "fp32", "fp16", "bf16" or "best" (the device's native format). `load_in_4bit` is "on" or "off" (the base model in
-    16 bits: faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.float8`).
+    16 bits: faster where it fits). `float8` is "on" or "off" (products with a 16-bit base model in FP8, see `medanalyzr.acceleration.fused`).
 
     `max_steps` of -1 means whole epochs. `packing` is "on", "off" or "shared" (packed, and the common beginning of all prompts is
     computed once per step, see `medanalyzr.acceleration.shared_prefix`). `checkpointing` is "on", "off" or "unsloth" (activations

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import torch
 
-from medanalyzr.acceleration.float8 import in_float8
+from medanalyzr.acceleration.fused import fused
 from medanalyzr.core.packages import describe
 from medanalyzr.core.run_folder import git_commit
 from medanalyzr.dataset.prompts import PREAMBLE, PROMPT
@@ -44,7 +44,7 @@ def effective_settings(trainer) -> dict:
         "base model dtype": str(model.dtype).removeprefix("torch."),
         "adapter dtype": ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad})),
         "4-bit": bool(getattr(model, "is_loaded_in_4bit", False)),
-        "8-bit float products": in_float8(model),
+        "fused projections": fused(model),
         "gradient checkpointing": getattr(model, "_unsloth_gradient_checkpointing", False),
         "processes": args.world_size,
     }

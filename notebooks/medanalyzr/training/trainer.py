@@ -15,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.training_args import OptimizerNames
 
 from medanalyzr.acceleration.compat import require
-from medanalyzr.acceleration.float8 import back_from_float8
+from medanalyzr.acceleration.fused import restore_projections
 from medanalyzr.core.errors import MedAnalyzrError
 from medanalyzr.training.record import trainer_steps
 
@@ -114,7 +114,7 @@ def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]
     """A block that trains: it prepares `trainer` to start, or to resume from `checkpoint`, and reports errors in one sentence.
 
     Without a checkpoint the adapter gets its initial weights again, because an interrupted training may have changed them. A finished
-    training is loaded, with no step left. After the block a model that trained in 8-bit floats uses its 16-bit weights again. On a CPU
+    training is loaded, with no step left. After the block each projection is computed by itself again. On a CPU
     PEFT makes no float32 copies of what the adapter reads: autocast would turn them back into the same bfloat16 at once.
 
     Raises:
@@ -141,5 +141,5 @@ def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]
             f"The disk is full, so the checkpoint of step {trainer.state.global_step} could not be written; the one before it is "
             "kept: free space and run this notebook again."
         ) from None
-    back_from_float8(trainer.model)
+    restore_projections(trainer.model)
     training.seconds = time.monotonic() - start

@@ -1,4 +1,4 @@
-"""Products with a frozen weight in 8-bit floats stand in for the exact ones, forward and backward, within their rounding."""
+"""Fused LoRA layers give the results and gradients of separate ones, with exact products and, within their rounding, in 8-bit floats."""
 
 import os
 import subprocess
@@ -7,7 +7,16 @@ import sys
 import pytest
 import torch
 from medanalyzr import MedAnalyzrError
-from medanalyzr.acceleration.float8 import LARGEST, back_from_float8, in_float8, swiglu, swiglu_backward, to_float8, train_in_float8
+from medanalyzr.acceleration.float8 import LARGEST, Float8Matrix, to_float8
+from medanalyzr.acceleration.fused import (
+    ExactMatrix,
+    _fuse,
+    fuse_projections,
+    fused,
+    restore_projections,
+    swiglu,
+    swiglu_backward,
+)
 from medanalyzr.core.device import Device
 from medanalyzr.core.run_folder import NOTEBOOKS
 from medanalyzr.training.profiles import PROFILES, check_settings, choose_profile, override
@@ -37,7 +46,7 @@ def test_parts_side_by_side_share_the_scale_of_their_row():
 
 
 def block(hidden=64, kv=32, wide=96):
-    """A decoder layer with LoRA layers of rank 4 and 8, as far as `train_in_float8` looks into it."""
+    """A decoder layer with LoRA layers of rank 4 and 8, as far as `fuse_projections` looks into it."""
     from peft.tuners.lora import Linear
     from peft.tuners.lora.config import LoraConfig
 
@@ -56,6 +65,7 @@ def block(hidden=64, kv=32, wide=96):
     found.self_attn, found.mlp = torch.nn.Module(), torch.nn.Module()
     for name, layer in layers.items():
         setattr(found.mlp if name in ("gate_proj", "up_proj", "down_proj") else found.self_attn, name, layer)
+    found.mlp.act_fn = silu
     found.self_attn.apply_qkv = lambda self, x: (exact(self.q_proj, x), exact(self.k_proj, x), exact(self.v_proj, x))
     found.self_attn.apply_o = lambda self, x: exact(self.o_proj, x)
     found.mlp.forward = lambda x, m=found.mlp: exact(m.down_proj, silu(exact(m.gate_proj, x)) * exact(m.up_proj, x))
@@ -92,7 +102,7 @@ def test_the_kernels_do_the_same_in_tritons_interpreter():
 
 KERNELS = """
 import torch
-from medanalyzr.acceleration.float8 import TILE, _grid, _inner_size, _swiglu, _swiglu_backward, swiglu, swiglu_backward
+from medanalyzr.acceleration.fused import TILE, _grid, _inner_size, _swiglu, _swiglu_backward, swiglu, swiglu_backward
 torch.manual_seed(0)
 for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
     rg, ru, rd = ranks
@@ -108,7 +118,8 @@ for rows, width, ranks in ((37, 200, (4, 8, 3)), (16, 128, (16, 16, 16))):
 """
 
 
-def test_outputs_and_gradients_of_a_layer():
+@pytest.mark.parametrize(("matrix", "most"), [(ExactMatrix, 0.02), (Float8Matrix, 2 * ROUNDING)])  # up to four products in a row
+def test_outputs_and_gradients_of_a_layer(matrix, most):
     layer = block()
 
     def results(dtype):
@@ -124,32 +135,59 @@ def test_outputs_and_gradients_of_a_layer():
         return {"q": q, "k": k, "v": v, "o": o, "out": out, "dx": x.grad} | gradients
 
     right = results(torch.float32)
-    train_in_float8(layer)
+    _fuse([layer], matrix)
     found = results(torch.bfloat16)
     assert found.keys() == right.keys() and len(right) == 6 + 14
     for name, value in right.items():
-        assert found[name].shape == value.shape and 0 < off(found[name], value) < 2 * ROUNDING, name  # up to four products in a row
+        assert found[name].shape == value.shape and 0 < off(found[name], value) < most, name
 
 
 def test_a_layer_gets_its_own_products_back():
     layer = block()
     before = (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward)
-    weights = {name: parameter.data_ptr() for name, parameter in layer.named_parameters()}
-    assert not in_float8(layer)
-    train_in_float8(layer)
-    train_in_float8(layer)
-    assert in_float8(layer) and layer.mlp.forward is not before[2]
-    back_from_float8(layer)
-    back_from_float8(layer)
-    assert not in_float8(layer) and (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward) == before
-    assert {name: parameter.data_ptr() for name, parameter in layer.named_parameters()} == weights
+    weights = {name: parameter.clone() for name, parameter in layer.named_parameters()}
+    assert fused(layer) == "no"
+    fuse_projections(layer, float8=True)
+    fuse_projections(layer, float8=True)
+    assert fused(layer) == "in 8-bit floats" and layer.mlp.forward is not before[2]
+    restore_projections(layer)
+    restore_projections(layer)
+    assert fused(layer) == "no" and (layer.self_attn.apply_qkv, layer.self_attn.apply_o, layer.mlp.forward) == before
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in layer.named_parameters())
 
 
-def test_layers_of_another_kind_are_refused():
+def test_exact_layers_share_the_memory_of_their_weights():
     layer = block()
+    _fuse([layer], ExactMatrix)
+    assert fused(layer) == "yes"
+    gate, up = (getattr(layer.mlp, f"{name}_proj").get_base_layer().weight for name in ("gate", "up"))
+    assert up.data_ptr() == gate.data_ptr() + gate.numel() * gate.element_size()
+
+
+def without_qkv(layer):
     del layer.self_attn.apply_qkv
+
+
+def with_bias(layer):
+    layer.self_attn.k_proj.get_base_layer().bias = torch.nn.Parameter(torch.ones(32))
+
+
+def with_gelu(layer):
+    layer.mlp.act_fn = torch.nn.GELU()
+
+
+@pytest.mark.parametrize("change", [without_qkv, with_bias, with_gelu])
+def test_layers_of_another_kind_are_refused_in_8_bit_floats(change):
+    layer = block()
+    change(layer)
     with pytest.raises(MedAnalyzrError, match="float8='on' does not support the layers of Module: set float8='off'"):
-        train_in_float8(layer)
+        fuse_projections(layer, float8=True)
+
+
+def test_exact_layers_are_fused_on_a_gpu_alone():
+    layer = block()
+    fuse_projections(layer)
+    assert fused(layer) == "no"
 
 
 def test_only_where_the_gpu_multiplies_them():
