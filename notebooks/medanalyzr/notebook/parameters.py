@@ -31,7 +31,7 @@ _NUMBERS = (  # parameters, their least and greatest value (both allowed), and w
     ("test_reports base_reports loss_reports perturbations layout_reports", 0, inf, " (or -1: by profile)"),
     ("evaluation_batch_size", 1, inf, " (or -1: by profile)"),
     ("validation_fraction test_fraction", 0, 0.4, _OR_PROFILE),
-    ("min_flags min_critical_recall max_false_alarms min_consistency min_abstention", 0, 1, ""),
+    ("min_flags min_critical_recall max_false_alarms min_consistency min_abstention max_silent", 0, 1, ""),
     ("seed", 0, 2**32 - 1, ""),
 )
 

@@ -23,6 +23,7 @@ _SEX = (
     re.compile(rf"\bpatient(?!e)\w*\b\W{{0,4}}(?:{_ONE})\b"),
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
+_BEFORE_BIRTH = re.compile(rf"^\W*(?:{_ONE})\W{{1,6}}(?:date de naissance|ddn|nee?(?:\(e\))? le)\b")
 _TITLE = re.compile(
     r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"(])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
     r"homme\b|garcon\b)"
@@ -96,7 +97,7 @@ def read_patient(text: str) -> Patient:
     plain = [line for line in lines if not _FOR_WHOM.search(line)]
     sure, titles = set(), set()
     for line in map(fold, told):
-        sure |= _sexes(line, _SEX[0], _SEX[3])
+        sure |= _sexes(line, _SEX[0], _SEX[3], _BEFORE_BIRTH)
     sure |= {sex for sex in map(_LETTERS.get, _record(text, "sexe")) if sex}
     for line in plain:
         sure |= _sexes(line, *_SEX)

@@ -1,0 +1,53 @@
+"""What the check makes of a model's errors: shown as verified, corrected where the strict reader read the result, or marked."""
+
+import pytest
+from medanalyzr.evaluation.checked import check_counts, check_table, checked_answer, silent_share
+from medanalyzr.evaluation.scoring import score
+from medanalyzr.lab.report import parse_report
+from medanalyzr.lab.rules import interpret
+
+REPORT = "Patient : homme, 61 ans\nPotassium : 6,8 mmol/L (3,5 - 5,0)\nHémoglobine : 81 g/L (130 - 170)"
+POTASSIUM, HEMOGLOBIN, *_ = REFERENCE = interpret(parse_report(REPORT)).splitlines()
+NOTE = "kaliémie contrôlée hier, 3,9 puis ce matin 6,8"  # the strict reader reads nothing of it
+ROW = {"input": REPORT, "output": "\n".join(REFERENCE)}
+
+
+def counts(answer, row=ROW):
+    found = check_counts([row], [answer])
+    return [found[name] for name in check_table({"": found}).columns]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),  # lines; wrong: all, shown as verified, corrected, marked; right, not verified
+    [
+        (ROW["output"], [2, 0, 0, 0, 0, 0]),
+        (POTASSIUM, [1, 0, 0, 0, 0, 0]),
+        (POTASSIUM.replace("élevé, critique", "normal") + "\n" + HEMOGLOBIN, [2, 1, 0, 1, 0, 0]),
+        (POTASSIUM.removesuffix(", critique"), [1, 1, 0, 1, 0, 0]),
+        (POTASSIUM.replace("6,8", "5,8"), [1, 1, 0, 1, 0, 0]),
+        (HEMOGLOBIN.replace("81", "18") + ", critique", [1, 1, 0, 1, 0, 0]),
+        ("", [0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_errors_are_corrected_and_right_lines_verified(answer, expected):
+    assert counts(answer) == expected
+
+
+def test_what_nobody_can_prove_is_marked():
+    row = {"input": NOTE, "output": "Potassium : 6,8 mmol/L (intervalle manquant ; critique 6,0 ≤ 6,8) : indéterminé, critique"}
+    assert counts(row["output"], row) == [1, 0, 0, 0, 0, 1]
+    assert counts("Potassium : 3,9 mmol/L (intervalle manquant) : indéterminé", row) == [1, 1, 0, 0, 1, 0]
+
+
+def test_a_missed_critical_value_is_shown():
+    missed = POTASSIUM.replace("élevé, critique", "normal") + "\n" + HEMOGLOBIN + "\nConclusion : anémie."
+    check = checked_answer(REPORT, missed)
+    before, after = (score(REPORT, text, ROW["output"]) for text in (missed, check.text))
+    assert [line.called_critical for line in before.lines] == [False, False]
+    assert [(line.given, line.called_critical) for line in after.lines] == [("élevé", True), ("bas", False)]
+    assert len(check.verified) == 1 and "Conclusion : anémie" in check.text
+
+
+def test_the_share_of_silent_errors():
+    assert silent_share([{"lines": 97, "wrong, shown as verified": 0}, {"lines": 3, "wrong, shown as verified": 1}]) == 0.01
+    assert silent_share([{"lines": 0, "wrong, shown as verified": 0}]) is None
