@@ -176,12 +176,35 @@ def with_gelu(layer):
     layer.mlp.act_fn = torch.nn.GELU()
 
 
-@pytest.mark.parametrize("change", [without_qkv, with_bias, with_gelu])
+def with_dropout(layer):
+    layer.self_attn.k_proj.lora_dropout["default"] = torch.nn.Dropout(0.1)
+
+
+def with_dora(layer):
+    layer.mlp.up_proj.use_dora["default"] = True
+
+
+@pytest.mark.parametrize("change", [without_qkv, with_bias, with_gelu, with_dropout, with_dora])
 def test_layers_of_another_kind_are_refused_in_8_bit_floats(change):
     layer = block()
     change(layer)
     with pytest.raises(MedAnalyzrError, match="float8='on' does not support the layers of Module: set float8='off'"):
         fuse_projections(layer, float8=True)
+
+
+def test_a_model_without_such_layers_is_refused_in_8_bit_floats():
+    with pytest.raises(MedAnalyzrError, match="does not support the layers of Linear"):
+        fuse_projections(torch.nn.Linear(2, 2), float8=True)
+
+
+def test_the_kind_of_products_can_change():
+    layer = block()
+    before = layer.mlp.forward
+    _fuse([layer], ExactMatrix)
+    fuse_projections(layer, float8=True)
+    assert fused(layer) == "in 8-bit floats"
+    restore_projections(layer)
+    assert layer.mlp.forward is before
 
 
 def test_exact_layers_are_fused_on_a_gpu_alone():

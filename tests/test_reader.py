@@ -369,6 +369,8 @@ def test_damaged_names_and_specimens():
         ("M. D. 44 ans", "H", 44, False), ("Dr Anne X\nPatient : H 45 ans", "H", 45, False),
         ("Enfant, 8 mois, sexe F", "F", 8 / 12, False),
         ("Mme A., 31 ans, enceinte de 32 SA", "F", 31, True), ("F 30 ans, test de grossesse négatif", "F", 30, False),
+        ("F   Date de naissance : 08/08/1985   Prélevé le : 29/11/2039", "F", None, False), ("F - DDN : 12/03/1950", "F", None, False),
+        ("H. née le 12/03/1950", "F", None, False), ("F. Date de naissance : 01/02/1980\nM. HUGUET", "H", None, False),
         ("Hémoglobine H : 13 - 17   F : 12 - 16", None, None, False), ("PAL 1 à 3 ans : 129 à 291", None, None, False),
     ],
 )  # fmt: skip

@@ -225,14 +225,24 @@ def _blocks(model) -> list[torch.nn.Module]:
     return [module for module in model.modules() if hasattr(module, "self_attn") and hasattr(module, "mlp")]
 
 
+def _plain(layer: torch.nn.Module | None) -> bool:
+    """Whether `layer` is a projection with one adapter and nothing else: no bias, no dropout, no DoRA."""
+    if not hasattr(layer, "lora_A") or layer.get_base_layer().bias is not None or list(layer.active_adapters) != ["default"]:
+        return False
+    return isinstance(layer.lora_dropout["default"], torch.nn.Identity) and not (
+        layer.use_dora.get("default") or layer.lora_bias.get("default")
+    )
+
+
 def _fusible(block: torch.nn.Module) -> bool:
-    """Whether `block` has Unsloth's fast layers as computed here: seven projections with an adapter, no bias, gate through SiLU."""
+    """Whether `block` has Unsloth's fast layers as computed here: seven plain projections with an adapter, gate through SiLU."""
     attention, mlp = block.self_attn, block.mlp
     layers = [getattr(attention, f"{name}_proj", None) for name in "qkvo"]
     layers += [getattr(mlp, f"{name}_proj", None) for name in ("gate", "up", "down")]
-    plain = all(hasattr(layer, "lora_A") and layer.get_base_layer().bias is None for layer in layers)
     one = torch.ones(1)
-    return hasattr(attention, "apply_qkv") and plain and torch.equal(mlp.act_fn(one), torch.nn.functional.silu(one))
+    return (
+        hasattr(attention, "apply_qkv") and all(map(_plain, layers)) and torch.equal(mlp.act_fn(one), torch.nn.functional.silu(one))
+    )
 
 
 def _fuse(blocks: Sequence[torch.nn.Module], matrix: type[ExactMatrix] | type[Float8Matrix]) -> None:
@@ -250,16 +260,18 @@ def _fuse(blocks: Sequence[torch.nn.Module], matrix: type[ExactMatrix] | type[Fl
 def fuse_projections(model, float8: bool = False) -> None:
     """Train with fused layers until `restore_projections` is called; with `float8`, products with the base weights are in FP8.
 
-    Without `float8` this does nothing on a CPU or with a base model in 4 bits or float16, and leaves layers of another kind as they are.
-    It does nothing if it was done before (a cell that is run again after an interruption).
+    Without `float8` it needs a GPU, a base model in bfloat16 throughout, and layers as those of Llama and Mistral; other models train
+    as they are. A second call changes nothing (a cell that is run again after an interruption) but the kind of products.
 
     Raises:
-        MedAnalyzrError: `float8` for layers of another kind (those of Llama, Mistral and similar models are supported).
+        MedAnalyzrError: `float8` for layers of another kind.
     """
-    blocks = _blocks(model)
-    if fused(model) != "no" or (float8 and not usable("8-bit float products")):
+    float8 = float8 and usable("8-bit float products")
+    if fused(model) == ("in 8-bit floats" if float8 else "yes"):
         return
-    wrong = next((type(block).__name__ for block in blocks if not _fusible(block)), "")
+    restore_projections(model)
+    blocks = _blocks(model)
+    wrong = next((type(block).__name__ for block in blocks if not _fusible(block)), "" if blocks else type(model).__name__)
     if float8 and wrong:
         raise MedAnalyzrError(f"float8='on' does not support the layers of {wrong}: set float8='off'.")
     weights = (weight for block in blocks for weight in block.parameters() if not weight.requires_grad)

@@ -11,11 +11,21 @@ from medanalyzr.inference.verify import Result, verify
 from medanalyzr.lab.report import CRITICAL, parse_answer
 from medanalyzr.lab.rules import answer_name
 
+_COLUMNS = (
+    "lines",
+    "wrong",
+    "wrong, shown as verified",
+    "wrong, corrected",
+    "wrong, marked as not verified",
+    "right, not verified",
+    "right, made wrong",
+)
+
 
 @dataclass(frozen=True)
 class CheckedAnswer:
-    """An answer as a reader is shown it: `text` has its lines as verified or corrected and the conclusion of the rules; `verified` are
-    the keys of its verified lines (see `Measurement.key`).
+    """An answer as a reader is shown it: `text` has its lines, those that the report contradicts corrected, and the conclusion of the
+    rules; `verified` are the keys (see `Measurement.key`) whose first line is verified.
     """
 
     text: str
@@ -32,8 +42,12 @@ def checked_answer(report: str, answer: str) -> CheckedAnswer:
     found = verify(report, answer)
     lines = [(_line(result), result.verified) for result in found.results if result.value is not None]
     ending = [f"Conclusion : {found.conclusion}."] if found.conclusion else []
-    verified = parse_answer("\n".join(line for line, is_verified in lines if is_verified))
-    return CheckedAnswer("\n".join([*(line for line, _ in lines), *ending]), frozenset(verified))
+    first: dict[str, bool] = {}
+    for line, is_verified in lines:
+        for key in parse_answer(line):
+            first.setdefault(key, is_verified)
+    verified = frozenset(key for key, is_verified in first.items() if is_verified)
+    return CheckedAnswer("\n".join([*(line for line, _ in lines), *ending]), verified)
 
 
 def _right(line: Line) -> bool:
@@ -41,7 +55,10 @@ def _right(line: Line) -> bool:
 
 
 def check_counts(rows: Sequence[Mapping[str, str]], answers: Sequence[str]) -> dict[str, int]:
-    """How many lines of `answers` to `rows` are right and wrong (value, flag, critical mark), and what the check makes of them."""
+    """How many lines of `answers` to `rows` are right and wrong (value, flag, critical mark), and what the check makes of them.
+
+    Lines of analytes of the references are counted, the first of each. A line that is corrected under another name counts as marked.
+    """
     counts = Counter(dict.fromkeys(_COLUMNS, 0))
     for row, answer in zip(rows, answers, strict=True):
         check = checked_answer(row["input"], answer)
@@ -52,26 +69,18 @@ def check_counts(rows: Sequence[Mapping[str, str]], answers: Sequence[str]) -> d
     return dict(counts)
 
 
-_COLUMNS = (
-    "lines",
-    "wrong",
-    "wrong, shown as verified",
-    "wrong, corrected",
-    "wrong, marked as not verified",
-    "right, not verified",
-)
-
-
 def _kinds(written: Line, shown: Line, verified: bool) -> list[str]:
     if _right(written):
-        return ["lines"] if verified else ["lines", "right, not verified"]
+        price = [] if verified else ["right, not verified" if _right(shown) else "right, made wrong"]
+        return ["lines", *price]
     fate = "shown as verified" if verified else "corrected" if _right(shown) else "marked as not verified"
     return ["lines", "wrong", f"wrong, {fate}"]
 
 
 def check_table(counts: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     """A row of `check_counts` for each source of answers."""
-    return pd.DataFrame(counts).T.rename_axis("answers")[list(_COLUMNS)]
+    short = {name: "… " + name.removeprefix("wrong, ") for name in _COLUMNS if name.startswith("wrong, ")}
+    return pd.DataFrame(counts).T.rename_axis("answers")[list(_COLUMNS)].rename(columns=short)
 
 
 def silent_share(counts: Iterable[Mapping[str, int]]) -> float | None:

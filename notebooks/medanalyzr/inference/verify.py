@@ -115,10 +115,18 @@ def _result(m: Measurement, specimen: str, side: str, critical: bool, why: str) 
     return Result(m.analyte, m.name, specimen, m.text, m.unit, m.low, m.high, m.interval_unit, side, critical, not why, why)
 
 
-def _reading(g: Given, rest: list[Measurement]) -> Measurement | None:
-    """What the strict reader read under the name of a line that is not proved; None where it read nothing or several results."""
+def _reading(g: Given, rest: list[Measurement], proofs: Proofs) -> Measurement | None:
+    """What the strict reader read under the name of a line that is not proved; None where it read nothing or several results, where
+    it read another specimen (unless it has the same value, which the line takes for blood), and where it read no interval although
+    the report prints that of the line as one.
+    """
     same = [r for r in rest if key(r.name) == g.key] or [r for r in rest if r.analyte and r.analyte == g.m.analyte]
-    return same[0] if len(same) == 1 else None
+    if len(same) != 1:
+        return None
+    r, m = same[0], g.m
+    if r.specimen != m.specimen and not (m.specimen == BLOOD and (r.sign, r.value) == (m.sign, m.value)):
+        return None
+    return None if (r.low, r.high) == (None, None) and proofs.prints_interval(m.low, m.high) else r
 
 
 def _said(g: Given) -> str:
@@ -166,11 +174,12 @@ def verify(report: Report | str, answer: str) -> Verified:
             why = str(reason)
         if g.m.critical or side or _reached(m):
             critical[_in_words(m, is_printed)] = m.name
-        reading = m if is_printed else _reading(g, [r for r in rest if id(r) not in shown])
+        reading = m if is_printed else _reading(g, [r for r in rest if id(r) not in shown], proofs)
         if why and reading:
             shown.add(id(reading))
             why += f" ; corrigé d'après le compte rendu (réponse : {_said(g)})"
-            is_critical = bool(sides[id(reading)]) or _reached(reading)
+            unknown = reading.analyte is None and g.m.critical  # the rules say nothing of a name that they do not know
+            is_critical = bool(sides[id(reading)]) or _reached(reading) or unknown
             results.append(_result(reading, reading.specimen, flag(reading), is_critical, why))
         else:
             results.append(_result(m, g.m.specimen, g.m.flag, g.m.critical, why))

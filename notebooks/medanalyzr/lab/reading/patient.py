@@ -23,7 +23,7 @@ _SEX = (
     re.compile(rf"\bpatient(?!e)\w*\b\W{{0,4}}(?:{_ONE})\b"),
     re.compile(rf"^\s*#?(?:{_ONE})\s*[,:]?\s+(?:agee? )?{_AGED}"),
 )
-_BEFORE_BIRTH = re.compile(rf"^\W*(?:{_ONE})\W{{1,6}}(?:date de naissance|ddn|nee?(?:\(e\))? le)\b")
+_BEFORE_BIRTH = re.compile(r"^\W*(?:(?P<f>f)|(?P<m>[hm]))(?![\w.])\W{1,6}(?:date de naissance|ddn)\b")
 _TITLE = re.compile(
     r"\b(?P<f>mme|madame|mlle|mademoiselle|patiente|femme|fillette|fille|nee|enceinte)\b|(?:^|[\s,;:|\"(])(?P<m>m\.(?=\s*[a-z])|mr\b|monsieur|"
     r"homme\b|garcon\b)"
@@ -37,7 +37,7 @@ _FOR_WHOM = re.compile(
 _HINTS = (
     "mois", "jour", "semaine", "sexe", "patient", "mme", "madame", "mlle", "mademois", "monsieur", "mascul", "femin", "fémin",
     "homme", "femme", "garç", "garc", "fill", "enceinte", "grossesse", "aménorr", "amenorr", "gestant", "prél", "prel", "age",
-    "âge", "de vie",
+    "âge", "de vie", "naissance", "ddn",
 )  # fmt: skip
 _HINT = re.compile(r"\d ?a(?:ns?)?\b|\bn[ée]e?\b|\d ?sa\b|\bm\.|\bmr\b")
 _NORMS = re.compile(r"adulte|\bnorme|\bref\b|valeurs")
