@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import fields
 
 import pytest
+from medanalyzr.inference.verification.proof import Proofs
 from medanalyzr.inference.verify import Result, as_line, verify
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import key
@@ -322,3 +323,28 @@ def test_a_text_without_any_name_proves_nothing(text):
 def test_two_numbers_a_space_apart_prove_none(line, value):
     answer = f"Potassium : {value} mmol/L (3,5 ≤ {value} ≤ 5,1) : normal"
     assert not verify(f"Homme 60 ans\n{line}", answer).results[0].verified
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "printed"),
+    [
+        ("Fibrinogène 970 mg/L (N de 2 000 à 4 000)", 2000, 4000, True), ("γGT\n20 UI/L\n(VN inférieur à 38)", None, 38, True),
+        ("Hb 151 g/L (130,0-170,0)", 130, 170, True), ("chlorures à 88 mmol/L, usuelles de 98 - 107", 98, None, True),
+        ("N : 4000 < N < 10000", 4000, 10000, True), ("créatinine 148 µmol/L (131 µmol/L en janvier)", 131, None, False),
+        ("LDL 1,47 g/L\nObjectif < 0,70", None, 0.7, False), ("TP 75 % (15 - 1300)", 15, 130, False), ("TP 75 % (70 - 130)", None, None, False),
+    ],
+)  # fmt: skip
+def test_an_interval_is_printed_in_the_form_of_one(text, low, high, printed):
+    assert Proofs(read_report(text), []).prints_interval(low, high) == printed
+
+
+def test_a_reading_without_its_printed_interval_corrects_nothing():
+    report = "Bilan : la créatinine à 97 µmol/L, pour des valeurs usuelles de 45 - 84."
+    (line,) = verify(report, "créatinine : 97 µmol/L (45 ≤ 84 < 97) : élevé").results
+    assert (line.flag, line.low, line.high) == ("élevé", 45, 84)
+
+
+def test_a_critical_mark_of_an_unknown_name_stays():
+    report = "On retrouve l'hémogloine à 65 g/L, usuelles de 120 - 160, contre 73 le 28/06/2038."
+    (line,) = verify(report, "hémogloine : 65 g/L (65 < 120 ; critique 70 ≥ 65) : bas, critique").results
+    assert line.critical and not line.verified
