@@ -114,8 +114,8 @@ def training_guard(trainer, checkpoint: str | None) -> Iterator[GuardedTraining]
     """A block that trains: it prepares `trainer` to start, or to resume from `checkpoint`, and reports errors in one sentence.
 
     Without a checkpoint the adapter gets its initial weights again, because an interrupted training may have changed them. A finished
-    training is loaded, with no step left. After the block each projection is computed by itself again. On a CPU
-    PEFT makes no float32 copies of what the adapter reads: autocast would turn them back into the same bfloat16 at once.
+    training is loaded, with no step left. After the block each projection is computed by itself again. On a CPU PEFT makes no float32
+    copies of what the adapter reads: autocast would turn them back into the same bfloat16 at once.
 
     Raises:
         MedAnalyzrError: the GPU is out of memory, or the disk is full.
