@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from medanalyzr.lab.formats.objects import parsed, patient_lines, read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
 from medanalyzr.lab.reading.lines.rows import rows_of
 from medanalyzr.lab.reading.lines.sentences import paragraphs, sentences
@@ -30,6 +31,10 @@ def without_long_lines(lines: Sequence[str]) -> str:
 
 def read_report(text: str) -> Report:
     """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
+    if (doc := parsed(text)) is not None:
+        who = read_patient(patient_lines(doc))
+        if (found := read_objects(doc, text, who)) is not None:
+            return Report(who.sex, who.age, tuple(map(_whole, found[0])), tuple(found[1]), who.pregnant, clean(text))
     whole, lines = text, tidy(text).split("\n")
     unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
     text = without_long_lines(lines)

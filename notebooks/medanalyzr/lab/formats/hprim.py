@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from medanalyzr.lab.formats.readings import Reading, make_reading, patient_lines, who
 from medanalyzr.lab.formats.results import STATUSES, Result, specimen_of
-from medanalyzr.lab.reader import read_report
+from medanalyzr.lab import reader
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import interval_of
 
@@ -55,7 +55,7 @@ def _patient(part: str, is_cut: bool) -> Reading:
     codes = ["truncated"] * is_cut
     if not any(line.startswith("RES|") for line in lines):
         body = "\n".join([*patient_lines(patient), *lines[head:]]).strip()
-        report = replace(read_report(body), sex=patient[0], age=patient[1], text=body)
+        report = replace(reader.read_report(body), sex=patient[0], age=patient[1], text=body)
         codes.append("no_structured_block" if report.measurements or report.unread else "no_result")
         return Reading(report, (*codes, *patient[2]))
     for i, line in enumerate(lines):
