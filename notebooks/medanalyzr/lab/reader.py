@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medanalyzr.lab.formats.objects import parsed, patient_lines, read_objects
+from medanalyzr.lab.formats.json_text import Unclear, parsed, patient_lines
+from medanalyzr.lab.formats.objects import read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
 from medanalyzr.lab.reading.lines.rows import rows_of
 from medanalyzr.lab.reading.lines.sentences import paragraphs, sentences
@@ -31,10 +32,8 @@ def without_long_lines(lines: Sequence[str]) -> str:
 
 def read_report(text: str) -> Report:
     """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
-    if (doc := parsed(text)) is not None:
-        who = read_patient(patient_lines(doc))
-        if (found := read_objects(doc, text, who)) is not None:
-            return Report(who.sex, who.age, tuple(map(_whole, found[0])), tuple(found[1]), who.pregnant, clean(text))
+    if (found := _as_json(text)) is not None:
+        return found
     whole, lines = text, tidy(text).split("\n")
     unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
     text = without_long_lines(lines)
@@ -71,6 +70,19 @@ def read_report(text: str) -> Report:
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
     unread = sorted(unread + more, key=lambda u: u.line)
     return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
+
+
+def _as_json(text: str) -> Report | None:
+    """The report of a text in JSON; None for any other text."""
+    try:
+        if (doc := parsed(text)) is None:
+            return None
+        who = read_patient(patient_lines(doc))
+        read, unread = read_objects(doc, text, who)
+    except (Unclear, RecursionError) as error:
+        why = "trop de niveaux" if isinstance(error, RecursionError) else str(error)
+        return Report(None, None, (), (Unread(1, text[:80].strip(), why),), text=clean(text))
+    return Report(who.sex, who.age, tuple(map(_whole, read)), tuple(unread), who.pregnant, clean(text))
 
 
 def _samples(row: Row) -> list[Row]:

@@ -107,6 +107,7 @@ class Proofs:
         self.report, self.who = report, Patient(report.sex, report.age, report.pregnant)
         self.search = Search(tidy(report.text or write_report(report)), names)
         self.lines = self.search.text.split("\n")
+        self.is_json = re.match(r"\s*[{\[]", report.text) is not None  # read as objects, or not at all
         self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
         self.by_name: dict[str, list[Measurement]] = {}
         for m in report.measurements:
@@ -178,6 +179,8 @@ class Proofs:
 
     def searched(self, g: Given) -> Measurement:
         """The line's measurement as proved by the separate search. Raises Unproved."""
+        if self.is_json:
+            raise Unproved("appartenance non prouvée")
         found, reasons = [], []
         for record in self.search.of(g.key, _alike(g.m.analyte)):
             if not (here := values(self.search, record)):

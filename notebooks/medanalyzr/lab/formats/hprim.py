@@ -7,9 +7,9 @@ import html
 import re
 from dataclasses import replace
 
+from medanalyzr.lab import reader
 from medanalyzr.lab.formats.readings import Reading, make_reading, patient_lines, who
 from medanalyzr.lab.formats.results import STATUSES, Result, specimen_of
-from medanalyzr.lab import reader
 from medanalyzr.lab.references import fold
 from medanalyzr.lab.report import interval_of
 

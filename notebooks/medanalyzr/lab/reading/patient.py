@@ -46,7 +46,8 @@ _BORN = re.compile(r"\bnee?(?:\(e\))?\s*(?:le)?\s*:?\s*(\d{1,2}[/.]\d{1,2}[/.]\d
 _AGE = re.compile(
     r"(?<![\d,.<>])(?<!-)(?<!<\s)(?<!>\s)(?<!\ba\s)(?<!depuis\s)(?<!il y a\s)(?<!enceinte de\s)(\d{1,3})\s*(ans|an|a|mois|semaines|jours?)\b"
     r"(?:\s*(?:et\s*)?(\d{1,2})\s*mois)?"
-    r"(?!\s*(?:d.amenorr|de (?:grossesse|traitement)|et \+|et plus|:))|\bj(\d{1,2}) de vie|\bage\s*[:;]\s*(\d{1,3})(?:\s|;|$)"
+    r"(?!\s*(?:d.amenorr|de (?:grossesse|traitement)|et \+|et plus|:))|\bj(\d{1,2}) de vie|"
+    r"\bage\s*[:;]\s*(\d{1,3})(?=\s|;|$)(?!\s*(?:mois|semaines?|jours?|j)\b)"
 )
 _SPOKEN = re.compile(r"patient|\bmme|madame|monsieur|\bm\.|age|sexe|^\W*[hf]\b|homme|femme|fill|garcon|enfant|\bnee?\b")
 _PREGNANT = re.compile(r"\benceinte\b|\bgrossesse\b|\b\d{1,2} ?sa\b|amenorrhee|\bgestante?\b")

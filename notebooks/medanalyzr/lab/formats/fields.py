@@ -1,0 +1,150 @@
+"""What the fields of a JSON report mean: by the words of their keys (tables/json_keys.csv) and by what they hold.
+
+Only what is understood counts. A field whose key has an unknown word has no role, and whatever holds it is refused.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from functools import cache, lru_cache
+
+from medanalyzr.lab.reading.tokens import UNIT, Item, items, tidy
+from medanalyzr.lab.references import find_analyte, fold, read_table
+from medanalyzr.lab.report import FIGURES
+
+Path = tuple[str | int, ...]
+
+SETTLED = re.compile(
+    r"f|v|controlee?|final\w*|valide\w*|verifie\w*|verified|validated|definiti(?:f|ve)|terminee?|complet\w*|true|ok"
+)
+WITHDRAWN = re.compile(
+    r"annul|cancel|supprim|delet|provis|prelim|brouillon|draft|partiel|attente|pending|en cours|\bnon\b|\bnot\b|\bpas\b|erreur|error|"
+    r"rejet|reject|refus|invalid|unverified|confirm|reserve|control|hemol|ictere|icteri|lipem|coagule|caillot|insuffi|impossib|dilu"
+)
+NOTHING = frozenset(
+    ("-", "--", "---", "/", ".", "..", "...", "n/a", "na", "nc", "null", "none", "sans objet", "neant", "rien", "aucun", "aucune")
+)
+_FLAGS = {
+    "hh": "HH",
+    "ll": "LL",
+    "h": "H",
+    "l": "L",
+    "b": "L",
+    "n": "N",
+    "eleve": "H",
+    "elevee": "H",
+    "haut": "H",
+    "bas": "L",
+    "basse": "L",
+}
+FLAGS = _FLAGS | {"normal": "N", "normale": "N", "high": "H", "low": "L", "↑": "H", "↓": "L"}
+_DAY = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)|(\d\d?)[/.](\d\d?)[/.](\d{4}))(?:[T ]\d\d?[:h]\d\d.*)?")
+_CODE = re.compile(r"[\w.\-/]{1,20}")
+_AND = {  # which other words a key of this role may hold
+    "bound": ("side_low", "side_high", "interval", "edge", "doubtful", "value", "unit", "men", "women"),
+    "unit": ("unit", "value"),
+    "name": ("name", "code"),
+    "date": ("date", "specimen"),
+    "person": ("person", "name"),
+    "method": ("method", "name"),
+    "specimen": ("specimen", "name", "code", "edge"),
+    "flag": ("flag", "interval", "value"),
+    "comment": ("comment", "value", "name"),
+}
+_ORDER = ("status", "date", "person", "method", "comment", "specimen", "flag", "bound", "unit", "heading", "code", "name", "value")
+
+
+@cache
+def vocabulary(role: str) -> frozenset[str]:
+    """The words of keys with this role, folded."""
+    return next(frozenset(row["words"].split()) for row in read_table("json_keys") if row["role"] == role)
+
+
+@lru_cache(4096)
+def _split(part: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W_]+", fold(re.sub(r"(?<=[a-zéè])(?=[A-Z])", " ", part))))
+
+
+def words_of(path: Sequence[str | int]) -> list[str]:
+    """The words of the keys of a path, folded: `borneInf` has borne and inf."""
+    return [word for part in path if isinstance(part, str) for word in _split(part)]
+
+
+@lru_cache(4096)
+def role(keys: tuple[str, ...]) -> str | None:
+    """The role of a field by the keys to it within its object; None where a word is not known."""
+    words = [word for word in words_of(keys) if word not in vocabulary("any")]
+    for wrong in ("earlier", "other"):
+        if not vocabulary(wrong).isdisjoint(words):
+            return wrong
+    last = set(_split(keys[-1])) if keys else set()
+    for name in _ORDER if words else ():
+        own = ("side_low", "side_high", "interval") if name == "bound" else (name,)
+        allowed = set().union(*(vocabulary(part) for part in _AND.get(name, own)))
+        has = any(not vocabulary(part).isdisjoint(last if name in ("code", "unit") else words) for part in own)
+        if name == "bound" and not vocabulary("doubtful").isdisjoint(words) and vocabulary("interval").isdisjoint(words):
+            continue  # limits of alert, perhaps
+        if has and allowed.issuperset(words if name != "code" else [w for w in words if w not in vocabulary("name")]):
+            return name
+    return None
+
+
+def side(words: Sequence[str]) -> int | None:
+    """Whether words name a lower (0) or an upper bound (1); None for neither or both."""
+    sides = [not vocabulary(name).isdisjoint(words) for name in ("side_low", "side_high")]
+    return sides.index(True) if sides.count(True) == 1 else None
+
+
+def number_of(text: str, quoted: bool) -> Item | None:
+    """The one number of a field, perhaps with sign and unit; `doubt` where a quoted one can be read in two ways (1.250, 250,000)."""
+    found = items(tidy(text)) if len(text) < 40 else []
+    one = found[0] if len(found) == 1 else None
+    if one is None or one.kind != "value" and not (one.kind == "interval" and one.sign):
+        return None
+    figures = re.sub(r"[\s']", "", one.text)
+    wrong = (
+        one.marks or not re.fullmatch(FIGURES, figures) or quoted and (one.doubt or re.fullmatch(r"[1-9]\d{0,2},\d{3}", figures))
+    )
+    return replace(one, text=figures, doubt=bool(wrong))
+
+
+def interval_of(text: str) -> Item | None:
+    """The one interval of a field, perhaps with its unit and a label before it."""
+    found = [item for item in items(tidy(text)) if item.kind != "unit"] if len(text) < 80 else []
+    one = found[0] if len(found) == 1 else None
+    return one if one and one.kind == "interval" and not one.doubt and (one.sign or one.low < one.high) else None
+
+
+def is_unit(text: str, sure: bool = False) -> bool:
+    """Whether a text is a unit; with `sure` only one that the reader knows in a text."""
+    return UNIT.fullmatch(text) is not None or not sure and re.fullmatch(r"[^\W\d]{1,10}/[^\W\d]{1,10}\d?", text) is not None
+
+
+def is_code(text: str) -> bool:
+    return _CODE.fullmatch(text) is not None and not WITHDRAWN.search(fold(text))
+
+
+def is_side(text: str) -> bool:
+    """Whether a text beside a bound says no more than which bound it is: «>=», «min», «borne basse»."""
+    words = words_of((text,))
+    known = {*vocabulary("side_low"), *vocabulary("side_high"), *vocabulary("edge"), *vocabulary("any")}
+    return re.fullmatch(r"[<>≤≥]=?", text) is not None or side(words) is not None and known.issuperset(words)
+
+
+def is_heading(text: str) -> bool:
+    """Whether a text is the heading of some results: each word names a discipline, or the whole an analyte."""
+    words = [word for word in _split(text) if word not in vocabulary("any")]
+    return find_analyte(text) is not None or bool(words) and vocabulary("discipline").issuperset(words)
+
+
+def day_of(text: str) -> date | None:
+    """The day of a field (2046-08-12, 12/08/2046, perhaps with a time); None where it is no full date."""
+    match = _DAY.fullmatch(text.strip())
+    if match is None:
+        return None
+    year, month, day = match.group(1, 2, 3) if match[1] else match.group(6, 5, 4)
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None
