@@ -532,4 +532,12 @@ Mg : 0,38 mmol/L (0,70 - 1,05)
 CK-MB : 8 µg/L (< 5)   CK : 310 UI/L (< 170)
 """, "-|142|mmol/L|136|145", "calcium_ionise|0,78|mmol/L|1.15|1.3", "?- |45|µmol/g||36", "?autre - |45|µmol/g||36",
      "lithium|1,62|mmol/L|0.5|0.8", "magnesium|0,38|mmol/L|0.7|1.05", "?ck_mb|8|µg/L||5", "?ck|310|UI/L||170"),
+    ("normes à barre ou point-virgule", "F", 52.0, """
+F 52 ans
+Natrémie : 128 mmol/L (N 136 / 145)
+Kaliémie : 3,1 mmol/L  N : 3,5 ; 5,0
+Plaquettes : 28 G/L (N 150 ; 450)
+Créatinine : 71 µmol/L (VR : 45 / 84)
+Chlore : 101 ; 104
+""", "sodium|128|mmol/L|136|145", "potassium|3,1|mmol/L|3.5|5", "plaquettes|28|G/L|150|450", "creatinine|71|µmol/L|45|84"),
 ]  # fmt: skip

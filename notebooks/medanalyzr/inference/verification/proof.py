@@ -31,10 +31,6 @@ _MOMENT = re.compile(  # a name that says only when or how: of the analyte in a 
     r"heures?|prelevements?|dosages?|resultats?|valeurs?|taux|temoins?|controles?|mesures?|au?|en|de|du|la|le|jeun|apres|avant|"
     r"pendant|post|prandiale?|repas|dialyse|seance|charge|debut|fin|matin|soir|midi|minuit)\b)+"
 )
-
-
-_BETWEEN = r"\s*(?:-|–|\ba\b|\bet\b|/|;|[<≤]\s*\w?\s*[<≤]?)\s*"  # the bounds of an interval
-_ONE_SIDED = r"(?:[<>≤≥]|\b(?:inf|sup|jusqu|max|min|moins|plus)\w*)"
 _GOAL = re.compile(r"objectif|cible|seuil")
 
 
@@ -70,13 +66,6 @@ def _digits(m: Measurement) -> str:
 def bound(value: float | None) -> str:
     """A bound as a reason prints it: decimal comma, «…» where there is none."""
     return "…" if value is None else f"{value:g}".replace(".", ",")
-
-
-def _printed(value: float) -> str:
-    """A pattern of the printings of `value`: with decimal comma or point, zeros at its end, gaps between thousands."""
-    whole, _, decimals = f"{value:.12g}".partition(".")
-    grouped = re.sub(r"(?<=\d)(?=(?:\d{3})+$)", r"[\\s.]?", whole)
-    return grouped + (rf"[.,]{decimals}0*" if decimals else r"(?:[.,]0+)?") + r"(?![.,]?\d)"
 
 
 def _within(m: Measurement, low: float | None, high: float | None, whose: str) -> None:
@@ -120,13 +109,15 @@ class Proofs:
 
     def prints_interval(self, low: float | None, high: float | None) -> bool:
         """Whether the text prints these bounds in the form of an interval («3,9 à 6,0», «inférieur à 38»), not as a goal."""
-        if low is None and high is None:
-            return False
-        first, last = (r"\d" if x is None else _printed(x) for x in (low, high))
-        forms = [rf"(?<![\d.,]){first}{_BETWEEN}{last}" if low is not None else rf"{first}{_BETWEEN}{last}"]
-        forms += [rf"{_ONE_SIDED}[^\d\n]{{0,12}}{_printed(x)}" for x in (low, high) if x is not None and None in (low, high)]
-        found = (m for form in forms for m in re.finditer(form, self.search.flat))
-        return any(not _GOAL.search(m.string[max(0, m.start() - 60) : m.start()]) for m in found)
+        mine = [(low, "low"), (high, "high")]
+        for line in self.lines if (low, high) != (None, None) else ():
+            for item in items(line):
+                same = item.kind == "interval" and all(
+                    x is None or (y := getattr(item, side)) is not None and close(x, y) for x, side in mine
+                )
+                if same and not _GOAL.search(fold(line[max(0, item.pos - 60) : item.pos])):
+                    return True
+        return False
 
     def proved(self, g: Given) -> Measurement:
         """The line's measurement as the report prints it: analyte, specimen, whole interval. Raises Unproved."""

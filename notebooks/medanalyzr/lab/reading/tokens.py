@@ -210,6 +210,15 @@ def _bound_unit(row: list[Item], i: int) -> tuple[str, int]:
     return (unit.text, 1) if unit else ("", 0)
 
 
+def _referred(row: list[Item], i: int) -> bool:
+    """Whether a word of reference («N», «VR :») stands right before place `i`."""
+    before = row[i - 2 : i] if i > 1 and row[i - 1].text == ":" else row[max(0, i - 1) : i]
+    word = before[0] if before else None
+    return word is not None and (
+        word.kind == "mark" and word.text == "N" or word.kind == "norm" and bool(_REFERENCE.fullmatch(word.text))
+    )
+
+
 def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
     """An interval that begins in place `i`, and how many tokens it takes."""
     began = i
@@ -231,7 +240,8 @@ def _interval(row: list[Item], i: int) -> tuple[Item, int] | None:
     joint, high = _solid(row, i), _solid(row, i + 1, "value")
     if joint is None or high is None:
         return None
-    if not (joint.kind in ("dash", "between") or (joint.text == ";" and bracket) or (joint.text.lower() == "et" and used == 0)):
+    apart = joint.text == ";" and bracket or joint.text in (";", "/") and _referred(row, began)
+    if not (joint.kind in ("dash", "between") or apart or (joint.text.lower() == "et" and used == 0)):
         return None
     unit, used = _bound_unit(row, i + 2)
     if first_unit and unit and first_unit != unit:
