@@ -31,12 +31,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def parsed(text: str) -> Any:
     """The content of a JSON text, its numbers as printed; None where it is no JSON object or list. Raises Unclear."""
+    text = text.removeprefix("\ufeff")
     if not re.match(r"\s*[{\[]", text):
         return None
     if len(text) > LARGEST:
         raise Unclear("texte trop long")
     try:
-        return json.loads(text, parse_float=Literal, parse_int=Literal, object_pairs_hook=_once)
+        return json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=str, object_pairs_hook=_once)
     except ValueError:
         return None
     except RecursionError as error:
