@@ -30,6 +30,7 @@ _UNITS = {
     r"\(24\.h\)": "24 h",
     r"(?:10\s?[*^]\s?9|10⁹|[gG]iga)/L|10(?:[*^]3|³)/(?:µL|mm3|mm³)": "G/L",
     r"(?:10\s?[*^]\s?12|10¹²|[tT][eé]ra)/L|10(?:[*^]6|⁶)/(?:µL|mm3|mm³)": "T/L",
+    r"/\s?100\s?m[lL]$": "/dL",
     r"^1$": "",
 }
 _VALUE = re.compile(rf"(?P<sign>[<>]=?|[≤≥])?\s*(?P<number>{FIGURES})(?:\s*(?P<unit>[^\s\d/<>]*/[^\s<>]+|%|fL|pg|mmHg|kPa|mm|s))?")
