@@ -231,3 +231,12 @@ def test_a_silent_answer_to_a_document_hides_no_critical_value():
     assert [r["value"] for r in line["left_out"]][0] == "6,8" and line["results"][0]["why"] == "ligne non comprise"
     (row,) = overview(received, [line])
     assert "Sodium: the value has no unit" in row["note"]
+
+
+def test_a_json_file_in_a_form_of_its_own_is_one_report(tmp_path):
+    (tmp_path / "bilan.json").write_text('{"resultats": [{"nom": "Sodium", "valeur": 118, "unite": "mmol/L"}]}', encoding="utf-8")
+    (tmp_path / "cut.json").write_text('{"resultats": [{"nom": "Sodium"', encoding="utf-8")
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    whole, cut, deep = load_reports(str(tmp_path))
+    assert whole.text.startswith('{"resultats"') and not whole.error and whole.read is None
+    assert "cut.json cannot be read" in cut.error and "deep.json cannot be read" in deep.error

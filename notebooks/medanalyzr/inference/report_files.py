@@ -1,8 +1,8 @@
 """Reports that a user brings in a file or a folder, and the records of their answers.
 
-HPRIM, HL7, FHIR and CR-BIO files are recognized by their first bytes, whatever their name; other files by their extension. In a
-.txt a line of exactly three dashes or equals signs (`---`, `===`) separates two reports; a blank line, a longer rule or a form feed
-does not.
+HPRIM, HL7, FHIR and CR-BIO files are recognized by their first bytes, whatever their name; other files by their extension. Any other
+.json is one report. In a .txt a line of exactly three dashes or equals signs (`---`, `===`) separates two reports; a blank line, a
+longer rule or a form feed does not.
 """
 
 import json
@@ -22,9 +22,9 @@ from medanalyzr.lab.report import Report
 if TYPE_CHECKING:
     from medanalyzr.inference.generation import Answer
 
-FORMATS = "HPRIM, HL7, FHIR, CR-BIO, .txt, .csv, .jsonl"
+FORMATS = "HPRIM, HL7, FHIR, CR-BIO, .json, .txt, .csv, .jsonl"
 LARGEST = 2**20  # characters of a report
-_TEXTS = (".txt", ".csv", ".jsonl")
+_TEXTS = (".json", ".txt", ".csv", ".jsonl")
 _BETWEEN = re.compile(r"^[^\S\n]*(?:---|===)[^\S\n]*$", re.MULTILINE)
 
 
@@ -104,11 +104,14 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
         raise MedAnalyzrError(f"{name} is in none of the supported formats ({FORMATS}).")
     try:
         text = decode_text(content)
+        if suffix == ".json":
+            json.loads(text)
+            return [_of_text(text.strip(), name)]
         if suffix == ".txt":
             parts = [part.strip() for part in _BETWEEN.split(text.replace("\r\n", "\n")) if part.strip()]
             return [_of_text(part, f"{name}, report {i}") for i, part in enumerate(parts, 1)]
         rows = csv_rows(text) if suffix == ".csv" else [line for line in text.split("\n") if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MedAnalyzrError(f"{name} cannot be read: {error}.") from None
     return [_of_row(row, f"{name}, row {i}") for i, row in enumerate(rows, 1)]
 

@@ -36,16 +36,7 @@ from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, 
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.names import known, specimens
 from medanalyzr.lab.references import analytes, conversions, critical_limits, fold, read_table
-from medanalyzr.lab.report import (
-    CRITICAL,
-    FLAGS,
-    UNDETERMINED,
-    Measurement,
-    Report,
-    decimals_needed,
-    decimals_of,
-    format_number,
-)
+from medanalyzr.lab.report import CRITICAL, FLAGS, UNDETERMINED, Measurement, Report, decimals_needed, decimals_of, format_number
 from medanalyzr.lab.rules import FLUIDS, LACKS, answer_name, interpret, remarks
 
 _PLACE = 0xE000  # the first of the signs that stand for the rule of a value
@@ -300,8 +291,7 @@ def _beside(m: Measurement, measured: list[Measurement], text: str) -> str:
     if not m.line:
         return ""
     lines = text.splitlines()
-    own = lines[m.line - 1]
-    found = own
+    own = found = lines[m.line - 1]
     for place in range(m.line + 1, m.line + (4 if len(own.strip()) < _LONE else 2)):
         line = "".join(lines[place - 1 : place])
         values = [other.text.removeprefix(other.sign) for other in measured if other.line == place]
@@ -330,6 +320,8 @@ def grammar_of(report: str | Report, lead: str = "") -> str | None:
     read = read_report(report) if isinstance(report, str) else report
     if not read.text.strip():
         return None
+    known = not read.unread or all(m.line for m in read.measurements)  # of JSON read in part, the place of the rest is not known
+    read = read if known else replace(read, measurements=())
     facts, reference = Facts(read), interpret(read)
     measured = [m for m in facts.measurements if answered(m)]
     sources = not_read(read)

@@ -206,8 +206,7 @@ def _solid(row: list[Item], i: int, *kinds: str) -> Item | None:
 
 
 def _bound_unit(row: list[Item], i: int) -> tuple[str, int]:
-    unit = _solid(row, i, "unit")
-    return (unit.text, 1) if unit else ("", 0)
+    return (unit.text, 1) if (unit := _solid(row, i, "unit")) else ("", 0)
 
 
 def _referred(row: list[Item], i: int) -> bool:
