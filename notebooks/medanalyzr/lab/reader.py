@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medanalyzr.lab.formats.json_text import Unclear, parsed, patient_lines
-from medanalyzr.lab.formats.objects import read_objects
+from medanalyzr.lab.formats.own.json_text import Unclear, parsed, patient_lines
+from medanalyzr.lab.formats.own.objects import read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
 from medanalyzr.lab.reading.lines.rows import rows_of
 from medanalyzr.lab.reading.lines.sentences import paragraphs, sentences

@@ -21,8 +21,8 @@ _COMMENT = re.compile(
 _NO_ANALYTE = re.compile(
     r"volume|diurese|poids|taille|\bage\b|\bdate|heure|temperat|fio2|\bdose|\bpage\b|objectif|cible|seuil|zone|risque|\btel|\bfax|n°|dossier|"
     r"^\W*(?:hommes?|femmes?|garcons?|filles?|adultes?|enfants?|normales?)\b|\bne\b|\bnee\b|patient|sexe|adresse|\brue\b|prix|\beuros?\b|baro|\bt°|"
-    r"delta|valeurs|indice d|^\W*(?:res|resultats?|(?:intervalles?|bornes?)(?: (?:de )?(?:references?|normales?|usuelles?))?|references?|ref|normes?|"
-    r"vr|unites?)\W*$"
+    r"delta|valeurs|indice d|^\W*(?:res|resultats?|(?:intervalles?|bornes?)(?: (?:de )?(?:references?|normales?|usuelles?))?|"
+    r"references?|ref|normes?|vr|unites?)\W*$"
 )
 _LETTER = re.compile(r"[^\W\d_]")
 _SIDE = re.compile(r"^\W*(sang|serum|plasma|urines?|lcr|selles)\s*:\s*", re.IGNORECASE)

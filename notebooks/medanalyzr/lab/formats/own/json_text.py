@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from medanalyzr.lab.formats.fields import NOTHING, Path, vocabulary, words_of
+from medanalyzr.lab.formats.own.fields import NOTHING, Path, vocabulary, words_of
 from medanalyzr.lab.references import fold
 
 LARGEST = 2**20  # characters of a JSON text that is looked into

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from medanalyzr.lab.formats.fields import (
+from medanalyzr.lab.formats.own.fields import (
     FLAGS,
     SETTLED,
     WITHDRAWN,
@@ -27,7 +27,7 @@ from medanalyzr.lab.formats.fields import (
     vocabulary,
     words_of,
 )  # fmt: skip
-from medanalyzr.lab.formats.json_text import Earlier, Literal, Unclear, leaves
+from medanalyzr.lab.formats.own.json_text import Earlier, Literal, Unclear, leaves
 from medanalyzr.lab.formats.results import Result, measure, specimen_of
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
