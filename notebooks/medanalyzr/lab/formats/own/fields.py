@@ -15,12 +15,14 @@ from medanalyzr.lab.report import FIGURES
 
 Path = tuple[str | int, ...]
 
-SETTLED = re.compile(
-    r"f|v|controlee?|final\w*|valide\w*|verifie\w*|verified|validated|definiti(?:f|ve)|terminee?|complet\w*|true|ok"
-)
+SETTLED = re.compile(r"f|v|final\w*|valide\w*|verifie\w*|verified|validated|definiti(?:f|ve)|terminee?|complet\w*|true|ok")
 WITHDRAWN = re.compile(
     r"annul|cancel|supprim|delet|provis|prelim|brouillon|draft|partiel|attente|pending|en cours|\bnon\b|\bnot\b|\bpas\b|erreur|error|"
     r"rejet|reject|refus|invalid|unverified|confirm|reserve|control|hemol|ictere|icteri|lipem|coagule|caillot|insuffi|impossib|dilu"
+)
+OFF = re.compile(
+    r"annul|cancel|provis|prelim|brouillon|draft|en attente|pending|\bnon (?:encore )?valid|not verified|unverified|"
+    r"controle (?:interne|qualite)"
 )
 NOTHING = frozenset(
     ("-", "--", "---", "/", ".", "..", "...", "n/a", "na", "nc", "null", "none", "sans objet", "neant", "rien", "aucun", "aucune")
@@ -42,7 +44,7 @@ FLAGS = _FLAGS | {"normal": "N", "normale": "N", "high": "H", "low": "L", "↑":
 _DAY = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)|(\d\d?)[/.](\d\d?)[/.](\d{4}))(?:[T ]\d\d?[:h]\d\d.*)?")
 _CODE = re.compile(r"[\w.\-/]{1,20}")
 _AND = {  # which other words a key of this role may hold
-    "bound": ("side_low", "side_high", "interval", "edge", "doubtful", "value", "unit", "men", "women"),
+    "bound": ("side_low", "side_high", "interval", "edge", "doubtful", "plain_value", "unit", "men", "women"),
     "unit": ("unit", "value"),
     "name": ("name", "code"),
     "date": ("date", "specimen"),
@@ -85,6 +87,8 @@ def role(keys: tuple[str, ...]) -> str | None:
         has = any(not vocabulary(part).isdisjoint(last if name in ("code", "unit") else words) for part in own)
         if name == "bound" and not vocabulary("doubtful").isdisjoint(words) and vocabulary("interval").isdisjoint(words):
             continue  # limits of alert, perhaps
+        if name == "value" and not any(len(word) > 1 for word in words):
+            continue  # n may count something
         if has and allowed.issuperset(words if name != "code" else [w for w in words if w not in vocabulary("name")]):
             return name
     return None

@@ -11,6 +11,9 @@ from medanalyzr.lab.references import fold
 LARGEST = 2**20  # characters of a JSON text that is looked into
 
 
+_AGE = re.compile(r"\d{1,3}\s*(?:ans?|mois|semaines?|jours?)?")
+
+
 class Literal(str):
     """A number without quotes: its point is a decimal point."""
 
@@ -57,21 +60,15 @@ def patient_lines(doc: Any) -> str:
     """Sex, age and pregnancy as lines of text, from the fields of the report or of its patient that say so."""
     lines, whole_age = [], True
     for path, text in leaves(doc):
-        words = [word for word in words_of(path) if word not in vocabulary("results")]
+        words, said = words_of(path), fold(str(text))
         told = next((name for name in ("sex", "age", "pregnancy") if not vocabulary(name).isdisjoint(words)), None)
-        if not told or any(isinstance(part, int) for part in path):
+        rest = [word for word in words if word not in vocabulary("results")]
+        if any(isinstance(part, int) for part in path) or len(path) > 1 and vocabulary("patient").isdisjoint(words):
             continue
-        if {*vocabulary("patient"), *vocabulary(told)}.issuperset(words):
-            said = fold(str(text))
+        if told and {*vocabulary("patient"), *vocabulary(told)}.issuperset(rest):
             said = "F" if said in ("female", "woman", "w") else "M" if said in ("male", "man") else said
-            yes = said in ("oui", "yes", "true", "1")
-            lines += (
-                [f"sexe : {said}"] * (told == "sex")
-                + [f"age : {said}"] * (told == "age")
-                + ["enceinte"] * (told == "pregnancy" and yes)
-            )
-        elif told == "age" and {*vocabulary("patient"), *vocabulary("age"), *vocabulary("unit"), *vocabulary("period")}.issuperset(
-            words
-        ):
+            lines += [f"sexe : {said}"] * (told == "sex") + ["enceinte"] * (told == "pregnancy" and said in ("oui", "yes", "true"))
+            lines += [f"age : {said}"] * (told == "age" and _AGE.fullmatch(said) is not None)
+        elif told == "age" or said in vocabulary("period") or not vocabulary("period").isdisjoint(rest):
             whole_age = False  # the age is in months, perhaps
     return "\n".join(line for line in lines if whole_age or not line.startswith("age"))

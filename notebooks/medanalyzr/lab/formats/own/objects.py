@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
+from medanalyzr.lab.formats.own.bounds import Bounds, take_bound
 from medanalyzr.lab.formats.own.fields import (
     FLAGS,
+    OFF,
     SETTLED,
     WITHDRAWN,
     Path,
@@ -19,24 +21,23 @@ from medanalyzr.lab.formats.own.fields import (
     interval_of,
     is_code,
     is_heading,
-    is_side,
     is_unit,
     number_of,
     role,
-    side,
     vocabulary,
     words_of,
 )  # fmt: skip
 from medanalyzr.lab.formats.own.json_text import Earlier, Literal, Unclear, leaves
 from medanalyzr.lab.formats.results import Result, measure, specimen_of
 from medanalyzr.lab.reading.names import key
-from medanalyzr.lab.reading.patient import Patient, meant_for
+from medanalyzr.lab.reading.patient import Patient
 from medanalyzr.lab.references import find_analyte, fold
 from medanalyzr.lab.report import Measurement, Unread
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import plain
 
-_LATE = 60  # days between the day of a result and the latest day of its report
+_LOINC = re.compile(r"\d{1,5}-\d")
+_LATE = 31  # days between the day of a result and the latest day of its report
 _MOST = 100  # fields of an object
 _PER_DAY = re.compile(r"/\s?(?:24\s?h|j\b|jour|d\b)|/mmol\b")  # units of urine
 
@@ -72,6 +73,15 @@ def _objects(node: Any, path: Path = (), around: tuple = ()) -> list[_Object]:
             below = [one] if one.holds_value and (name or one.named and isinstance(part, int)) else []
         found += below
     return found
+
+
+def _says_earlier(text: str) -> bool:
+    return not vocabulary("earlier").isdisjoint(words_of((text,)))
+
+
+def _changes(text: str) -> bool:
+    """Whether a text among results may change what they are: another specimen, another day, no result."""
+    return specimen_of(text) not in (None, "sang") or _says_earlier(text) or OFF.search(fold(text)) is not None
 
 
 class _Surroundings:
@@ -115,31 +125,10 @@ class _Surroundings:
             if not (is_heading(name) or specimen_of(name) or known.issuperset(words_of((name,)))):
                 raise Unclear(f"rubrique non comprise : {name[:40]}")
             found.add(specimen_of(name))
+        for node, _ in one.around:
+            self._check_rows(node)
         for names, text, listed in self.fields(one):
-            kind = role(names)
-            if isinstance(text, bool):
-                if kind == "status" and not text:
-                    raise Unclear("résultats non validés")
-                continue
-            if (
-                kind == "status"
-                and not SETTLED.fullmatch(fold(text))
-                or kind is None
-                and re.search(r"annul|provis|brouillon|draft|controle (?:interne|qualite)", fold(text))
-            ):
-                raise Unclear(f"état : {text[:40]}")
-            if kind in ("heading", "specimen", "name") and not vocabulary("earlier").isdisjoint(words_of((text,))):
-                raise Earlier("résultat d'un autre jour")
-            if (
-                kind in ("heading", "specimen", "name")
-                or listed
-                and kind not in ("date", "code", "comment", "status", "method", "person")
-            ):
-                found.add(_specimen(text) if kind == "specimen" else specimen_of(text))
-                if listed and kind != "specimen" and not (specimen_of(text) or is_heading(text)):
-                    raise Unclear(f"rubrique ou patient non compris : {text[:40]}")
-            elif kind is None and specimen_of(text) not in (None, "sang"):
-                raise Unclear("prélèvement non prouvé")
+            found.add(self._specimen_of_field(names, text, listed))
         for depth, (node, part) in enumerate(one.around[:-1]):  # an element of a list with others needs a heading of its own
             if isinstance(part, int) and len(node) > 1 and isinstance(one.around[depth + 1][0], dict):
                 titles = [t for t in one.around[depth + 1][0].values() if isinstance(t, str) and (is_heading(t) or specimen_of(t))]
@@ -148,13 +137,59 @@ class _Surroundings:
                     raise Unclear("plusieurs parties sans titre")
         return found - {None}
 
+    def _check_rows(self, node: dict | list) -> None:
+        """Raises Unclear where a list of objects holds other things that may change what stands below them."""
+        for row in node if isinstance(node, list) else ():
+            texts = [] if id(row) in self._holders else [row] if isinstance(row, str) else [t for _, t in leaves(row)]
+            if isinstance(row, str) or any(not isinstance(t, str) or _changes(t) for t in texts):
+                raise Unclear("ligne non comprise parmi les résultats")
 
-def _specimen(text: str) -> str | None:
-    """The specimen that a field for it names in words or as a code; None for a number. Raises Unclear."""
+    def _specimen_of_field(self, names: tuple[str, ...], text: str | bool, listed: bool) -> str | None:
+        """The specimen that a field around objects names. Raises Unclear."""
+        kind, words = role(names), words_of(names)
+        strange = f"champ non compris : {' '.join(names)[:40]}"
+        if isinstance(text, bool):
+            harmless = {*vocabulary("patient"), *vocabulary("pregnancy"), "urgent"}.issuperset(words)
+            settled = not vocabulary("status").isdisjoint(words) or any(map(SETTLED.fullmatch, words))
+            if not harmless and text != settled:
+                raise Unclear(strange)
+            return None
+        told = specimen_of(text)
+        status = not vocabulary("status").isdisjoint(words) and {*vocabulary("person"), *vocabulary("date"), "civil"}.isdisjoint(
+            words
+        )
+        if status and not SETTLED.fullmatch(fold(text)) or OFF.search(fold(text)):
+            raise Unclear(f"état : {text[:40]}")
+        if kind in ("heading", "specimen", "name", "code", None) and _says_earlier(text):
+            raise Earlier("résultat d'un autre jour")
+        if (
+            interval_of(text)
+            and not vocabulary("interval").isdisjoint(words)
+            or any(specimen_of(name) not in (None, "sang") for name in names)
+        ):
+            raise Unclear(strange)
+        if kind == "specimen":
+            return _specimen(text, number=_is_number(names))
+        if kind not in ("heading", "name") and told not in (None, "sang"):
+            raise Unclear("prélèvement non prouvé")
+        if listed and kind not in ("date", "code", "comment", "status", "method", "person") and not (told or is_heading(text)):
+            raise Unclear(f"rubrique ou patient non compris : {text[:40]}")
+        return told
+
+
+def _specimen(text: str, number: bool = False) -> str | None:
+    """The specimen that a field for it names in words or as a code; None for a number (`number`: also of letters). Raises Unclear."""
     found = specimen_of(text) or specimen_of("", text)
-    if found == "autre" and not specimen_of(text) and not re.fullmatch(r"[\w-]*\d[\w-]*", text):
+    if found != "autre" or specimen_of(text):
+        return found
+    if not re.fullmatch(r"[\w-]*\d[\w-]*" if number else r"[\d-]+", text):
         raise Unclear(f"prélèvement non compris : {text[:40]}")
-    return None if found == "autre" and not specimen_of(text) else found
+    return None
+
+
+def _is_number(place: Path) -> bool:
+    """Whether a field is the number of something."""
+    return not {"id", "numero", "num", "number"}.isdisjoint(words_of(place))
 
 
 def _is_birth(names: tuple[str, ...]) -> bool:
@@ -168,66 +203,27 @@ def _days(one: _Object, around: _Surroundings) -> set[date]:
     for text in dated:
         if not isinstance(text, str) or day_of(text) is None and not re.fullmatch(r"\d\d?[:hH]\d\d(?::\d\d)?", text):
             raise Unclear(f"date non comprise : {text}")
+    if len({day_of(str(text)) for place, text in one.fields if role(_keys(place)) == "date"} - {None}) > 1:
+        raise Unclear("plusieurs dates")
     return {day for text in dated if (day := day_of(text))}
 
 
-class _Bounds:
-    """The intervals of an object by label («hommes»; "" without): low and high as printed, and their unit."""
-
-    def __init__(self):
-        self.of: dict[str, list[str]] = {}
-
-    def add(self, label: str, side_: int, text: str, unit: str) -> None:
-        bounds = self.of.setdefault(label, ["", "", ""])
-        if bounds[side_] and float(bounds[side_].replace(",", ".")) != float(text.replace(",", ".")):
-            raise Unclear("plusieurs intervalles")
-        bounds[side_], bounds[2] = bounds[side_] or text, bounds[2] or unit
-
-    def meant(self, who: Patient) -> tuple[str, str, str]:
-        """The one interval for this patient, three empty texts where none is printed. Raises Unclear."""
-        if not self.of:
-            return "", "", ""
-        chosen = [bounds for label, bounds in self.of.items() if not label or meant_for(f"{label} :", who)]
-        if len(chosen) != 1 or len(self.of) > 1 and "" in self.of:
-            raise Unclear("intervalle non prouvé")
-        return tuple(chosen[0])
-
-
-def _label(words: list[str]) -> str:
-    """The sex that the words of a key name, as a label."""
-    found = [label for label, name in (("hommes", "men"), ("femmes", "women")) if not vocabulary(name).isdisjoint(words)]
-    return found[0] if len(found) == 1 else ""
-
-
-def _bound(bounds: _Bounds, place: Path, text: str, beside: list[str]) -> str:
-    """Takes a field of an interval into `bounds`; returns the unit that it is, if it is one. Raises Unclear."""
-    words, number, interval = words_of(place), number_of(text, not isinstance(text, Literal)), interval_of(text)
-    if not number and not interval and is_unit(text):
-        return text
-    told = [w for t in beside for w in words_of((t,))] + [
-        ("gte" if sign[0] in ">≥" else "lte") for sign in beside if re.fullmatch(r"[<>≤≥]=?", sign)
-    ]
-    where = side([*words, *told])
-    if where is None and isinstance(place[-1], int) and place[-1] < 2 and number and not number.sign:
-        where = place[-1]  # a list of two
-    if number and not number.sign and not number.doubt and where is not None:
-        bounds.add(_label(words), where, number.text, number.unit)
-    elif interval and not (number and number.doubt):
-        label = interval.label if interval.label else _label(words)
-        for place_, bound in enumerate((interval.low, interval.high)):
-            if bound is not None:
-                bounds.add(label, place_, f"{bound:.12g}", interval.unit)
-    elif not is_side(text):
-        raise Unclear(f"intervalle non compris : {text[:40]}")
-    return ""
+def _is_unit_of_unknown_key(place: Path, text: str) -> bool:
+    """Whether a field holds a unit with a bar, or %, under a key that says nothing."""
+    last = _keys(place)[-1:]
+    told = ("earlier", "other", "value", "unit", "interval", "doubtful", "converted")
+    unknown = role(_keys(place)) is None and all(vocabulary(part).isdisjoint(words_of(last)) for part in told)
+    return unknown and ("/" in text or fold(text) in ("%", "fl", "pg", "kpa", "mmhg")) and is_unit(text, sure=True)
 
 
 def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | None:
     """The measurement of an object, None where its value is a word or missing. Raises Unclear."""
     if len(one.fields) > _MOST:
         raise Unclear("trop de champs")
-    bounds, values, units, of_bounds, flags, specimens, unsure = _Bounds(), [], [], [], [], [], []
-    analyte = find_analyte(one.name)
+    bounds, values, units, of_bounds, flags, specimens, unsure = Bounds(), [], [], [], [], [], []
+    analyte, loinc = find_analyte(one.name), ""
+    if OFF.search(fold(one.name)) or _says_earlier(one.name) or re.search(r"\d[/.-]\d\d?[/.-]\d", one.name):
+        raise Unclear("nom non compris")
     for place, text in one.fields:
         kind, words = role(_keys(place)), " ".join(_keys(place))
         if isinstance(text, bool):
@@ -236,16 +232,18 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
             elif not (kind == "status" and text):
                 raise Unclear(f"champ non compris : {words[:40]}")
             continue
-        if kind not in ("earlier", "method") and not vocabulary("earlier").isdisjoint(words_of((text,))):
+        if kind not in ("earlier", "method") and _says_earlier(text):
             raise Earlier("résultat d'un autre jour")
         number = number_of(text, not isinstance(text, Literal))
         if kind == "value":
+            if number and isinstance(place[-1], int) and place[-1] > 0:
+                raise Unclear("plusieurs valeurs")
             values += [number or text] if not is_unit(text) else []
             units += [text] if is_unit(text) else []
         elif kind == "bound":
             beside = [t for p, t in one.fields if p[:-1] == place[:-1] and p != place and isinstance(t, str) and len(p) > 1]
-            of_bounds += filter(None, [_bound(bounds, place, text, beside)])
-        elif kind == "unit" and is_unit(text) or kind is None and is_unit(text, sure=True):
+            of_bounds += filter(None, [take_bound(bounds, place, text, beside)])
+        elif kind == "unit" and is_unit(text) or _is_unit_of_unknown_key(place, text):
             units.append(text)
         elif kind == "flag" and (fold(text) in FLAGS):
             flags.append(FLAGS[fold(text)])
@@ -262,7 +260,9 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
             other = find_analyte(text)
             if text != one.name and (other is None or other != analyte):
                 raise Unclear(f"deux noms : {one.name[:30]}, {text[:30]}")
-        elif not (
+        elif kind == "code" and _LOINC.fullmatch(text):
+            loinc = text
+        elif specimen_of(text) not in (None, "sang") or not (
             kind == "status" and SETTLED.fullmatch(fold(text)) or kind == "code" and is_code(text) or kind == "date"
             or kind in ("method", "person") and not WITHDRAWN.search(fold(text))
         ):  # fmt: skip
@@ -286,7 +286,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
     if len(other_units) > 1:
         raise Unclear("plusieurs unités")
     value = f"{numbers[0].sign}{numbers[0].text}"
-    m, doubts = measure(Result(one.name, value, unit, (low, high, *other_units, "")[:3], flags, specimens=tuple(specimens)))
+    m, doubts = measure(Result(one.name, value, unit, (low, high, *other_units, "")[:3], flags, loinc, specimens=tuple(specimens)))
     if m is None or doubts or [x is None for x in (m.low, m.high)] != [not x for x in (low, high)]:
         raise Unclear("résultat douteux")
     if any(is_abnormal != (flag(m) != "normal") for is_abnormal in unsure):
@@ -324,10 +324,9 @@ def read_objects(doc: Any, text: str, who: Patient) -> tuple[list[Measurement], 
             refuse(one, str(reason))
             if not isinstance(reason, Earlier):
                 doubtful |= {find_analyte(one.name), key(one.name)}
-    printed = {
-        day for one, _ in found[:1] for names, t, _ in around.fields(one) if not _is_birth(names) and (day := day_of(str(t)))
-    }
-    far = printed and not any(abs((a - b).days) <= _LATE for of_day in days for a in of_day for b in printed) and any(days)
+    every = {day for one, _ in found for names, t, _ in around.fields(one) if not _is_birth(names) and (day := day_of(str(t)))}
+    every |= {day for of_day in days for day in of_day}
+    far = bool(every) and (max(every) - min(every)).days > _LATE
     kinds = Counter((m.analyte or key(m.name), m.specimen) for _, m in found)
     read = []
     for one, m in found:
