@@ -183,6 +183,12 @@ def test_a_right_line_is_verified_and_a_wrong_one_corrected():
     assert found.critical == ["Kaliémie"] and found.left_out == []
 
 
+def test_a_text_that_begins_with_a_bracket_is_searched_as_text():
+    text = "[Laboratoire]\n- Potassium dosé = 4,1 mmol/L  N 3,5 - 5,0 ce jour"
+    assert read_report(text).measurements == ()  # so the strict reader proves nothing
+    assert verify(text, "Potassium : 4,1 mmol/L (3,5 ≤ 4,1 ≤ 5,0) : normal").results[0].verified
+
+
 def test_a_result_that_the_answer_lacks_is_listed():
     text = json.dumps({"resultats": [FIRST, SECOND]}, ensure_ascii=False)
     assert [r.name for r in verify(text, "Hémoglobine : 98 g/L (98 < 120 ; appel sous 70) : bas").left_out] == ["Kaliémie"]

@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from medanalyzr.inference.verification.answer_lines import Given
 from medanalyzr.inference.verification.record_values import intervals, values
 from medanalyzr.lab.engine.facts import in_french_unit
+from medanalyzr.lab.formats.own.json_text import is_json
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.results import against, same
 from medanalyzr.lab.reading.names import key
@@ -96,7 +97,6 @@ class Proofs:
         self.report, self.who = report, Patient(report.sex, report.age, report.pregnant)
         self.search = Search(tidy(report.text or write_report(report)), names)
         self.lines = self.search.text.split("\n")
-        self.is_json = re.match(r"\s*[{\[]", report.text) is not None  # read as objects, or not at all
         self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
         self.by_name: dict[str, list[Measurement]] = {}
         for m in report.measurements:
@@ -107,14 +107,17 @@ class Proofs:
         """The key of the whole text."""
         return key.__wrapped__(self.search.text)
 
+    @cached_property
+    def is_json(self) -> bool:
+        """Whether the report was read as objects, or not at all."""
+        return is_json(self.report.text)
+
     def prints_interval(self, low: float | None, high: float | None) -> bool:
         """Whether the text prints these bounds in the form of an interval («3,9 à 6,0», «inférieur à 38»), not as a goal."""
-        mine = [(low, "low"), (high, "high")]
         for line in self.lines if (low, high) != (None, None) else ():
             for item in items(line):
-                same = item.kind == "interval" and all(
-                    x is None or (y := getattr(item, side)) is not None and close(x, y) for x, side in mine
-                )
+                pairs = ((low, item.low), (high, item.high))
+                same = item.kind == "interval" and all(x is None or y is not None and close(x, y) for x, y in pairs)
                 if same and not _GOAL.search(fold(line[max(0, item.pos - 60) : item.pos])):
                     return True
         return False

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from functools import cache, lru_cache
 
+from medanalyzr.lab import dates
 from medanalyzr.lab.reading.tokens import UNIT, Item, items, tidy
 from medanalyzr.lab.references import find_analyte, fold, read_table
 from medanalyzr.lab.report import FIGURES
@@ -27,21 +28,11 @@ OFF = re.compile(
 NOTHING = frozenset(
     ("-", "--", "---", "/", ".", "..", "...", "n/a", "na", "nc", "null", "none", "sans objet", "neant", "rien", "aucun", "aucune")
 )
-_FLAGS = {
-    "hh": "HH",
-    "ll": "LL",
-    "h": "H",
-    "l": "L",
-    "b": "L",
-    "n": "N",
-    "eleve": "H",
-    "elevee": "H",
-    "haut": "H",
-    "bas": "L",
-    "basse": "L",
-}
-FLAGS = _FLAGS | {"normal": "N", "normale": "N", "high": "H", "low": "L", "↑": "H", "↓": "L"}
-_DAY = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d)|(\d\d?)[/.](\d\d?)[/.](\d{4}))(?:[T ]\d\d?[:h]\d\d.*)?")
+FLAGS = {  # of HL7 table 0078
+    "hh": "HH", "ll": "LL", "h": "H", "l": "L", "b": "L", "n": "N", "eleve": "H", "elevee": "H", "haut": "H", "high": "H", "↑": "H",
+    "bas": "L", "basse": "L", "low": "L", "↓": "L", "normal": "N", "normale": "N",
+}  # fmt: skip
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d|\d\d?[/.]\d\d?[/.]\d{4})(?:[T ]\d\d?[:h]\d\d.*)?")
 _CODE = re.compile(r"[\w.\-/]{1,20}")
 _AND = {  # which other words a key of this role may hold
     "bound": ("side_low", "side_high", "interval", "edge", "doubtful", "plain_value", "unit", "men", "women"),
@@ -145,10 +136,4 @@ def is_heading(text: str) -> bool:
 def day_of(text: str) -> date | None:
     """The day of a field (2046-08-12, 12/08/2046, perhaps with a time); None where it is no full date."""
     match = _DAY.fullmatch(text.strip())
-    if match is None:
-        return None
-    year, month, day = match.group(1, 2, 3) if match[1] else match.group(6, 5, 4)
-    try:
-        return date(int(year), int(month), int(day))
-    except ValueError:
-        return None
+    return dates.day_of(match[1]) if match else None

@@ -47,6 +47,14 @@ def parsed(text: str) -> Any:
         raise Unclear("trop de niveaux") from error
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is read as JSON, or would be if it were clear."""
+    try:
+        return parsed(text) is not None
+    except Unclear:
+        return True
+
+
 def leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """The texts and truth values below a node with the path to each; what is null or empty is passed over."""
     if isinstance(node, dict | list):

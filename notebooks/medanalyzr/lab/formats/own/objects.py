@@ -91,6 +91,7 @@ class _Surroundings:
         self._holders = {id(node) for one in objects for node in (one.node, *(node for node, _ in one.around))}
         self._fields: dict[int, list[tuple[tuple[str, ...], Any]]] = {}
         self._found: dict[tuple[int, ...], set[str] | Unclear] = {}
+        self._days: dict[tuple[int, ...], set[date]] = {}
 
     def fields(self, one: _Object) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
         """Keys and text of each field around an object, and whether it stands in an element of a list."""
@@ -117,11 +118,19 @@ class _Surroundings:
             raise found
         return found
 
+    def days(self, one: _Object) -> set[date]:
+        """The days that the fields around an object name, but for that of a birth."""
+        place = tuple(id(node) for node, _ in one.around)
+        if place not in self._days:
+            told = (text for names, text, _ in self.fields(one) if vocabulary("birth").isdisjoint(words_of(names)))
+            self._days[place] = {day for text in told if (day := day_of(str(text)))}
+        return self._days[place]
+
     def _specimens(self, one: _Object) -> set[str]:
         found = set()
         keys = _keys(one.path)[: -1 if one.keyed else None]
+        known = {*vocabulary("results"), *vocabulary("heading"), *vocabulary("any"), *vocabulary("patient")}
         for name in keys:
-            known = {*vocabulary("results"), *vocabulary("heading"), *vocabulary("any"), *vocabulary("patient")}
             if not (is_heading(name) or specimen_of(name) or known.issuperset(words_of((name,)))):
                 raise Unclear(f"rubrique non comprise : {name[:40]}")
             found.add(specimen_of(name))
@@ -190,10 +199,6 @@ def _specimen(text: str, number: bool = False) -> str | None:
 def _is_number(place: Path) -> bool:
     """Whether a field is the number of something."""
     return not {"id", "numero", "num", "number"}.isdisjoint(words_of(place))
-
-
-def _is_birth(names: tuple[str, ...]) -> bool:
-    return not vocabulary("birth").isdisjoint(words_of(names))
 
 
 def _days(one: _Object, around: _Surroundings) -> set[date]:
@@ -324,8 +329,7 @@ def read_objects(doc: Any, text: str, who: Patient) -> tuple[list[Measurement], 
             refuse(one, str(reason))
             if not isinstance(reason, Earlier):
                 doubtful |= {find_analyte(one.name), key(one.name)}
-    every = {day for one, _ in found for names, t, _ in around.fields(one) if not _is_birth(names) and (day := day_of(str(t)))}
-    every |= {day for of_day in days for day in of_day}
+    every = set().union(*days, *(around.days(one) for one, _ in found))
     far = bool(every) and (max(every) - min(every)).days > _LATE
     kinds = Counter((m.analyte or key(m.name), m.specimen) for _, m in found)
     read = []
