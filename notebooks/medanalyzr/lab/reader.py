@@ -13,6 +13,7 @@ from medanalyzr.lab.formats.own.objects import read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
 from medanalyzr.lab.reading.lines.rows import rows_of
 from medanalyzr.lab.reading.lines.sentences import paragraphs, sentences
+from medanalyzr.lab.reading.moments.holding import UNSURE, moments
 from medanalyzr.lab.reading.names import damaged, key, specimen_of
 from medanalyzr.lab.reading.patient import read_patient
 from medanalyzr.lab.reading.tokens import Refused, Row, clean, tidy
@@ -67,8 +68,9 @@ def read_report(text: str) -> Report:
     for paragraph in paragraphs(sorted(state.prose)):
         told, refused = sentences(*paragraph, who)
         read, unread = read + told, unread + refused
+    read, of_other_days = _of_today(read, text)
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
-    unread = sorted(unread + more, key=lambda u: u.line)
+    unread = sorted(unread + of_other_days + more, key=lambda u: u.line)
     return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
 
 
@@ -109,6 +111,18 @@ def _place(row: Row, gas: bool) -> None:
         row.analyte = "bicarbonates"
     if row.analyte in VENOUS or (row.analyte in GASES and row.venous):
         row.specimen = "autre" if row.specimen == "sang" else row.specimen
+
+
+def _of_today(read: list[tuple[Row, Measurement]], text: str) -> tuple[list[tuple[Row, Measurement]], list[Unread]]:
+    """The results of today, and the others as refused; a result of an uncertain day makes others of its name uncertain."""
+    reasons = [moments(text).why_of(row.line, m.name, m.text) for row, m in read]
+    unsure = {(m.analyte or key(m.name), m.specimen) for (_, m), why in zip(read, reasons, strict=True) if why == UNSURE}
+    reasons = [
+        why or (UNSURE if (m.analyte or key(m.name), m.specimen) in unsure else "")
+        for (_, m), why in zip(read, reasons, strict=True)
+    ]
+    refused = [Unread(row.line, row.text, why) for (row, _), why in zip(read, reasons, strict=True) if why]
+    return [pair for pair, why in zip(read, reasons, strict=True) if not why], refused
 
 
 def _whole(m: Measurement) -> Measurement:

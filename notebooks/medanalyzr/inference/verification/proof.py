@@ -13,7 +13,9 @@ from medanalyzr.inference.verification.record_values import intervals, values
 from medanalyzr.lab.engine.facts import in_french_unit
 from medanalyzr.lab.formats.own.json_text import is_json
 from medanalyzr.lab.reader import GASES
+from medanalyzr.lab.reading.lines.placing import NOT_TODAY
 from medanalyzr.lab.reading.lines.results import against, same
+from medanalyzr.lab.reading.moments.holding import moments
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient, meant_for
 from medanalyzr.lab.reading.search import Record, Search, digits_end, signed_numbers
@@ -97,6 +99,7 @@ class Proofs:
         self.report, self.who = report, Patient(report.sex, report.age, report.pregnant)
         self.search = Search(tidy(report.text or write_report(report)), names)
         self.lines = self.search.text.split("\n")
+        self.not_today = {u.line for u in report.unread if u.why == NOT_TODAY}
         self.used: set[int] = set()  # what the strict reader read and a line of the answer says again, by `id`
         self.by_name: dict[str, list[Measurement]] = {}
         for m in report.measurements:
@@ -199,6 +202,10 @@ class Proofs:
         value, clear = next(((v, clear) for v, clear in here if v.sign == m.sign and close(v.value, m.value)), (None, False))
         if value is None:
             raise Unproved(f"le texte porte {here[0][0].sign}{here[0][0].text} pour ce nom")
+        if record.line in self.not_today:
+            raise Unproved(NOT_TODAY)
+        if other_day := moments(self.search.text).why(value.pos, digits_end(self.search.text, value)):
+            raise Unproved(other_day)
         if not clear or not self.search.named_alone(record):
             raise Unproved("appartenance non prouvée")
         if m.analyte in GASES and re.search(r"\bveineu|\bcapillaire", self.search.flat):

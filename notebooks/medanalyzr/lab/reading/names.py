@@ -5,12 +5,15 @@ A name is known when the whole of it is: what the tables list, after removal of 
 """
 
 import re
+import unicodedata
 from functools import cache, lru_cache
 
 from medanalyzr.lab.references import aliases, fold, read_table
 
 LONGEST_NAME = 90  # characters
 _GREEK = str.maketrans({"α": "alpha ", "β": "beta ", "γ": "gamma ", "κ": "kappa ", "λ": "lambda ", "œ": "oe", "æ": "ae", "’": "'"})
+_CODES = (*range(0x41, 0x5B), *range(0xC0, 0x180), *range(0x391, 0x3CA))
+_BASE = {c: unicodedata.normalize("NFKD", chr(c))[0].lower() for c in _CODES} | str.maketrans("ØøÆæŒœ³²μ", "ooaaoo32µ")
 _WORDS = {
     "hb": "hemoglobine", "poly": "polynucleaire", "polynucleaires": "polynucleaire", "pn": "polynucleaire", "neutro": "neutrophile",
     "eosino": "eosinophile", "baso": "basophile", "lympho": "lymphocyte", "mono": "monocyte", "chol": "cholesterol", "coef": "coefficient",
@@ -36,6 +39,11 @@ _HARMLESS = re.compile(
 _LAST = re.compile(rf"[\s,-]+(?:{_METHOD}|a jeun)\s*$|\s*[\[(][^\[\]()]*[\])]\s*$|\s*\*+\s*$|\s+t\d+h?(?:\s*\([\dh:]+\))?\s*$")
 _FIRST = re.compile(r"^(?:\d{3,5}\s+|[*•–\-]+\s*|dosage (?:de la |de l'|du |des |de )|taux (?:de la |de l'|du |des |de |d'))(?=\w)")
 _MOMENTS = {"t0": "glucose", "t60": "hgpo_1h", "t120": "hgpo_2h", "b": "be", "ecf": "be"}
+
+
+def flat(text: str) -> str:
+    """`text` in small letters without accents, every character in its place."""
+    return text.translate(_BASE)
 
 
 def _quick(words: str) -> re.Pattern:
@@ -106,7 +114,7 @@ def known(name: str) -> str | None:
     """The identifier of the analyte that the whole of `name` stands for, or None."""
     if len(name) > LONGEST_NAME or any(sign in name for sign in "<>≤≥="):
         return None
-    text = name.strip(" :")
+    text = name.strip(" :\t\n")
     while text:
         for here in (key(text), key(text, False)):
             if here in _ours():

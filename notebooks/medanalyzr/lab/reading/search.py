@@ -5,18 +5,15 @@ today's result is not decided here.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import zip_longest
 
-from medanalyzr.lab.reading.names import analyte_of_key, harmless, key, spoken_of
+from medanalyzr.lab.reading.names import analyte_of_key, flat, harmless, key, spoken_of
 from medanalyzr.lab.reading.tokens import Item, items, number
 from medanalyzr.lab.references import aliases, read_table
 
-_CODES = (*range(0x41, 0x5B), *range(0xC0, 0x180), *range(0x391, 0x3CA))
-_BASE = {c: unicodedata.normalize("NFKD", chr(c))[0].lower() for c in _CODES} | str.maketrans("ØøÆæŒœ³²μ", "ooaaoo32µ")
 _PART = re.compile(r"[^\W\d_]+|\d+|[+%#]")
 _NEXT_PART = re.compile(rf"\s?[^\w+%#\n]*\n?[^\w+%#\n]*({_PART.pattern})")
 _BEGIN = re.compile(r"[^\W\d_]+|(?<![\w.,])\d+")  # of a name
@@ -37,11 +34,6 @@ _LEADS = re.compile(
 )
 _TORN = re.compile(r"\s?[.,]\s?\d")
 _RESULT = re.compile(r"[;\t|].*\d|\d[.,]\d|\d\s*[a-zµ]*/[a-z]|comment|\bn\.?b\b")
-
-
-def flat(text: str) -> str:
-    """`text` in small letters without accents, every character in its place."""
-    return text.translate(_BASE)
 
 
 @dataclass(slots=True)

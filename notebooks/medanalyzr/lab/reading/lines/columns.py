@@ -128,6 +128,11 @@ def _column(pos: int, text: str) -> Column:
     return Column(pos, end, "other", day=day)
 
 
+def is_head(text: str) -> bool:
+    """Whether a line is the head of one column, as copies of tables cell by cell have it."""
+    return _column(0, text.strip()).role in ("result", "unit", "norm", "name", "low", "high")
+
+
 def heads_earlier(text: str) -> bool:
     """Whether a line is the head of a column of earlier results alone, as copies of tables cell by cell have it."""
     return _column(0, text.strip()).role in ("prev", "date", "before")

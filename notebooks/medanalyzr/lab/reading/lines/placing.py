@@ -6,6 +6,8 @@ What stands under no head, or under another one than its rank says, is refused: 
 from medanalyzr.lab.reading.lines import columns
 from medanalyzr.lab.reading.tokens import Item, Refused, Row, today_only
 
+NOT_TODAY = "aucun résultat du jour"
+
 
 def assign(row: Row) -> list[Item]:
     """The items of a row under the heads of its columns: without earlier results and comments, bounds as intervals.
@@ -61,7 +63,7 @@ def assign(row: Row) -> list[Item]:
             if item.kind == "interval":
                 item.kind, item.low, item.high = "value", None, None
     elif header.has("prev") and not any(i.kind == "value" for i in kept) and any(i.kind == "value" for i in printed):
-        raise Refused("aucun résultat du jour")
+        raise Refused(NOT_TODAY)
     if low or high:
         text = " - ".join(i.text for i in (low, high) if i)
         bound = Item("interval", text, (low or high).pos, (high or low).end, 0, row.line)

@@ -40,7 +40,6 @@ class State:
     unit: str = ""
     section: int = 0
     venous: bool = False
-    earlier: bool = False
     by_cell: bool = False
     rows: list[Row] = field(default_factory=list)
     above: tuple[int, str] | None = None
@@ -110,7 +109,7 @@ def rows_of(text: str) -> State:
         if not made:
             open_row, alone = None, 0
             state.above = (n, line.strip()) if len(cells) == 1 and len(line) < 60 else None
-            if not _heading(state, line) and not state.earlier:
+            if not _heading(state, line):
                 state.prose.append((n, line, state.specimen))
             continue
         heads = None if any(made[0].items) else heads
@@ -132,8 +131,6 @@ def _specimen_called(text: str) -> str | None:
 
 def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], split: bool) -> list[Row]:
     """The rows of one line: mostly one, several where names follow each other."""
-    if state.earlier:
-        return []
     header = state.header if state.header and state.header.split == split else None
     specimen, day, place = state.specimen, None, 0
     if split:
@@ -249,7 +246,6 @@ def _heading(state: State, line: str) -> bool:
     if not (other or blood or vague or re.search("gaz", text)) or digits_inside and not other:
         return not digits_inside and len(words) <= 8 and ":" not in line and not re.search(r"\d", text)
     state.section += 1
-    state.earlier = bool(re.search(r"\b(?:resultats? )?(?:anterieur|anteriorite|precedent|historique)", start))
     unit = re.search(r"\ben\s+(\S+)", line)
     state.unit = unit[1].strip("(),;.:") if unit and UNIT.fullmatch(unit[1].strip("(),;.:")) else ""
     state.venous = bool(re.search(r"veineux|veineuse|capillaire", text)) and not re.search(r"arteriel", text)

@@ -1,0 +1,186 @@
+"""The moments that a text names («hier», «Antériorités», «Bilan du 02/03/2026», «J-1»), but for those of no result: births, doses,
+operations, printing. The words are those of tables/moments.csv.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from medanalyzr.lab.reading.lines import columns
+from medanalyzr.lab.reading.moments.days import DATE, Day, day_of
+from medanalyzr.lab.reading.names import flat, known
+from medanalyzr.lab.references import read_table
+
+_KINDS = ("earlier", "today", "entry", "exit")
+_OTHERS = (
+    r"(?P<last>\bderniere?s? (?P<what>\w+(?: \w+)?))",
+    r"(?<![\w-])j ?(?P<label>[-–+]? ?\d{1,3})(?![\w.,/])",
+    r"(?P<weekday>(?<![^\n.,;:(-])[ (-]*(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b)",
+    r"(?P<quoted>(?<![^\n])> ?(?=[a-z]))",  # a line of an answered e-mail
+)
+_JOIN = re.compile(r"(?:[\s:,()\[\]/*-]|\b(?:le|la|les|du|de|des|d'|l'|au|en|date|a)\b)*")
+_COMPARED = re.compile(
+    r"\b(?:vs|versus|contre|au lieu de|etait a)\W{1,3}(?:de )?[<>]?\d[\d.,]*\s?[a-zµ/%³]{0,9}\W{0,2}(?:le|du|au)?\W{0,2}$"
+)
+_SENTENCE_GOES_ON = re.compile(r"(?:\b(?:le|la|les|du|des|de|a|et|en|est|contre|pour|un|une)|,)$")
+_LONGEST = 10  # words of a line that holds for those below
+_PROSE = 40  # characters that a line of prose has at least
+
+
+@dataclass(eq=False)
+class Moment:
+    """Words that tell a time, from `pos` to `end`.
+
+    `kind` is earlier, today, entry, exit, label, weekday, quoted or date; `day` its date, `label` the n of «J n». A `head` stands alone
+    on its line and holds for those below. Any other holds from `since` to `until`, and (`back`) for the value directly before it.
+    """
+
+    pos: int
+    end: int
+    kind: str
+    day: Day | None
+    label: int | None
+    sampled: bool  # it says when the sample was taken
+    head: bool = False
+    since: int = 0
+    until: int = 0
+    back: bool = False
+
+
+@cache
+def words(kind: str) -> re.Pattern:
+    """The words of a kind in tables/moments.csv."""
+    return re.compile("|".join(row["pattern"] for row in read_table("moments") if row["kind"] == kind))
+
+
+@cache
+def nouns() -> frozenset[str]:
+    """Words that a heading of results may have."""
+    return frozenset(word for row in read_table("moments") if row["kind"] == "nouns" for word in row["pattern"].split())
+
+
+@cache
+def _pattern() -> re.Pattern:
+    kinds = [rf"(?P<{kind}>(?<![\w-])(?:{words(kind).pattern})(?!\w))" for kind in _KINDS]
+    return re.compile("(?m)" + "|".join((*kinds, *_OTHERS, DATE)))
+
+
+class Found:
+    """The moments of a text (`tidy`), in order, and the days on which it was issued."""
+
+    def __init__(self, text: str):
+        self.text, self.flat = text, flat(text)
+        self.starts = [0, *(m.end() for m in re.finditer("\n", text))]
+        self.issued: set[Day] = set()
+        self.column_heads = self._column_heads()
+        self.moments = list(self._groups())
+        for moment in self.moments:
+            moment.head = self._is_head(moment)
+
+    def line(self, pos: int) -> tuple[int, int]:
+        """Where the line of a place begins and ends."""
+        end = self.flat.find("\n", pos)
+        return self.flat.rfind("\n", 0, pos) + 1, end if end >= 0 else len(self.flat)
+
+    def _column_heads(self) -> dict[int, bool]:
+        """Where lines begin that head columns, and whether one of the columns is for the date of each row."""
+        lines = self.text.split("\n")
+        delimiter, found = columns.delimiter_of(lines), {}
+        for start, line in zip(self.starts, lines, strict=True):
+            cells, split = columns.cells_of(line, delimiter)
+            if header := columns.header_of(line, cells, split):
+                found[start] = header.has("rowdate")
+            elif columns.heads_run_together(line):
+                found[start] = False
+            elif not re.search(r"[^\W\d]", line) and (len(cells) > 1 or re.match(r"[\s.…_|]{20}", line)):
+                found[start] = False  # dates below the heads
+        return found
+
+    def _groups(self) -> Iterator[Moment]:
+        """Moments that stand together («bilan précédent du 02/03/2026») as one, named by what is no date."""
+        last: Moment | None = None
+        for moment in self._each():
+            joins = last and _JOIN.fullmatch(self.flat, last.end, moment.pos) and "\n" not in self.flat[last.end : moment.pos]
+            if joins and not (last.day and moment.day) and "quoted" not in (last.kind, moment.kind):
+                last.end, last.day, last.sampled = moment.end, last.day or moment.day, last.sampled or moment.sampled
+                last.label = moment.label if last.label is None else last.label
+                if last.kind == "weekday" or last.kind in ("date", "label") and moment.kind != "date":
+                    last.kind = moment.kind
+                continue
+            if last:
+                yield last
+            last = moment
+        if last:
+            yield last
+
+    def _each(self) -> Iterator[Moment]:
+        """Every moment by itself, without those that speak of something else than results."""
+        for m in _pattern().finditer(self.flat):
+            start, end = self.line(m.start())
+            if start in self.column_heads:
+                continue
+            lead = re.split(r"[.;]\s|\d\d\b", self.flat[max(start, m.start() - 40) : m.start()])[-1]
+            tail = self.flat[m.end() : min(end, m.end() + 40)]
+            kind = next((k for k in (*_KINDS, "last", "label", "weekday", "quoted") if m[k]), "date")
+            day = day_of(m)
+            label = int(re.sub(r"\s", "", m["label"]).replace("–", "-")) if m["label"] else None
+            if day and words("issued").search(lead):
+                self.issued.add(day)
+                continue
+            if kind == "date" and (day is None or words("not a day").search(lead)):
+                continue
+            if kind in ("earlier", "last") and (words("not earlier").search(lead) or words("not earlier").search(tail)):
+                continue
+            if not self._may_be(m):
+                continue
+            compared = kind == "date" and _COMPARED.search(self.flat, max(0, m.start() - 40), m.start())
+            if kind == "last" or compared or label is not None and label < 0:
+                kind = "earlier"
+            sampled = kind == "date" and re.search(r"preleve|prelevement|date", lead) is not None
+            yield Moment(m.start(), m.start("what") if m["last"] else m.end(), kind, day, label, sampled)
+
+    def _may_be(self, m: re.Match) -> bool:
+        """Whether «dernier potassium» or «il y a 3 mois» speaks of a result, not of an operation or an illness."""
+        if m["last"]:
+            return known(m["what"]) is not None or known(m["what"].split()[0]) is not None
+        word = re.search(r"([a-z]+) *\(?(?:(?<=\w)\n)?\Z", self.flat[max(0, m.start() - 40) : m.start()])
+        if not m[0].startswith("il y a") or word is None:
+            return True
+        return word[1] in nouns() or known(word[1]) is not None or words("earlier").fullmatch(word[1]) is not None
+
+    def _is_head(self, moment: Moment) -> bool:
+        """Whether a moment stands on a line without values, as a heading or a part of one."""
+        start, end = self.line(moment.pos)
+        line = self.flat[start:end]
+        rest = re.sub(r"\b(?:19|20)\d\d\b", "", _pattern().sub(" ", line))
+        if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
+            return False
+        told = moment.kind in ("earlier", "today") or line.rstrip().endswith(":") or nouns().issuperset(re.findall("[a-z]+", rest))
+        if not told or self.goes_on(start):
+            return False
+        above, below = self._neighbour(start - 1, -1), self._neighbour(end + 1, 1)
+        by_cell = columns.is_head(above) or (columns.is_head(below) and len(line.split()) < 4)
+        return not by_cell and not re.match(r"[\s(\[<>≤≥]*\d+(?:[.,]\d+)?(?![/.\d])", below)
+
+    def goes_on(self, start: int) -> bool:
+        """Whether the line that begins in `start` goes on with a sentence of the line above."""
+        over = self.flat[self.line(start - 1)[0] : start - 1].rstrip() if start else ""
+        if len(over) <= _PROSE or over.endswith((".", ":", ";")) or re.search(r"\S\s{2,}\S|[|\t]", over):
+            return False
+        return self.text[start : start + 1].islower() or _SENTENCE_GOES_ON.search(over) is not None
+
+    def is_prose(self, start: int, end: int) -> bool:
+        """Whether a sentence goes on over the lines from `start` to `end`."""
+        lines = self.flat[self.line(start)[0] : end].split("\n")
+        table = re.compile(r"[;\t|].*[;\t|]|\S\s{3,}\S|^\s*(?:[-*•]|$)")
+        return len(lines) > 1 and all(len(line) > _PROSE for line in lines[:-1]) and not any(map(table.search, lines))
+
+    def _neighbour(self, pos: int, step: int) -> str:
+        """The next line from `pos` upwards or downwards that is not empty."""
+        while 0 <= pos < len(self.text):
+            start, end = self.line(pos)
+            if self.text[start:end].strip():
+                return self.text[start:end]
+            pos = start - 1 if step < 0 else end + 1
+        return ""

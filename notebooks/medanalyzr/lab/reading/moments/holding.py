@@ -1,0 +1,177 @@
+"""Of which day a printed value is: today's, another day's, or one that cannot be told.
+
+A moment that stands alone on its line holds for the lines below it, up to the next one; beside values it holds for those behind it on
+its line or in its sentence, or for the one directly before it. The latest day of those that hold for results is today's.
+"""
+
+import re
+from bisect import bisect_left
+from functools import cached_property, lru_cache
+
+from medanalyzr.lab.reading.moments.days import before, fits
+from medanalyzr.lab.reading.moments.found import Found, Moment, nouns
+from medanalyzr.lab.reading.names import flat, known
+from medanalyzr.lab.reading.tokens import items
+
+EARLIER, UNSURE = "résultat d'un autre jour", "le texte ne dit pas de quel jour est ce résultat"
+
+_NUMBER = re.compile(r"(?<![\w.,])[<>]?\d+(?:[.,]\d+)?")
+_NEXT = re.compile(
+    r"[\s:=()\[\]~*,.<>≤≥\"'-]*(?:\b(?:a|de|etait|est)\b\s*)?[<>≤≥]?\s*"
+    r"(?:\d+(?:[.,]\d+)?(?!\d| ?(?:e|er|eme|mois|jours?|ans|semaines?)\b)|\S{1,3}[.,]\S{1,3}(?!\S))"
+)
+_AFTER_NUMBER = re.compile(
+    r"\d[)\]]?\s*(?:(?:[a-zµ]{0,5}/[a-zµ³²\d]{1,6}|%|[a-z]{1,4})\s*)?(?:[(\[]\s*(?:le|du|au)?|\b(?:le|du|au))\s*$"
+)
+_STOP = re.compile(r"[.;!?](?=\s|$)|\n\s*\n")
+_CLAUSE = re.compile(r"[;|\t]|,(?!\d)|\.(?=\s)")
+_NO_VALUE = re.compile(  # intervals and units
+    r"[(\[][^)\]]*[)\]]|[<>≤≥]?\s*\d[\d.,]*\s*(?:-|–|a)\s*\d[\d.,]*|[<>≤≥]\s*\d[\d.,]*|10\s?[*^]\s?\d+|1[.,]73|(?<=[a-z/])[23]|24 ?h"
+)
+_CONCENTRATION = re.compile(r"/ ?(?:[dcmµμ]?l|mm3|mm³|mol|mmol)|%", re.IGNORECASE)
+_DATED_REPORT = re.compile(r"([a-z]+)\s+(?:sanguine?s? |biologiques? )?(?:du|le|en date du)\s*$")
+_BRACKETS = 80  # characters of a remark in brackets
+_FAR = 3000  # characters that a moment within a sentence holds for at most
+
+
+class Moments(Found):
+    """The moments of a text, for which values they hold, and which of these are no results of today."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self._places = [moment.pos for moment in self.moments]
+        self._heads = [moment for moment in self.moments if moment.head]
+        for moment in self.moments:
+            self._reach(moment)
+
+    def _reach(self, moment: Moment) -> None:
+        """How far a moment beside values holds, and whether for the value before it."""
+        start, end = self.line(moment.pos)
+        opened = max(self.flat.rfind(sign, start, moment.pos) for sign in "([")
+        closed = min((at for sign in ")]" if (at := self.flat.find(sign, moment.end, end)) >= 0), default=-1)
+        inside = opened >= 0 and 0 <= closed - opened < _BRACKETS and not re.search(r"[)\]]", self.flat[opened : moment.pos])
+        numbers = inside and re.search(r"\d", self.flat[opened : moment.pos] + self.flat[moment.end : closed])
+        following = _NEXT.match(self.flat, closed + 1 if inside and not numbers else moment.end, end)
+        moment.since, moment.until, moment.back = moment.end, moment.end, True
+        if numbers:
+            moment.since, moment.until, moment.back = opened, closed, False
+        elif _AFTER_NUMBER.search(self.flat, max(0, start - 20 * self.goes_on(start)), moment.pos):
+            return
+        elif following:
+            moment.until, moment.back = following.end(), False
+        elif not _STOP.match(self.flat, moment.end):
+            stop = _STOP.search(self.flat, moment.end, moment.end + _FAR)
+            moment.until = max(end, stop.start() if stop and self.is_prose(moment.end, stop.start()) else end)
+
+    def _above(self, pos: int) -> Moment | None:
+        """The heading above a place."""
+        at = bisect_left(self._heads, pos, key=lambda m: m.pos)
+        return self._heads[at - 1] if at else None
+
+    def _holding(self, pos: int, end: int) -> list[Moment]:
+        """The moments that hold for the value from `pos` to `end`: beside it, or else above it."""
+        at, line_end = bisect_left(self._places, pos), self.line(pos)[1]
+        nearest = (m for m in self.moments[max(0, at - 30) : at][::-1] if not m.head and m.since <= pos < m.until)
+        lead = next(nearest, None) or next((m for m in self.moments[at : at + 3] if not m.head and m.since <= pos < m.until), None)
+        trail = next((m for m in self.moments[at : at + 30] if not m.head and m.back and end <= m.pos < line_end), None)
+        trail = trail if trail and self._follows(end, trail) else None
+        if lead and trail:
+            apart = [_CLAUSE.search(self.flat, *span) is not None for span in ((lead.end, pos), (end, trail.pos))]
+            return [trail] if apart == [True, False] else [lead] if apart == [False, True] else [lead, trail]
+        found = lead or trail or self._above(pos)
+        return [found] if found else []
+
+    def _follows(self, end: int, moment: Moment) -> bool:
+        """Whether a moment stands directly behind the value that ends in `end`, or in the column for dates of its row."""
+        between = self.flat[end : moment.pos]
+        of_rows = True in self.column_heads.values() and re.search(r"[\t|;,]|\s{2}", between)
+        in_column = moment.day and self.column_heads and re.search(r"\s{2}|[\t|;]", between)  # of an earlier result, perhaps
+        if of_rows or in_column or _STOP.search(between):
+            return bool(of_rows) and not _STOP.search(between)
+        return not _NUMBER.search(_NO_VALUE.sub("", between))
+
+    @cached_property
+    def _used(self) -> tuple[dict[Moment, list[int]], list[int]]:
+        """The moments that hold for results, each with their places, and the places of results that have none."""
+        used: dict[Moment, list[int]] = {}
+        without: list[int] = []
+        for start in self.starts if self.moments else ():
+            here = items(self.text[start : self.line(start)[1]])
+            bounded = any(i.kind == "interval" and not i.sign for i in here)
+            for i in here:
+                if i.kind == "value" and (bounded or _CONCENTRATION.search(i.unit)):
+                    holding = self._holding(start + i.pos, start + i.end)
+                    for moment in holding:
+                        used.setdefault(moment, []).append(start + i.pos)
+                    without += [start + i.pos] if not holding and self._is_named(start, start + i.pos) else []
+        return used, without
+
+    def _is_named(self, start: int, pos: int) -> bool:
+        """Whether a value on the line that begins in `start` stands behind the name of an analyte."""
+        before_it = self.text[start:pos]
+        parts = before_it.split()[-5:]
+        first = re.split(r"[;|\t:]|\s{2}", before_it.strip(" ;|\t-*•"))[0]
+        spans = [" ".join(parts[a:b]) for a in range(len(parts)) for b in (len(parts), len(parts) - 1) if a < b]
+        return any(known(name.strip(" :(=-,")) for name in (first, *spans))
+
+    @cached_property
+    def _reasons(self) -> dict[Moment, str]:
+        """Why values for which a moment holds are no results of today; "" where they are."""
+        used, without = self._used
+        kinds, today = {m.kind for m in used}, [m for m in used if m.kind == "today"]
+        sampled = {m.day for m in self.moments if m.sampled and m.kind == "date" and not (m.head and m in used)}
+        days = sampled | {m.day for m in used if m.day and m.kind != "earlier"}
+        latest = max((m.label for m in used if m.kind == "label"), default=None)
+        weekdays = {self.flat[m.pos : m.end].strip(" (-") for m in used if m.kind == "weekday"}
+        heads = [head for m in today if not m.head and (head := self._above(m.pos))]  # of a section that says «ce jour»
+        of_today = sampled | {m.day for m in (*today, *heads)}
+
+        def why(m: Moment) -> str:
+            others = {before(m.day, day) for day in days} if m.day else set()
+            if m.kind == "earlier" or True in others or m.kind == "label" and m.label < latest:
+                return EARLIER
+            if m.kind == "entry" and kinds & {"today", "exit"}:
+                return EARLIER
+            vague = m.day and (m.day[0] is None and m.day[2] is None or not all(fits(m.day, issued) for issued in self.issued))
+            if vague or None in others or m.kind == "exit" and today or m.kind == "weekday" and len(weekdays) > 1:
+                return UNSURE
+            if m.kind in ("weekday", "quoted") and (without or today or days):
+                return UNSURE
+            if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier"}):
+                return UNSURE
+            if m.kind == "date" and m.day not in of_today:
+                return EARLIER if today else UNSURE if without and not self._is_of_all(m) else ""
+            return ""
+
+        return {m: why(m) for m in used}
+
+    def _is_of_all(self, moment: Moment) -> bool:
+        """Whether results without a day are probably of the day of this moment, the only one: nearly all results have it, it stands in
+        a row of a table, or it dates a «bilan du …» and the others follow.
+        """
+        used, without = self._used
+        lead = self.flat[max(0, moment.pos - 40) : moment.pos]
+        same = sum(len(places) for m, places in used.items() if m.day == moment.day)
+        noun = _DATED_REPORT.search(lead)
+        in_row = bool(self.column_heads) and re.search(r"[;|\t,]\s*$", lead) is not None
+        return in_row or same >= 3 * len(without) or noun is not None and noun[1] in nouns() and min(without) > moment.pos
+
+    def why(self, pos: int, end: int) -> str:
+        """Why the value from `pos` to `end` is no result of today for certain; "" where it is one."""
+        found = [self._reasons.get(m, "") for m in self._holding(pos, end)]
+        return next((reason for reason in (EARLIER, UNSURE) if reason in found), "")
+
+    def why_of(self, line: int, name: str, value: str) -> str:
+        """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it."""
+        start = self.starts[line - 1]
+        named = self.flat.find(flat(name), start, self.line(start)[1])
+        digits = "[.,]".join(map(re.escape, re.split("[.,]", value.lstrip("<>"))))
+        pattern = re.compile(rf"(?<![\d.,]){digits}(?!\d)")
+        found = pattern.search(self.text, named + len(name) if named >= 0 else start) or pattern.search(self.text, start)
+        return self.why(*found.span()) if found else ""
+
+
+@lru_cache(64)
+def moments(text: str) -> Moments:
+    """The moments of a text (`tidy`)."""
+    return Moments(text)

@@ -1,0 +1,130 @@
+"""Of which day a result is: those of another day, or of one that cannot be told, are neither read as today's nor verified."""
+
+import pytest
+from medanalyzr.inference.verify import verify
+from medanalyzr.lab.reader import read_report
+from medanalyzr.lab.reading.moments.days import before
+from medanalyzr.lab.reading.moments.holding import EARLIER, UNSURE, moments
+
+OLD = ("Potassium : 7,1 mmol/L (3,5 - 5,1)", "Calcium : 1,70 mmol/L (2,20 - 2,60)")
+NEW = ("Sodium : 139 mmol/L (136 - 145)", "Chlorures : 101 mmol/L (98 - 107)")
+ANSWER = (
+    "Potassium : 7,1 mmol/L (3,5 ≤ 5,1 < 7,1 ; critique 6,0 ≤ 7,1) : élevé, critique\n"
+    "Calcium : 1,70 mmol/L (1,70 < 2,20 ≤ 2,60) : bas\n"
+    "Sodium : 139 mmol/L (136 ≤ 139 ≤ 145) : normal\n"
+    "Chlorures : 101 mmol/L (98 ≤ 101 ≤ 107) : normal"
+)
+EARLIER_HEADS = (
+    "Antériorités", "Historique :", "--- Historique ---", "HISTORIQUE DES RÉSULTATS", "Résultats antérieurs", "Bilan précédent :",
+    "Bilan de la veille", "Bilan d'hier :", "La veille", "J-1 :", "Il y a 3 mois", "Il y a un mois :", "Dernier bilan (octobre 2045)",
+    "Pour mémoire", "Rappel :", "Rappel des résultats précédents", "Anciens résultats :", "Consultation précédente", "Bilan n-1",
+    "Le mois dernier", "Bilan de la semaine dernière", "Ionogramme (antériorité)", "Antécédents biologiques :", "Préc. :",
+    "Comparaison avec le bilan précédent", "Anciens résultats (labo extérieur, été 2045) :",
+)  # fmt: skip
+DATED_HEADS = (
+    "Prélèvement du 02/03/2045", "Bilan du 02/03/2045 :", "02/03/2045", "Résultats du 2 mars 2045", "Mars 2045", "Le 2045-03-02 :",
+    "Bilan de 2045", "Biologie (2045)", "Bilan du 02/03 :", "Nouveau bilan le 02/03/45",
+)  # fmt: skip
+
+
+def read(text):
+    return [m.name for m in read_report(text).measurements]
+
+
+def verified(text, answer=ANSWER):
+    return [result.name for result in verify(text, answer).results if result.verified]
+
+
+@pytest.mark.parametrize("head", [*EARLIER_HEADS, *DATED_HEADS])
+def test_results_under_a_heading_of_another_day_are_not_read(head):
+    top = ["Patient : M. EXEMPLE, 54 ans", "", "Bilan du 05/03/2046 :", *NEW, ""]
+    below, above = "\n".join([*top, head, *OLD]), "\n".join([*top[:2], head, *OLD, "", *top[2:]])
+    for text in (below, above, below.replace("Bilan du 05/03/2046 :", "Résultats de ce jour")):
+        assert read(text) == verified(text) == ["Sodium", "Chlorures"]
+        assert [u.why for u in read_report(text).unread] == [EARLIER] * 2
+
+
+@pytest.mark.parametrize("head", EARLIER_HEADS)
+def test_a_subheading_does_not_end_the_section_of_another_day(head):
+    assert read("\n".join([*NEW, "", head, "BIOCHIMIE", *OLD])) == ["Sodium", "Chlorures"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hier : Potassium : 7,1 mmol/L (3,5 - 5,1)\nSodium : 139 mmol/L (136 - 145)",
+        "Hier, potassium à 7,1 mmol/L. Ce jour, sodium à 139 mmol/L.",
+        "Le 02/03/2045, potassium à 7,1 mmol/L. Le 05/03/2046, sodium à 139 mmol/L.",
+        "Bilan du 02/03/2045 : potassium 7,1 mmol/L, calcium 1,70 mmol/L.\nBilan du 05/03/2046 : sodium 139 mmol/L.",
+        "05/03/2046 : Sodium 139 mmol/L (136 - 145)\n02/03/2045 : Potassium 7,1 mmol/L (3,5 - 5,1)",
+        "[05/03/46 08:00] Sodium 139 mmol/L (136 - 145)\n[02/03/46 19:22] Potassium 7,1 mmol/L (3,5 - 5,1)",
+        "02/03/2045;Potassium;7,1;mmol/L;3,5 - 5,1\n05/03/2046;Sodium;139;mmol/L;136 - 145",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1) le 02/03/2045\nSodium : 139 mmol/L (136 - 145) le 05/03/2046",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1) [hier]\nSodium : 139 mmol/L (136 - 145)",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1) - résultat antérieur\nSodium : 139 mmol/L (136 - 145)",
+        "Potassium (hier) : 7,1 mmol/L (3,5 - 5,1)\nSodium : 139 mmol/L (136 - 145)",
+        "Potassium J-1 : 7,1 mmol/L (3,5 - 5,1)\nSodium : 139 mmol/L (136 - 145)",
+        "Dernier potassium : 7,1 mmol/L (3,5 - 5,1)\nSodium : 139 mmol/L (136 - 145)",
+        "J1 : potassium 7,1 mmol/L (3,5 - 5,1)\nJ3 : sodium 139 mmol/L (136 - 145)",
+        "Lors de la précédente hospitalisation, potassium à 7,1 mmol/L. Ce jour, sodium à 139 mmol/L.",
+        "Potassium 7,1 mmol/L hier, sodium 139 mmol/L ce jour.",
+        "Bilan d'entrée : potassium 7,1 mmol/L, calcium 1,70 mmol/L. Bilan de sortie : sodium 139 mmol/L.",
+        "ATCD : hyperkaliémie en 2043 (potassium 7,1 mmol/L).\nBILAN 23/03/2046\nSodium 139 mmol/L (136 - 145)",
+        "Hospitalisé du 10/01/2046 au 22/01/2046 : potassium 7,1 mmol/L.\nConsultation du 11/04/2046, bilan du jour :\nSodium 139 mmol/L",
+        "              Ce jour          Antériorités 14/02/46\nSodium        139 mmol/L       -\nPotassium     -                7,1 mmol/L",
+        "De : Labo, le 20/04/2046\nSodium 139 mmol/L (136 - 145)\n> De : Labo, le 06/04/2046\n> Potassium 7,1 mmol/L (3,5 - 5,1)",
+    ],
+)
+def test_results_of_another_day_beside_those_of_today(text):
+    bare = "Potassium : 7,1 mmol/L (sans intervalle) : indéterminé, critique\nSodium : 139 mmol/L (sans intervalle) : indéterminé"
+    assert "potassium" not in [name.lower() for name in read(text)]
+    assert verified(text) + verified(text, bare) == ["Sodium"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Né le 02/03/1990. Prescription du 01/02/2046. Édité le 06/03/2046\nPrélevé le 05/03/2046 à 08h10\n{}",
+        "Hospitalisé le 02/03/2046 pour une pneumopathie.\nBIOLOGIE\n{}\nProchain contrôle le 12/04/2046",
+        "{}\nLes antériorités sont disponibles sur demande.\nAucune antériorité connue.",
+        "Dernières règles le 02/01/2046, dernière prise hier à 20 h\n{}",
+        "Appendicectomie il y a 2 ans, fracture du poignet il y a 6 mois.\n{}",
+        "Les résultats antérieurs sont rappelés pour mémoire.\n{}",
+        "Biologie de ce matin :\n{}\nStable par rapport au contrôle précédent.",
+        "L'échographie du 13/08/2044 est normale.\n{}",
+        "Rappel des normes au verso\n{}\nValidé par Dr EXEMPLE le 06/03/2046",
+        "Analyse          Résultat       Unité     Antériorité\n                                          04/09/2045\n{}",
+    ],
+)
+def test_other_days_and_words_of_time_take_nothing_from_the_results(text):
+    assert read(text.format("\n".join(NEW))) == ["Sodium", "Chlorures"]
+
+
+def test_a_result_of_an_uncertain_day_makes_the_others_of_its_name_uncertain():
+    text = "Potassium : 4,1 mmol/L (3,5 - 5,1)\nSodium : 139 mmol/L (136 - 145)\n\nContrôle du 05/03/2046 :\nPotassium : 7,1 mmol/L (3,5 - 5,1)"
+    assert read(text) == ["Sodium"]
+    assert [u.why for u in read_report(text).unread] == [UNSURE] * 2
+    assert verified(text, ANSWER + "\nPotassium : 4,1 mmol/L (3,5 ≤ 4,1 ≤ 5,1) : normal") == ["Sodium"]
+
+
+def test_an_earlier_value_beside_a_result_leaves_the_result():
+    for earlier in (
+        "(ant. 4,5)",
+        "Antériorité : 4,5 (02/03/2045)",
+        "[4,5 le 02/03/2045]",
+        "02/03/2045 : 4,5",
+    ):
+        text = f"Prélevé le 05/03/2046\nPotassium : 7,1 mmol/L (3,5 - 5,1) {earlier}\nSodium : 139 mmol/L (136 - 145)"
+        assert read(text) == ["Potassium", "Sodium"], earlier
+
+
+def test_days_in_full_and_in_part_are_compared():
+    assert before((2045, 3, 2), (2046, 3, 5)) and not before((2046, 3, 5), (2045, 3, 2))
+    assert before((None, 3, 2), (2046, 3, 5)) and before((None, 3, 2), (None, 3, 5))
+    assert before((2046, 3, 5), (2046, 3, 5)) is False and before((None, 3, 5), (2046, 3, 5)) is False
+    assert before((2046, 3, None), (2046, 3, 5)) is None and before((None, 12, 28), (None, 1, 3)) is None
+
+
+def test_a_text_of_very_many_moments_is_read_in_time():
+    text = "\n".join(f"Le {n % 28 + 1:02}/03/2046 : Potassium : {n % 9},1 mmol/L (3,5 - 5,1), hier 4,2, J-1" for n in range(3000))
+    assert moments(text).why(text.index("0,1"), text.index("0,1") + 3)
