@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medanalyzr.lab.formats.own.json_text import Unclear, parsed, patient_lines
+from medanalyzr.lab.formats.own.documents import Unclear, parsed, patient_lines
+from medanalyzr.lab.formats.own.html import html_lines
 from medanalyzr.lab.formats.own.objects import read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
 from medanalyzr.lab.reading.lines.rows import rows_of
@@ -33,8 +34,14 @@ def without_long_lines(lines: Sequence[str]) -> str:
 
 def read_report(text: str) -> Report:
     """What a report proves: sex, age, pregnancy and each result once, in order; `unread` says what was refused and why."""
-    if (found := _as_json(text)) is not None:
-        return found
+    try:
+        if (lines := html_lines(text)) is not None:
+            return read_report(lines)
+        if (found := _as_objects(text)) is not None:
+            return found
+    except (Unclear, RecursionError) as error:
+        why = "trop de niveaux" if isinstance(error, RecursionError) else str(error)
+        return Report(None, None, (), (Unread(1, text[:80].strip(), why),), text=clean(text))
     whole, lines = text, tidy(text).split("\n")
     unread = [Unread(n, line[:80].strip(), "ligne trop longue") for n, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
     text = without_long_lines(lines)
@@ -74,16 +81,15 @@ def read_report(text: str) -> Report:
     return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
 
 
-def _as_json(text: str) -> Report | None:
-    """The report of a text in JSON; None for any other text."""
-    try:
-        if (doc := parsed(text)) is None:
-            return None
-        who = read_patient(patient_lines(doc))
-        read, unread = read_objects(doc, text, who)
-    except (Unclear, RecursionError) as error:
-        why = "trop de niveaux" if isinstance(error, RecursionError) else str(error)
-        return Report(None, None, (), (Unread(1, text[:80].strip(), why),), text=clean(text))
+def _as_objects(text: str) -> Report | None:
+    """The report of a text in JSON, XML or YAML; None for any other text. Raises Unclear."""
+    if (found := parsed(text)) is None:
+        return None
+    doc, before = found
+    who = read_patient(f"{before}\n{patient_lines(doc)}")
+    read, unread = read_objects(doc, text, who)
+    if not read and not unread:
+        raise Unclear("objets non compris")
     return Report(who.sex, who.age, tuple(map(_whole, read)), tuple(unread), who.pregnant, clean(text))
 
 
@@ -114,15 +120,18 @@ def _place(row: Row, gas: bool) -> None:
 
 
 def _of_today(read: list[tuple[Row, Measurement]], text: str) -> tuple[list[tuple[Row, Measurement]], list[Unread]]:
-    """The results of today, and the others as refused; a result of an uncertain day makes others of its name uncertain."""
-    reasons = [moments(text).why_of(row.line, m.name, m.text) for row, m in read]
-    unsure = {(m.analyte or key(m.name), m.specimen) for (_, m), why in zip(read, reasons, strict=True) if why == UNSURE}
-    reasons = [
-        why or (UNSURE if (m.analyte or key(m.name), m.specimen) in unsure else "")
-        for (_, m), why in zip(read, reasons, strict=True)
-    ]
-    refused = [Unread(row.line, row.text, why) for (row, _), why in zip(read, reasons, strict=True) if why]
-    return [pair for pair, why in zip(read, reasons, strict=True) if not why], refused
+    """The results of today, and the others as refused; a result of an uncertain day makes undated ones of its name uncertain."""
+    judged = [(row, m, *moments(text).why_of(row.line, m.name, m.text)) for row, m in read]
+    unsure = {(m.analyte or key(m.name), m.specimen) for _, m, why, _ in judged if why == UNSURE}
+    kept, refused = [], []
+    for row, m, why, dated in judged:
+        if not why and not dated and (m.analyte or key(m.name), m.specimen) in unsure:
+            why = UNSURE
+        if why:
+            refused.append(Unread(row.line, row.text, why))
+        else:
+            kept.append((row, m))
+    return kept, refused
 
 
 def _whole(m: Measurement) -> Measurement:

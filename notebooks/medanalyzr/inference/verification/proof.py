@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from medanalyzr.inference.verification.answer_lines import Given
 from medanalyzr.inference.verification.record_values import intervals, values
 from medanalyzr.lab.engine.facts import in_french_unit
-from medanalyzr.lab.formats.own.json_text import is_json
+from medanalyzr.lab.formats.own.documents import is_document
 from medanalyzr.lab.reader import GASES
 from medanalyzr.lab.reading.lines.placing import NOT_TODAY
 from medanalyzr.lab.reading.lines.results import against, same
@@ -111,9 +111,9 @@ class Proofs:
         return key.__wrapped__(self.search.text)
 
     @cached_property
-    def is_json(self) -> bool:
+    def is_document(self) -> bool:
         """Whether the report was read as objects, or not at all."""
-        return is_json(self.report.text)
+        return is_document(self.report.text)
 
     def prints_interval(self, low: float | None, high: float | None) -> bool:
         """Whether the text prints these bounds in the form of an interval («3,9 à 6,0», «inférieur à 38»), not as a goal."""
@@ -135,6 +135,8 @@ class Proofs:
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
+        if self.is_document:
+            raise Unproved(f"le lecteur strict lit {read[0].text} {read[0].unit}".rstrip() if read else "appartenance non prouvée")
         if g.key not in self.keyed and not self.search.of(g.key, alike):
             raise Unproved("nom absent du compte rendu")
         if not self.search.holds(m.sign, m.value):
@@ -160,7 +162,7 @@ class Proofs:
     def agreed(self, g: Given, r: Measurement) -> Measurement:
         """What the strict reader read, where the line says the same and both stand in the text. Raises Unproved."""
         m, line = g.m, r.line if self.report.text else None
-        if not _stands(m, self.lines[line - 1] if line else self.search.text):
+        if not self.is_document and not _stands(m, self.lines[line - 1] if line else self.search.text):
             raise Unproved("valeur absente de la ligne lue")
         fluid = m.specimen if m.specimen != "sang" else r.specimen
         if fluid == "sang" and line:
@@ -176,8 +178,6 @@ class Proofs:
 
     def searched(self, g: Given) -> Measurement:
         """The line's measurement as proved by the separate search. Raises Unproved."""
-        if self.is_json:
-            raise Unproved("appartenance non prouvée")
         found, reasons = [], []
         for record in self.search.of(g.key, _alike(g.m.analyte)):
             if not (here := values(self.search, record)):

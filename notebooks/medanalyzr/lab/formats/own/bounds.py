@@ -1,9 +1,9 @@
-"""The intervals of one JSON object: single bounds, pairs, texts, by sex."""
+"""The intervals of one object: single bounds, pairs, texts, by sex."""
 
 import re
 
-from medanalyzr.lab.formats.own.fields import Path, interval_of, is_side, is_unit, number_of, side, vocabulary, words_of
-from medanalyzr.lab.formats.own.json_text import Literal, Unclear
+from medanalyzr.lab.formats.own.documents import Literal, Unclear
+from medanalyzr.lab.formats.own.fields import Path, intervals_of, is_side, is_unit, number_of, side, vocabulary, words_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
 
 
@@ -37,8 +37,8 @@ def _label(words: list[str]) -> str:
 
 def take_bound(bounds: Bounds, place: Path, text: str, beside: list[str]) -> str:
     """Takes a field of an interval into `bounds`; returns the unit that it is, if it is one. Raises Unclear."""
-    words, number, interval = words_of(place), number_of(text, not isinstance(text, Literal)), interval_of(text)
-    if not number and not interval and is_unit(text):
+    words, number, intervals = words_of(place), number_of(text, not isinstance(text, Literal)), intervals_of(text)
+    if not number and not intervals and is_unit(text):
         return text
     told = [w for t in beside for w in words_of((t,))] + [
         ("gte" if sign[0] in ">≥" else "lte") for sign in beside if re.fullmatch(r"[<>≤≥]=?", sign)
@@ -48,11 +48,12 @@ def take_bound(bounds: Bounds, place: Path, text: str, beside: list[str]) -> str
         where = place[-1]  # a list of two
     if number and not number.sign and not number.doubt and where is not None:
         bounds.add(_label(words), where, number.text, number.unit)
-    elif interval and not (number and number.doubt):
-        label = f"{_label(words)} {interval.label}".strip()
-        for place_, bound in enumerate((interval.low, interval.high)):
-            if bound is not None:
-                bounds.add(label, place_, f"{bound:.12g}", interval.unit)
+    elif intervals and not (number and number.doubt):
+        for interval in intervals:
+            label = f"{_label(words)} {interval.label}".strip()
+            for place_, bound in enumerate((interval.low, interval.high)):
+                if bound is not None:
+                    bounds.add(label, place_, f"{bound:.12g}", interval.unit)
     elif not is_side(text):
         raise Unclear(f"intervalle non compris : {text[:40]}")
     return ""

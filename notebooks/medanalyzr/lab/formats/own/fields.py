@@ -10,6 +10,7 @@ from datetime import date
 from functools import cache, lru_cache
 
 from medanalyzr.lab import dates
+from medanalyzr.lab.reading.names import specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Item, items, tidy
 from medanalyzr.lab.references import find_analyte, fold, read_table
 from medanalyzr.lab.report import FIGURES
@@ -26,7 +27,26 @@ OFF = re.compile(
     r"controle (?:interne|qualite)"
 )
 NOTHING = frozenset(
-    ("-", "--", "---", "/", ".", "..", "...", "n/a", "na", "nc", "null", "none", "sans objet", "neant", "rien", "aucun", "aucune")
+    (
+        "-",
+        "--",
+        "---",
+        "~",
+        "/",
+        ".",
+        "..",
+        "...",
+        "n/a",
+        "na",
+        "nc",
+        "null",
+        "none",
+        "sans objet",
+        "neant",
+        "rien",
+        "aucun",
+        "aucune",
+    )
 )
 FLAGS = {  # of HL7 table 0078
     "hh": "HH", "ll": "LL", "h": "H", "l": "L", "b": "L", "n": "N", "eleve": "H", "elevee": "H", "haut": "H", "high": "H", "↑": "H",
@@ -104,11 +124,19 @@ def number_of(text: str, quoted: bool) -> Item | None:
     return replace(one, text=figures, doubt=bool(wrong))
 
 
+def intervals_of(text: str) -> list[Item]:
+    """The intervals of a field, perhaps with their unit, and with a label before each where there are several («H : 130-170 F : 120-160»);
+    none where anything else stands there.
+    """
+    found = [item for item in items(tidy(text)) if item.kind != "unit"] if len(text) < 80 else []
+    sure = all(one.kind == "interval" and not one.doubt and (one.sign or one.low < one.high) for one in found)
+    return found if sure and (len(found) == 1 or all(one.label for one in found)) else []
+
+
 def interval_of(text: str) -> Item | None:
     """The one interval of a field, perhaps with its unit and a label before it."""
-    found = [item for item in items(tidy(text)) if item.kind != "unit"] if len(text) < 80 else []
-    one = found[0] if len(found) == 1 else None
-    return one if one and one.kind == "interval" and not one.doubt and (one.sign or one.low < one.high) else None
+    found = intervals_of(text)
+    return found[0] if len(found) == 1 else None
 
 
 def is_unit(text: str, sure: bool = False) -> bool:
@@ -137,3 +165,12 @@ def day_of(text: str) -> date | None:
     """The day of a field (2046-08-12, 12/08/2046, perhaps with a time); None where it is no full date."""
     match = _DAY.fullmatch(text.strip())
     return dates.day_of(match[1]) if match else None
+
+
+def says_earlier(text: str) -> bool:
+    return not vocabulary("earlier").isdisjoint(words_of((text,)))
+
+
+def changes(text: str) -> bool:
+    """Whether a text among results may change what they are: another specimen, another day, no result."""
+    return specimen_of(text) not in (None, "sang") or says_earlier(text) or OFF.search(fold(text)) is not None

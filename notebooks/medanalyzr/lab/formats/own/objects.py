@@ -11,12 +11,14 @@ from datetime import date
 from typing import Any
 
 from medanalyzr.lab.formats.own.bounds import Bounds, take_bound
+from medanalyzr.lab.formats.own.documents import Earlier, Element, Literal, Unclear, leaves
 from medanalyzr.lab.formats.own.fields import (
     FLAGS,
     OFF,
     SETTLED,
     WITHDRAWN,
     Path,
+    changes,
     day_of,
     interval_of,
     is_code,
@@ -24,10 +26,10 @@ from medanalyzr.lab.formats.own.fields import (
     is_unit,
     number_of,
     role,
+    says_earlier,
     vocabulary,
     words_of,
 )  # fmt: skip
-from medanalyzr.lab.formats.own.json_text import Earlier, Literal, Unclear, leaves
 from medanalyzr.lab.formats.results import Result, measure, specimen_of
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient
@@ -70,18 +72,11 @@ def _objects(node: Any, path: Path = (), around: tuple = ()) -> list[_Object]:
         if not below and isinstance(inner, dict):
             name = part if isinstance(part, str) and find_analyte(part) else None
             one = _Object(inner, (*path, part), name, here)
-            below = [one] if one.holds_value and (name or one.named and isinstance(part, int)) else []
+            below = (
+                [one] if one.holds_value and (name or one.named and (isinstance(part, int) or isinstance(inner, Element))) else []
+            )
         found += below
     return found
-
-
-def _says_earlier(text: str) -> bool:
-    return not vocabulary("earlier").isdisjoint(words_of((text,)))
-
-
-def _changes(text: str) -> bool:
-    """Whether a text among results may change what they are: another specimen, another day, no result."""
-    return specimen_of(text) not in (None, "sang") or _says_earlier(text) or OFF.search(fold(text)) is not None
 
 
 class _Surroundings:
@@ -150,7 +145,7 @@ class _Surroundings:
         """Raises Unclear where a list of objects holds other things that may change what stands below them."""
         for row in node if isinstance(node, list) else ():
             texts = [] if id(row) in self._holders else [row] if isinstance(row, str) else [t for _, t in leaves(row)]
-            if isinstance(row, str) or any(not isinstance(t, str) or _changes(t) for t in texts):
+            if isinstance(row, str) or any(not isinstance(t, str) or changes(t) for t in texts):
                 raise Unclear("ligne non comprise parmi les résultats")
 
     def _specimen_of_field(self, names: tuple[str, ...], text: str | bool, listed: bool) -> str | None:
@@ -169,7 +164,7 @@ class _Surroundings:
         )
         if status and not SETTLED.fullmatch(fold(text)) or OFF.search(fold(text)):
             raise Unclear(f"état : {text[:40]}")
-        if kind in ("heading", "specimen", "name", "code", None) and _says_earlier(text):
+        if kind in ("heading", "specimen", "name", "code", None) and says_earlier(text):
             raise Earlier("résultat d'un autre jour")
         if (
             interval_of(text)
@@ -227,7 +222,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
         raise Unclear("trop de champs")
     bounds, values, units, of_bounds, flags, specimens, unsure = Bounds(), [], [], [], [], [], []
     analyte, loinc = find_analyte(one.name), ""
-    if OFF.search(fold(one.name)) or _says_earlier(one.name) or re.search(r"\d[/.-]\d\d?[/.-]\d", one.name):
+    if OFF.search(fold(one.name)) or says_earlier(one.name) or re.search(r"\d[/.-]\d\d?[/.-]\d", one.name):
         raise Unclear("nom non compris")
     for place, text in one.fields:
         kind, words = role(_keys(place)), " ".join(_keys(place))
@@ -237,7 +232,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
             elif not (kind == "status" and text):
                 raise Unclear(f"champ non compris : {words[:40]}")
             continue
-        if kind not in ("earlier", "method") and _says_earlier(text):
+        if kind not in ("earlier", "method") and says_earlier(text):
             raise Earlier("résultat d'un autre jour")
         number = number_of(text, not isinstance(text, Literal))
         if kind == "value":

@@ -20,6 +20,7 @@ _OTHERS = (
     r"(?P<quoted>(?<![^\n])> ?(?=[a-z]))",  # a line of an answered e-mail
 )
 _JOIN = re.compile(r"(?:[\s:,()\[\]/*-]|\b(?:le|la|les|du|de|des|d'|l'|au|en|date|a)\b)*")
+_WORDS = re.compile(r"[^\d\n;.]{0,40}")
 _COMPARED = re.compile(
     r"\b(?:vs|versus|contre|au lieu de|etait a)\W{1,3}(?:de )?[<>]?\d[\d.,]*\s?[a-zµ/%³]{0,9}\W{0,2}(?:le|du|au)?\W{0,2}$"
 )
@@ -75,8 +76,12 @@ class Found:
         self.issued: set[Day] = set()
         self.column_heads = self._column_heads()
         self.moments = list(self._groups())
+        above: Moment | None = None
         for moment in self.moments:
             moment.head = self._is_head(moment)
+            if above and moment.head and above.kind == "earlier" and not re.search(r"\w", self.flat[above.end : moment.pos]):
+                moment.kind = "earlier"  # the date below «Antériorités»
+            above = moment if moment.head else above
 
     def line(self, pos: int) -> tuple[int, int]:
         """Where the line of a place begins and ends."""
@@ -101,7 +106,8 @@ class Found:
         """Moments that stand together («bilan précédent du 02/03/2026») as one, named by what is no date."""
         last: Moment | None = None
         for moment in self._each():
-            joins = last and _JOIN.fullmatch(self.flat, last.end, moment.pos) and "\n" not in self.flat[last.end : moment.pos]
+            between = self.flat[last.end : moment.pos] if last else "\n"
+            joins = "\n" not in between and (_JOIN.fullmatch(between) or last.kind == "earlier" and _WORDS.fullmatch(between))
             if joins and not (last.day and moment.day) and "quoted" not in (last.kind, moment.kind):
                 last.end, last.day, last.sampled = moment.end, last.day or moment.day, last.sampled or moment.sampled
                 last.label = moment.label if last.label is None else last.label
@@ -153,7 +159,7 @@ class Found:
         """Whether a moment stands on a line without values, as a heading or a part of one."""
         start, end = self.line(moment.pos)
         line = self.flat[start:end]
-        rest = re.sub(r"\b(?:19|20)\d\d\b", "", _pattern().sub(" ", line))
+        rest = re.sub(r"\b(?:(?:19|20)\d\d|\d\d? ?[h:] ?\d?\d?)\b", "", _pattern().sub(" ", line))
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
             return False
         told = moment.kind in ("earlier", "today") or line.rstrip().endswith(":") or nouns().issuperset(re.findall("[a-z]+", rest))

@@ -161,14 +161,14 @@ class Moments(Found):
         found = [self._reasons.get(m, "") for m in self._holding(pos, end)]
         return next((reason for reason in (EARLIER, UNSURE) if reason in found), "")
 
-    def why_of(self, line: int, name: str, value: str) -> str:
-        """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it."""
+    def why_of(self, line: int, name: str, value: str) -> tuple[str, bool]:
+        """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it; and whether a moment holds for it."""
         start = self.starts[line - 1]
         named = self.flat.find(flat(name), start, self.line(start)[1])
         digits = "[.,]".join(map(re.escape, re.split("[.,]", value.lstrip("<>"))))
         pattern = re.compile(rf"(?<![\d.,]){digits}(?!\d)")
         found = pattern.search(self.text, named + len(name) if named >= 0 else start) or pattern.search(self.text, start)
-        return self.why(*found.span()) if found else ""
+        return (self.why(*found.span()), bool(self._holding(*found.span()))) if found else ("", False)
 
 
 @lru_cache(64)

@@ -1,0 +1,182 @@
+"""JSON, XML and YAML texts: their content as objects with values as printed, and what they say of the patient.
+
+An element of XML is an object of its attributes and children; one that occurs again beside itself, a list. A YAML text is one only if it
+holds records: most reports in plain lines would be YAML as well.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from medanalyzr.lab.formats.own.fields import NOTHING, OFF, Path, changes, role, vocabulary, words_of
+from medanalyzr.lab.references import fold
+
+LARGEST = 2**20  # characters of a JSON text that is looked into
+
+
+_AGE = re.compile(r"\d{1,3}\s*(?:ans?|mois|semaines?|jours?)?")
+
+
+class Literal(str):
+    """A number without quotes: its point is a decimal point."""
+
+
+class Unclear(Exception):
+    """Why an object is no certain result, in words."""
+
+
+class Earlier(Unclear):
+    """It is another day's result."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise Unclear("une clé y est deux fois")
+    return dict(pairs)
+
+
+class Element(dict):
+    """An element of XML with attributes or children."""
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=str, object_pairs_hook=_once)
+    except ValueError:
+        return None
+
+
+def _of_element(element: Any) -> Any:
+    """The content of an element; its text without attributes or children. Raises Unclear."""
+    children, text = list(element), (element.text or "").strip()
+    tag, *names = (re.sub(r"^\{.*\}", "", name) for name in (element.tag, *element.attrib))
+    if any((child.tail or "").strip() for child in children) or children and text:
+        raise Unclear("texte entre des balises")
+    if not children and not names:
+        return text
+    own = tag if role((tag,)) else "valeur"  # an element named by its analyte, with its unit as an attribute
+    pairs = [*zip(names, element.attrib.values(), strict=True)] + ([(own, text)] if text else [])
+    groups: dict[str, list] = {}
+    for child in children:
+        groups.setdefault(re.sub(r"^\{.*\}", "", child.tag), []).append(_of_element(child))
+    return Element(_once(pairs + [(name, found if len(found) > 1 else found[0]) for name, found in groups.items()]))
+
+
+def _of_xml(text: str) -> Any:
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    if "<!--" in text or "<?" in text.strip().removeprefix("<?xml"):
+        raise Unclear("commentaire ou instruction dans le XML")
+    text = re.sub(r"^<\?xml[^>]*\?>", "", text)  # with the encoding of the file, which is not that of this text
+    try:
+        try:
+            root = fromstring(text, forbid_dtd=True)
+        except ParseError:
+            root = fromstring(f"<document>{text}</document>", forbid_dtd=True)  # several elements, one after the other
+    except (DefusedXmlException, ParseError, ValueError, LookupError) as error:
+        raise Unclear("XML non valable") from error
+    return Element({re.sub(r"^\{.*\}", "", root.tag): _of_element(root)})
+
+
+_KEY = re.compile(
+    r"(?:^ +|^ *(?:- +)+|[{,] ?)[\"']?([^\s:\"'{}\[\],][^:\n\"'{}\[\],]*)[\"']?:(?: |$)", re.MULTILINE
+)  # within a record
+
+
+def _of_yaml(text: str) -> Any:
+    """The content of a YAML text that holds records; None for any other. Raises Unclear."""
+    if all(vocabulary("value").isdisjoint(words_of((key,))) for key in _KEY.findall(text)):
+        return None
+    import yaml
+
+    class Loader(yaml.CBaseLoader):
+        def construct_mapping(self, node, deep=False):
+            return _once(self.construct_pairs(node, deep=True))
+
+    Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node))
+    try:
+        doc = Loader(text).get_single_data()  # texts, lists and maps alone
+    except (yaml.YAMLError, TypeError):
+        return None
+    if not isinstance(doc, dict | list) or not _holds_records(doc):
+        return None
+    if re.search(r"(?:^|\s)#|[:\[,-]\s+[&*!]\S", text, re.MULTILINE):
+        raise Unclear("commentaire, ancre ou type dans le YAML")
+    return doc
+
+
+def _holds_records(node: Any) -> bool:
+    """Whether some object below a list or another object has fields for a value and for a name, a unit or an interval."""
+    inner = [child for child in (node.values() if isinstance(node, dict) else node) if isinstance(child, dict | list)]
+    for child in inner:
+        words = set(words_of(tuple(child))) if isinstance(child, dict) else set()
+        if not vocabulary("value").isdisjoint(words) and any(
+            not vocabulary(part).isdisjoint(words) for part in ("unit", "name", "interval", "side_low", "side_high")
+        ):
+            return True
+    return any(map(_holds_records, inner))
+
+
+_BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
+
+
+@lru_cache(16)
+def parsed(text: str) -> tuple[Any, str] | None:
+    """The content of a JSON, XML or YAML text, its values as printed, and the lines before it; None where it is none. Raises Unclear."""
+    text = text.removeprefix("\ufeff").strip()
+    block = _BLOCK.search(text)
+    before, body = (text[: block.start()], text[block.start() :].strip()) if block else ("", text)
+    read = _of_json if body[:1] in "{[" else _of_xml if block and (not before or body.endswith(">")) else _of_yaml
+    if len(text) > LARGEST:
+        if read is _of_yaml:
+            return None
+        raise Unclear("texte trop long")
+    try:
+        doc = read(body if block else text)
+    except RecursionError as error:
+        raise Unclear("trop de niveaux") from error
+    if (
+        doc is not None
+        and before
+        and (re.search(r"\d\s*(?:[a-zµ]*/|%)", before, re.IGNORECASE) or changes(before) or OFF.search(fold(before)))
+    ):
+        raise Unclear("texte avant les objets")
+    return None if doc is None else (doc, before)
+
+
+def is_document(text: str) -> bool:
+    """Whether a text is read as objects, or would be if it were clear."""
+    try:
+        return parsed(text) is not None
+    except Unclear:
+        return True
+
+
+def leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The texts and truth values below a node with the path to each; what is null or empty is passed over."""
+    if isinstance(node, dict | list):
+        for part, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from leaves(inner, (*path, part))
+    elif node not in (None, "") and not (isinstance(node, str) and fold(node) in NOTHING):
+        yield path, node
+
+
+def patient_lines(doc: Any) -> str:
+    """Sex, age and pregnancy as lines of text, from the fields of the report or of its patient that say so."""
+    lines, whole_age = [], True
+    for path, text in leaves(doc):
+        words, said = words_of(path), fold(str(text))
+        told = next((name for name in ("sex", "age", "pregnancy") if not vocabulary(name).isdisjoint(words)), None)
+        rest = [word for word in words if word not in vocabulary("results")]
+        if any(isinstance(part, int) for part in path) or len(path) > 1 and vocabulary("patient").isdisjoint(words):
+            continue
+        if told and {*vocabulary("patient"), *vocabulary(told)}.issuperset(rest):
+            said = "F" if said in ("female", "woman", "w") else "M" if said in ("male", "man") else said
+            lines += [f"sexe : {said}"] * (told == "sex") + ["enceinte"] * (told == "pregnancy" and said in ("oui", "yes", "true"))
+            lines += [f"age : {said}"] * (told == "age" and _AGE.fullmatch(said) is not None)
+        elif told == "age" or said in vocabulary("period") or not vocabulary("period").isdisjoint(rest):
+            whole_age = False  # the age is in months, perhaps
+    return "\n".join(line for line in lines if whole_age or not line.startswith("age"))
