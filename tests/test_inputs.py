@@ -165,7 +165,7 @@ HOSTILE = {  # name and content of a file, and the report it is answered as, or 
     "null.jsonl": ('{"input": null}', "no text"),
     "columns.csv": ("a,b\n1,2\n", "no text"),
     "script.txt": (f"{P}\n<script>alert(1)</script>", f"{P}\n<script>alert(1)</script>"),
-    "page.txt": (f"<script>alert(1)</script>\n{P}", "not valid XML"),
+    "page.txt": (f"<script>alert(1)</script>\n{P}", f"<script>alert(1)</script>\n{P}"),
     "image.txt": (f"{P}\n<img src=x onerror=alert(1)>", f"{P}\n<img src=x onerror=alert(1)>"),
     "zero width.txt": (P.replace("tas", "t\u200ba\ufeffs"), P),
     "right to left.txt": ("\u202e" + P + "\u202c", P),

@@ -128,3 +128,28 @@ def test_days_in_full_and_in_part_are_compared():
 def test_a_text_of_very_many_moments_is_read_in_time():
     text = "\n".join(f"Le {n % 28 + 1:02}/03/2046 : Potassium : {n % 9},1 mmol/L (3,5 - 5,1), hier 4,2, J-1" for n in range(3000))
     assert moments(text).why(text.index("0,1"), text.index("0,1") + 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}\nMÈRE : potassium 7,1 mmol/L, calcium 1,70 mmol/L",
+        "{}\nSa voisine de chambre : potassium 7,1 mmol/L ; calcium 1,70 mmol/L.",
+        "{}\n\nAutre patient : EXEMPLE Odette, 84 ans\nPotassium : 7,1 mmol/L (3,5 - 5,1)",
+        "Sérum de contrôle (lot 4471) : potassium 7,1 mmol/L, calcium 1,70 mmol/L\n{}",
+        "Exemple fictif : « potassium 7,1 mmol/L, calcium 1,70 mmol/L ».\n{}",
+        "Seuils d'alerte : potassium 7,1 mmol/L\n{}",
+        "Hydratation : Ringer lactate (potassium 7,1 mmol/L, calcium 1,70 mmol/L).\n{}",
+        "{}\nPotassium 7,1 -> 4,0 mmol/L",
+    ],
+)
+def test_results_of_others_and_values_that_are_no_results_are_not_read(text):
+    text = text.format("\n".join(NEW))
+    bare = "Potassium : 7,1 mmol/L (sans intervalle) : indéterminé, critique\nCalcium : 1,70 mmol/L (sans intervalle) : indéterminé, critique"
+    assert read(text) == ["Sodium", "Chlorures"]
+    assert verified(text, bare) == []
+
+
+def test_the_only_person_of_a_report_is_its_patient():
+    text = "Bébé : Jules EXEMPLE, né ce jour\n" + "\n".join(NEW)
+    assert read(text) == ["Sodium", "Chlorures"]

@@ -1,8 +1,8 @@
 """Reports that a user brings in a file or a folder, and the records of their answers.
 
 HPRIM, HL7, FHIR and CR-BIO files are recognized by their first bytes, whatever their name; other files by their extension. Any other
-.json is one report. In a .txt a line of exactly three dashes or equals signs (`---`, `===`) separates two reports; a blank line, a
-longer rule or a form feed does not.
+.json, .yaml or .xml is one report, an XML only if a result in it is understood. In a .txt a line of exactly three dashes or equals
+signs (`---`, `===`) separates two reports; a blank line, a longer rule or a form feed does not.
 """
 
 import json
@@ -17,14 +17,15 @@ from medanalyzr.core.run_folder import existing
 from medanalyzr.dataset.files import csv_rows, decode_text
 from medanalyzr.inference.verify import as_line, verify
 from medanalyzr.lab import formats
+from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.report import Report
 
 if TYPE_CHECKING:
     from medanalyzr.inference.generation import Answer
 
-FORMATS = "HPRIM, HL7, FHIR, CR-BIO, .json, .txt, .csv, .jsonl"
+FORMATS = "HPRIM, HL7, FHIR, CR-BIO, .json, .xml, .yaml, .txt, .csv, .jsonl"
 LARGEST = 2**20  # characters of a report
-_TEXTS = (".json", ".txt", ".csv", ".jsonl")
+_TEXTS = (".json", ".yaml", ".yml", ".txt", ".csv", ".jsonl")
 _BETWEEN = re.compile(r"^[^\S\n]*(?:---|===)[^\S\n]*$", re.MULTILINE)
 
 
@@ -94,6 +95,8 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
     try:
         readings = formats.read_document(content)
     except MedAnalyzrError as error:
+        if b"ClinicalDocument" not in content and (own := _own_form(content)):
+            return [_of_text(own, name)]
         raise MedAnalyzrError(f"{name}: {error}") from None
     if readings is not None:
         return [_of_reading(one, name if len(readings) == 1 else f"{name}, report {i}") for i, one in enumerate(readings, 1)]
@@ -104,8 +107,9 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
         raise MedAnalyzrError(f"{name} is in none of the supported formats ({FORMATS}).")
     try:
         text = decode_text(content)
-        if suffix == ".json":
-            json.loads(text)
+        if suffix in (".json", ".yaml", ".yml"):
+            if suffix == ".json":
+                json.loads(text)
             return [_of_text(text.strip(), name)]
         if suffix == ".txt":
             parts = [part.strip() for part in _BETWEEN.split(text.replace("\r\n", "\n")) if part.strip()]
@@ -114,6 +118,15 @@ def read_reports(name: str, content: bytes) -> list[ReceivedReport]:
     except (ValueError, RecursionError) as error:
         raise MedAnalyzrError(f"{name} cannot be read: {error}.") from None
     return [_of_row(row, f"{name}, row {i}") for i, row in enumerate(rows, 1)]
+
+
+def _own_form(content: bytes) -> str:
+    """The text of XML or HTML in a form of the sender's own, where a result in it is understood; "" elsewhere."""
+    try:
+        text = decode_text(content).strip()
+    except (ValueError, MedAnalyzrError):
+        return ""
+    return text if len(text) <= LARGEST and read_report(text).measurements else ""
 
 
 def _of_reading(reading: formats.Reading, source: str) -> ReceivedReport:

@@ -120,7 +120,7 @@ def _holds_records(node: Any) -> bool:
     return any(map(_holds_records, inner))
 
 
-_BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
+_BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
 
 
 @lru_cache(16)
@@ -166,6 +166,8 @@ def leaves(node: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def patient_lines(doc: Any) -> str:
     """Sex, age and pregnancy as lines of text, from the fields of the report or of its patient that say so."""
+    if isinstance(doc, Element) and len(doc) == 1:
+        doc = next(iter(doc.values()))  # of the element around all others
     lines, whole_age = [], True
     for path, text in leaves(doc):
         words, said = words_of(path), fold(str(text))

@@ -12,7 +12,7 @@ from medanalyzr.lab.reading.moments.days import DATE, Day, day_of
 from medanalyzr.lab.reading.names import flat, known
 from medanalyzr.lab.references import read_table
 
-_KINDS = ("earlier", "today", "entry", "exit")
+_KINDS = {"earlier": "earlier", "today": "today", "entry": "entry", "exit": "exit", "person": "person", "nothing": "no result"}
 _OTHERS = (
     r"(?P<last>\bderniere?s? (?P<what>\w+(?: \w+)?))",
     r"(?<![\w-])j ?(?P<label>[-–+]? ?\d{1,3})(?![\w.,/])",
@@ -33,7 +33,8 @@ _PROSE = 40  # characters that a line of prose has at least
 class Moment:
     """Words that tell a time, from `pos` to `end`.
 
-    `kind` is earlier, today, entry, exit, label, weekday, quoted or date; `day` its date, `label` the n of «J n». A `head` stands alone
+    `kind` is earlier, today, entry, exit, label, weekday, quoted or date, or person (somebody else) or nothing (no result at all: a target,
+    a control sample, an example); `day` its date, `label` the n of «J n». A `head` stands alone
     on its line and holds for those below. Any other holds from `since` to `until`, and (`back`) for the value directly before it.
     """
 
@@ -63,7 +64,7 @@ def nouns() -> frozenset[str]:
 
 @cache
 def _pattern() -> re.Pattern:
-    kinds = [rf"(?P<{kind}>(?<![\w-])(?:{words(kind).pattern})(?!\w))" for kind in _KINDS]
+    kinds = [rf"(?P<{kind}>(?<![\w-])(?:{words(rows).pattern})(?!\w))" for kind, rows in _KINDS.items()]
     return re.compile("(?m)" + "|".join((*kinds, *_OTHERS, DATE)))
 
 
@@ -108,7 +109,7 @@ class Found:
         for moment in self._each():
             between = self.flat[last.end : moment.pos] if last else "\n"
             joins = "\n" not in between and (_JOIN.fullmatch(between) or last.kind == "earlier" and _WORDS.fullmatch(between))
-            if joins and not (last.day and moment.day) and "quoted" not in (last.kind, moment.kind):
+            if joins and not (last.day and moment.day) and not {"quoted", "person", "nothing"} & {last.kind, moment.kind}:
                 last.end, last.day, last.sampled = moment.end, last.day or moment.day, last.sampled or moment.sampled
                 last.label = moment.label if last.label is None else last.label
                 if last.kind == "weekday" or last.kind in ("date", "label") and moment.kind != "date":
@@ -159,10 +160,16 @@ class Found:
         """Whether a moment stands on a line without values, as a heading or a part of one."""
         start, end = self.line(moment.pos)
         line = self.flat[start:end]
-        rest = re.sub(r"\b(?:(?:19|20)\d\d|\d\d? ?[h:] ?\d?\d?)\b", "", _pattern().sub(" ", line))
+        rest = re.sub(
+            r"\b(?:(?:19|20)\d\d|\d\d? ?[h:] ?\d?\d?|\d+ ?(?:er?|eme|sa|ans|mois|semaines))\b", "", _pattern().sub(" ", line)
+        )
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
             return False
-        told = moment.kind in ("earlier", "today") or line.rstrip().endswith(":") or nouns().issuperset(re.findall("[a-z]+", rest))
+        told = (
+            moment.kind in ("earlier", "today", "person", "nothing")
+            or line.rstrip().endswith(":")
+            or nouns().issuperset(re.findall("[a-z]+", rest))
+        )
         if not told or self.goes_on(start):
             return False
         above, below = self._neighbour(start - 1, -1), self._neighbour(end + 1, 1)

@@ -14,6 +14,7 @@ from medanalyzr.lab.reading.names import flat, known
 from medanalyzr.lab.reading.tokens import items
 
 EARLIER, UNSURE = "résultat d'un autre jour", "le texte ne dit pas de quel jour est ce résultat"
+OTHERS, NOTHING = "peut-être le résultat d'une autre personne", "n'est pas un résultat du patient"
 
 _NUMBER = re.compile(r"(?<![\w.,])[<>]?\d+(?:[.,]\d+)?")
 _NEXT = re.compile(
@@ -28,6 +29,7 @@ _CLAUSE = re.compile(r"[;|\t]|,(?!\d)|\.(?=\s)")
 _NO_VALUE = re.compile(  # intervals and units
     r"[(\[][^)\]]*[)\]]|[<>≤≥]?\s*\d[\d.,]*\s*(?:-|–|a)\s*\d[\d.,]*|[<>≤≥]\s*\d[\d.,]*|10\s?[*^]\s?\d+|1[.,]73|(?<=[a-z/])[23]|24 ?h"
 )
+_CHANGED_TO = re.compile(r"[a-zµ%/³]{0,9}\s*(?:-+>|→|=+>|➔|➜)\s*[<>]?\s*\d")
 _CONCENTRATION = re.compile(r"/ ?(?:[dcmµμ]?l|mm3|mm³|mol|mmol)|%", re.IGNORECASE)
 _DATED_REPORT = re.compile(r"([a-z]+)\s+(?:sanguine?s? |biologiques? )?(?:du|le|en date du)\s*$")
 _BRACKETS = 80  # characters of a remark in brackets
@@ -59,6 +61,9 @@ class Moments(Found):
             return
         elif following:
             moment.until, moment.back = following.end(), False
+        elif moment.kind in ("person", "nothing"):
+            stop = re.compile(r"[.!?](?=\s|$)").search(self.flat, moment.end, end)
+            moment.until, moment.back = stop.start() if stop else end, False
         elif not _STOP.match(self.flat, moment.end):
             stop = _STOP.search(self.flat, moment.end, moment.end + _FAR)
             moment.until = max(end, stop.start() if stop and self.is_prose(moment.end, stop.start()) else end)
@@ -66,6 +71,8 @@ class Moments(Found):
     def _above(self, pos: int) -> Moment | None:
         """The heading above a place."""
         at = bisect_left(self._heads, pos, key=lambda m: m.pos)
+        while at and self._heads[at - 1].kind == "nothing" and "\n\n" in self.flat[self._heads[at - 1].end : pos]:
+            at -= 1
         return self._heads[at - 1] if at else None
 
     def _holding(self, pos: int, end: int) -> list[Moment]:
@@ -127,6 +134,10 @@ class Moments(Found):
         of_today = sampled | {m.day for m in (*today, *heads)}
 
         def why(m: Moment) -> str:
+            if m.kind == "nothing":
+                return NOTHING
+            if m.kind == "person":
+                return OTHERS if without or kinds - {"person"} or sum(n.kind == "person" for n in used) > 1 else ""
             others = {before(m.day, day) for day in days} if m.day else set()
             if m.kind == "earlier" or True in others or m.kind == "label" and m.label < latest:
                 return EARLIER
@@ -137,7 +148,7 @@ class Moments(Found):
                 return UNSURE
             if m.kind in ("weekday", "quoted") and (without or today or days):
                 return UNSURE
-            if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier"}):
+            if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier", "person", "nothing"}):
                 return UNSURE
             if m.kind == "date" and m.day not in of_today:
                 return EARLIER if today else UNSURE if without and not self._is_of_all(m) else ""
@@ -159,7 +170,8 @@ class Moments(Found):
     def why(self, pos: int, end: int) -> str:
         """Why the value from `pos` to `end` is no result of today for certain; "" where it is one."""
         found = [self._reasons.get(m, "") for m in self._holding(pos, end)]
-        return next((reason for reason in (EARLIER, UNSURE) if reason in found), "")
+        found += [EARLIER] if _CHANGED_TO.match(self.flat, end) else []
+        return next((reason for reason in (NOTHING, OTHERS, EARLIER, UNSURE) if reason in found), "")
 
     def why_of(self, line: int, name: str, value: str) -> tuple[str, bool]:
         """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it; and whether a moment holds for it."""

@@ -1,0 +1,92 @@
+"""XML, YAML and HTML in a form of the sender's own: read as objects or rows, or not at all; never line by line."""
+
+import pytest
+from medanalyzr.inference.report_files import read_reports
+from medanalyzr.inference.verify import verify
+from medanalyzr.lab.reader import read_report
+
+ROW = "<analyse><nom>{}</nom><valeur>{}</valeur><unite>mmol/L</unite><min>{}</min><max>{}</max></analyse>"
+SODIUM, POTASSIUM = ROW.format("Sodium", "139", "136", "145"), ROW.format("Potassium", "7,1", "3,5", "5,1")
+CANCELLED = POTASSIUM.replace("<analyse>", "<analyse statut='annulé'>")
+XML = f'<?xml version="1.0" encoding="ISO-8859-1"?>\n<bilan><patient sexe="F" age="54"/>{SODIUM}{POTASSIUM}</bilan>'
+YAML = """patient: {sexe: F, age: 54}
+resultats:
+  - nom: Sodium
+    valeur: 139
+    unite: mmol/L
+    ref: 136 - 145
+  - nom: Potassium
+    valeur: 7,1
+    unite: mmol/L
+    ref: {min: 3.5, max: 5.1}
+"""
+HTML = """<table><tr><th>Analyse</th><th>R&eacute;sultat</th><th>Unit&eacute;</th><th>Normes</th></tr>
+<tr><td>Sodium</td><td><b>139</b></td><td>mmol/L</td><td>136 - 145</td></tr>
+<tr><td>Potassium</td><td>7,1</td><td>mmol/L</td><td>3,5 - 5,1</td></tr></table>"""
+ANSWER = "Potassium : 7,1 mmol/L (3,5 ≤ 5,1 < 7,1 ; critique 6,0 ≤ 7,1) : élevé, critique\nSodium : 139 mmol/L (136 ≤ 139 ≤ 145) : normal"
+
+
+def read(text):
+    return [(m.name, m.text, m.unit, m.low, m.high, m.specimen) for m in read_report(text).measurements]
+
+
+BOTH = [("Sodium", "139", "mmol/L", 136, 145, "sang"), ("Potassium", "7,1", "mmol/L", 3.5, 5.1, "sang")]
+
+
+@pytest.mark.parametrize(
+    "text", [XML, YAML, HTML, XML.replace("<patient", "\n  <patient"), f"Voici le bilan :\n{XML}", XML.split("\n")[1]]
+)
+def test_a_plain_report_is_read_and_its_lines_verified(text):
+    report = read_report(text)
+    assert read(text) == BOTH
+    assert [result.verified for result in verify(text, ANSWER).results] == [True, True]
+    assert text.startswith("<table") or (report.sex, report.age) == ("F", 54)
+
+
+def test_attributes_elements_and_intervals_by_sex():
+    text = """<cr><patient><sexe>F</sexe></patient>
+    <NFS><hemoglobine unite="g/L" ref="H : 130-170 F : 120-160">118</hemoglobine><Plaquettes v="1" valeur="250" unite="G/L"/></NFS></cr>"""
+    assert read(text)[0] == ("hemoglobine", "118", "g/L", 120, 160, "sang")
+    assert "Plaquettes" not in [name for name, *_ in read(text)]  # two values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<bilan><historique>{POTASSIUM}</historique>{SODIUM}{SODIUM}</bilan>",
+        f"<bilan>{SODIUM}<urines>{POTASSIUM}</urines></bilan>",
+        f"<bilan>{SODIUM}{CANCELLED}</bilan>",
+        f"<bilan>{SODIUM}<exemple>{POTASSIUM}</exemple></bilan>",
+        f"<bilan><!-- d'un autre patient -->{POTASSIUM}</bilan>",
+        f"<bilan>{POTASSIUM} voir la suite</bilan>",
+        f"<!DOCTYPE x [<!ENTITY k 'Potassium'>]><bilan>{POTASSIUM}</bilan>",
+        f"<bilan>{POTASSIUM}",
+        f"<bilan>{POTASSIUM.replace('</valeur>', '</valeur><valeur>4,1</valeur>')}</bilan>",
+        "<rapport>\n <historique>\n  Potassium : 7,1 mmol/L (3,5 - 5,1)\n </historique>\n Sodium : 139 mmol/L (136 - 145)\n</rapport>",
+        YAML.replace("resultats:", "historique:"),
+        YAML.replace("    valeur: 7,1", "    valeur: 7,1\n    valeur: 4,1"),
+        YAML.replace("resultats:", "# du voisin\nresultats:"),
+        YAML.replace("valeur: 7,1", "valeur: &k 7,1"),
+        YAML.replace("    valeur: 7,1", "    prelevement: urines\n    valeur: 7,1"),
+        HTML.replace("7,1", "<s>7,1</s> 4,0"),
+        HTML.replace("<tr><td>Potassium", '<tr style="display:none"><td>Potassium'),
+        HTML.replace("<table>", '<table class="historique">'),
+        f"Bilan antérieur :\n{XML}",
+        f"Potassium 4,0 mmol/L ce jour\n{XML}",
+    ],
+)
+def test_what_may_be_no_result_of_today_is_neither_read_nor_verified(text):
+    assert "Potassium" not in [name for name, *_, specimen in read(text) if specimen == "sang"]
+    assert read_report(text).unread or read(text)
+    assert "Potassium" not in [result.name for result in verify(text, ANSWER).results if result.verified]
+
+
+def test_lines_with_colons_are_no_yaml():
+    text = "IONOGRAMME :\n  Sodium : 139 mmol/L (136 - 145)\n  Potassium : 7,1 mmol/L (3,5 - 5,1)"
+    assert read(text) == BOTH
+
+
+@pytest.mark.parametrize(("name", "text"), [("bilan.xml", XML), ("bilan.yaml", YAML), ("bilan.html", HTML)])
+def test_files_of_these_forms_are_one_report(name, text):
+    (received,) = read_reports(name, text.encode())
+    assert received.text == text.strip() and not received.error
