@@ -90,3 +90,49 @@ def test_lines_with_colons_are_no_yaml():
 def test_files_of_these_forms_are_one_report(name, text):
     (received,) = read_reports(name, text.encode())
     assert received.text == text.strip() and not received.error
+
+
+HPRIM = """X
+EXEMPLE
+Camille
+1 RUE DE L'EXEMPLE
+
+00000 VILLE-FICTIVE
+
+
+
+09/07/2043
+LAB       LABORATOIRE FICTIF
+DR        DOCTEUR EXEMPLE
+
+****LAB****
+TEX|Patient : Mme EXEMPLE, 53 ans
+RES|SODIUM|NA|N|139|mmol/L|136|145|N|F||||
+RES|CRP|CRP|A|négatif|mg/L||5|N|F||||
+TEX|URINES
+RES|POTASSIUM|K|N|28|mmol/L|20|80|N|F||||
+****FIN****
+****FINFICHIER****
+"""
+HL7 = """MSH|^~\\&|SIL|LABO|DPI||20430709||ORU^R01|EXEMPLE|P|2.5
+PID|1||26^^^LABO||EXEMPLE^Camille|||F
+OBR|1|||IONO^ionogramme|||20430709
+OBX|1|NM|NA^Sodium||139|mmol/L|136 a 145||||F
+OBX|2|NM|PLAQ^Plaquettes||25|10^9/L|150 - 400|L|||F
+OBX|3|NM|K^Potassium||7.1|mmol/L|3.5 - 5.1|H|||X
+"""
+
+
+def test_a_message_pasted_as_text_is_read_as_the_message():
+    report = read_report(HPRIM)
+    blood = [(m.name, m.text, m.low, m.high) for m in report.measurements if m.specimen == "sang"]
+    assert blood == [("SODIUM", "139", 136, 145), ("CRP", "négatif", None, 5)] and (report.sex, report.age) == ("F", 53)
+    assert [result.verified for result in verify(HPRIM, "Sodium : 139 mmol/L (136 ≤ 139 ≤ 145) : normal").results] == [True]
+    assert read(HL7) == [("Sodium", "139", "mmol/L", 136, 145, "sang"), ("Plaquettes", "25", "G/L", 150, 400, "sang")]
+    assert [u.text for u in read_report(HL7).unread] == ["Potassium"]  # cancelled
+    assert [result.verified for result in verify(HL7, ANSWER).results] == [False, True]
+
+
+def test_a_word_with_an_interval_that_the_answer_leaves_out_has_no_flag():
+    (left_out,) = [r for r in verify(HPRIM, "Sodium : 139 mmol/L (136 ≤ 139 ≤ 145) : normal").left_out if r.name == "CRP"]
+    assert (left_out.value, left_out.flag) == ("négatif", "indéterminé")

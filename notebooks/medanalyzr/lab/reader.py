@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from medanalyzr.lab.formats.own.documents import Unclear, parsed, patient_lines
+from medanalyzr.core.errors import MedAnalyzrError
+from medanalyzr.lab.formats.own.documents import Unclear, is_message, parsed, patient_lines
 from medanalyzr.lab.formats.own.html import html_lines
 from medanalyzr.lab.formats.own.objects import read_objects
 from medanalyzr.lab.reading.lines.results import SHARES, decide, same
@@ -37,7 +38,7 @@ def read_report(text: str) -> Report:
     try:
         if (lines := html_lines(text)) is not None:
             return read_report(lines)
-        if (found := _as_objects(text)) is not None:
+        if (found := _as_message(text) if is_message(text) else _as_objects(text)) is not None:
             return found
     except (Unclear, RecursionError) as error:
         why = "trop de niveaux" if isinstance(error, RecursionError) else str(error)
@@ -79,6 +80,25 @@ def read_report(text: str) -> Report:
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
     unread = sorted(unread + of_other_days + more, key=lambda u: u.line)
     return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
+
+
+def _as_message(text: str) -> Report | None:
+    """The report of a message (HPRIM, HL7, FHIR, CR-BIO) pasted as text; None where it is none after all. Raises Unclear."""
+    from medanalyzr.lab.formats import read_document, sentence  # which imports this module
+
+    try:
+        readings = read_document(text.encode())
+    except MedAnalyzrError as error:
+        raise Unclear("message non valable") from error
+    if readings is None:
+        return None
+    if len(readings) > 1:
+        raise Unclear("plusieurs comptes rendus")
+    who, found = read_patient(text), readings[0].report
+    unread = tuple(Unread(1, code.partition(": ")[2] or text[:80], sentence(code)) for code in readings[0].errors)
+    sex, age = found.sex or who.sex, who.age if found.age is None else found.age
+    read = tuple(replace(_whole(m), line=None) for m in found.measurements)
+    return Report(sex, age, read, unread, who.pregnant and sex != "H", clean(text))
 
 
 def _as_objects(text: str) -> Report | None:

@@ -84,7 +84,7 @@ _LINE = re.compile(
 )
 _EARLIER = re.compile(r"[\s;,(\[]*\b(?:ant[ée]rieur|ant[ée]riorit|pr[ée]c[ée]dent|ant\.).*$", re.IGNORECASE)
 FIGURES = r"[+-]?[0-9]{1,9}(?:[.,][0-9]{1,9})?"
-_BETWEEN = re.compile(rf"({FIGURES})\s*(?:-|–|—|à)\s*({FIGURES})\s*((?:[^\s\d]|10[*^]).*)?")
+_BETWEEN = re.compile(rf"({FIGURES})\s*(?:-|–|—|[àa])\s*({FIGURES})\s*((?:[^\s\d]|10[*^]).*)?")
 _BOUND = re.compile(rf"(?:(<=?|≤|inf[^\d<>-]*|jusqu'à)|>=?|≥|sup[^\d<>-]*)\s*({FIGURES})\s*((?:[^\s\d]|10[*^]).*)?", re.IGNORECASE)
 _FLAG_BY_FOLD = {fold(flag): flag for flag in (*FLAGS, UNDETERMINED)}
 

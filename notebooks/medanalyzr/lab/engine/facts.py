@@ -62,7 +62,7 @@ def flag(m: Measurement) -> str:
     A value printed in another unit than its interval is converted first. A censored value ("<0,1") is flagged only
     where every value it may stand for has the same flag.
     """
-    m = in_interval_unit(m)
+    m = in_interval_unit(m) if m.value is not None else None
     if m is None or (m.low is None and m.high is None):
         return UNDETERMINED
     return side(span(m.value, m.sign), m.low, m.high)

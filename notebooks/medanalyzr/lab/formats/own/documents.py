@@ -147,10 +147,18 @@ def parsed(text: str) -> tuple[Any, str] | None:
     return None if doc is None else (doc, before)
 
 
+_MESSAGE = re.compile(r"^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE)
+
+
+def is_message(text: str) -> bool:
+    """Whether a text is one of the formats of `medanalyzr.lab.formats`: HPRIM, HL7, FHIR, CR-BIO."""
+    return _MESSAGE.search(text) is not None
+
+
 def is_document(text: str) -> bool:
-    """Whether a text is read as objects, or would be if it were clear."""
+    """Whether a text is read as a message or as objects, or would be if it were clear."""
     try:
-        return parsed(text) is not None
+        return is_message(text) or parsed(text) is not None
     except Unclear:
         return True
 
