@@ -92,6 +92,38 @@ def test_files_of_these_forms_are_one_report(name, text):
     assert received.text == text.strip() and not received.error
 
 
+JSON = '{"resultats": [{"nom": "Potassium", "valeur": 7.1, "unite": "mmol/L", "norme": "3,5 - 5,1"}]}'
+
+
+@pytest.mark.parametrize(
+    "frame", ["```json\n{}\n```", "{}\nCordialement, le laboratoire", "Bonjour,\nvoici le bilan de Mme Martin :\n{}"]
+)
+def test_what_stands_around_objects_may_be_a_greeting(frame):
+    assert read(frame.replace("{}", JSON)) == [("Potassium", "7,1", "mmol/L", 3.5, 5.1, "sang")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{line}\n{JSON}" for line in ("Urines", "Bilan d'hier :", "J-1", "Exemple fictif", "Mère :", "Sérum de contrôle :")),
+        JSON.replace("{", '{"titre": "Bilan d\'hier", ', 1), JSON.replace("{", '{"note": "sérum de contrôle", ', 1),
+        JSON.replace("Potassium", "Potassium (mère)"), f"{JSON}\nPotassium contrôlé à 4,1",
+        XML.replace("<analyse>", "<patient nom='B'/><analyse>", 1),
+        f"<style>.x {{display: none}}</style><p class='x'>{HTML}</p>", f"<p class='d-none'>{HTML}</p>",
+    ],
+)  # fmt: skip
+def test_what_stands_around_objects_may_take_them_away(text):
+    assert "Potassium" not in [name for name, *_ in read(text)] and read_report(text).unread
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<p>Potassium : 4,2 mmol/L</p><![x[", "- nom: K\n  valeur: 4,2\n  unite: g/L\n  x: \ud800", "<p a " * 2000, "- " * 20000],
+)
+def test_texts_that_are_none_of_these_forms_cost_no_error_and_no_time(text):
+    read_report(text)
+
+
 HPRIM = """X
 EXEMPLE
 Camille

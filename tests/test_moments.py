@@ -153,3 +153,47 @@ def test_results_of_others_and_values_that_are_no_results_are_not_read(text):
 def test_the_only_person_of_a_report_is_its_patient():
     text = "Bébé : Jules EXEMPLE, né ce jour\n" + "\n".join(NEW)
     assert read(text) == ["Sodium", "Chlorures"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Bilan hépatique 02/03/2044", "NFS-plaquettes du 02/03/2044", "Kaliémie du 02/03/2044", "Labo Modèle 02/03/2044", "03/2044", "2044",
+        "Consultation de cardiologie du 02/03/2044", "1er trimestre 2044", "2044.03.02", "J moins 7", "Vieux bilan", "Bilan d'avant",
+        "Avant-dernier bilan", "Bilan de l'été dernier", "Patient : M. AUTRE Jean, né le 01/01/1950", "Mme AUTRE", "Patient 2", "Chambre 12",
+        "Frère du patient", "Témoin", "CQI", "Contrôle interne niveau 2", "Valeurs critiques", "Objectifs", "Exemple de résultat", "Père",
+    ],
+)  # fmt: skip
+def test_a_short_line_that_may_part_other_results_from_those_above(head):
+    text = "\n".join(["Bilan du 05/03/2046 :", *NEW, "", head, *OLD])
+    assert read(text) == verified(text) == ["Sodium", "Chlorures"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Chute hier au domicile.", "Vu hier aux urgences pour douleur.", "Patient opéré la veille d'une PTH.", "Ancien fumeur.",
+        "Évolution : apyrétique depuis hier.", "Fracture ancienne du poignet.", "Nécrose antérieure à l'ECG.", "Médecin précédent : Dr X",
+        "Rappel : HTA, diabète.", "Dernière consultation en septembre 2045.", "Patient sous perfusion de G5.", "Derniers résultats :",
+        "Contrôle interne de qualité : conforme", "Laboratoire accrédité. Valeurs cibles : voir au verso.", "Voici mon dernier bilan :",
+        "Dernier bilan (12/03/2046) :", "Prélèvement du 12/03/2046\nEdition du 20/05/2046", "<Dr Exemple>", "<image001.png>",
+        "SELAS de biologie du Vieux Moulin", "Cf. compte rendu du 19/03/2044, dossier 82471.",
+    ],
+)  # fmt: skip
+def test_lines_of_history_and_of_the_laboratory_are_no_headings_of_another_day(line):
+    assert read("\n".join([line, *NEW])) == ["Sodium", "Chlorures"]
+
+
+def test_a_last_report_is_todays_unless_there_is_a_later_one():
+    assert read("Avant-dernier bilan :\n" + OLD[0] + "\nDernier bilan :\n" + NEW[0]) == ["Sodium"]
+    assert read("Dernier bilan :\n" + OLD[0] + "\nBilan de ce jour :\n" + NEW[0]) == ["Sodium"]
+
+
+def test_days_without_a_year_and_years_without_a_day_before_results():
+    for old, new in (("12/03", "14/03"), ("12/2044", "03/2046"), ("2044", "2046"), ("1er bilan", "2e bilan")):
+        assert read(f"{old} :\n{OLD[0]}\n{new} :\n{NEW[0]}") == ["Sodium"], old
+
+
+def test_the_sex_of_relatives_is_not_that_of_the_patient():
+    for line in ("Patient de 80 ans vivant avec sa femme.", "Patient de 80 ans, accompagné de sa fille."):
+        assert read_report(f"{line}\n{NEW[0]}").sex != "F"

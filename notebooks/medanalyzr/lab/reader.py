@@ -24,6 +24,9 @@ from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 
 __all__ = ["clean", "read_report"]
 
+_CONCENTRATION = re.compile(
+    r"\d.{0,40}\b(?:[mµun]?mol|[kmµnp]?g|m?ui|giga|tera|u)\s?/\s?[dm]?l\b|\d\s?[gt]/l\b|/mm3", re.IGNORECASE
+)
 GASES = {"ph", "paco2", "pao2", "hco3_art", "sao2", "be"}
 VENOUS = {"ph_v", "pvco2", "pvo2", "hco3_v"}
 
@@ -79,6 +82,8 @@ def read_report(text: str) -> Report:
     read, of_other_days = _of_today(read, text)
     kept, more = _once(sorted(read, key=lambda pair: pair[0].line))
     unread = sorted(unread + of_other_days + more, key=lambda u: u.line)
+    if not kept and not unread and _CONCENTRATION.search(text):
+        unread = [Unread(1, text.strip()[:80], "aucun résultat compris")]
     return Report(who.sex, who.age, tuple(map(_whole, kept)), tuple(unread), who.pregnant, clean(whole))
 
 

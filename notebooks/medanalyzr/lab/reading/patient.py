@@ -10,7 +10,8 @@ from medanalyzr.lab.dates import age_on, day_of, day_of_sample
 from medanalyzr.lab.references import fold
 
 _STAFF = re.compile(
-    r"\b(?:dr|docteur|pr|professeur|biologistes?|prescripteur|medecin|secretaire|contact|signe|valide|infirmier|ide)\b[^\t|]*"
+    r"\b(?:dr|docteur|pr|professeur|biologistes?|prescripteur|medecin|secretaire|contact|signe|valide|infirmier|ide|personne a prevenir|"
+    r"(?:sa|son|ses|leur) (?:femme|fille|mari|fils|pere|mere|soeur|frere|epouse|epoux|conjointe?|voisine?))\b[^\t|]*"
 )
 _FEMALE = r"f|feminin|femme|fille|fillette|patiente"
 _MALE = r"h|m|masculin|homme|garcon"

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from medanalyzr.lab.formats.own.fields import NOTHING, OFF, Path, changes, role, vocabulary, words_of
+from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, role, vocabulary, words_of
 from medanalyzr.lab.references import fold
+from medanalyzr.lab.report import LONGEST_LINE
 
-LARGEST = 2**20  # characters of a JSON text that is looked into
+LARGEST = 2**20  # characters of a text that is looked into
+_LARGEST_YAML = 2**16
 
 
 _AGE = re.compile(r"\d{1,3}\s*(?:ans?|mois|semaines?|jours?)?")
@@ -42,10 +44,20 @@ class Element(dict):
 
 
 def _of_json(text: str) -> Any:
+    """The content of a text that begins with JSON; None where it is none. Raises Unclear."""
+    decoder = json.JSONDecoder(parse_float=Literal, parse_int=Literal, parse_constant=str, object_pairs_hook=_once)
     try:
-        return json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=str, object_pairs_hook=_once)
+        doc, end = decoder.raw_decode(text)
     except ValueError:
         return None
+    after = text[end:].strip(" \n`")
+    if re.search(r"\d", after) or after and changes(after):
+        return None if re.search(r"[{\[]", after) else _unclear("texte après les objets")
+    return doc
+
+
+def _unclear(why: str) -> None:
+    raise Unclear(why)
 
 
 def _of_element(element: Any) -> Any:
@@ -61,6 +73,8 @@ def _of_element(element: Any) -> Any:
     groups: dict[str, list] = {}
     for child in children:
         groups.setdefault(re.sub(r"^\{.*\}", "", child.tag), []).append(_of_element(child))
+    if any(len(found) > 1 and not vocabulary("patient").isdisjoint(words_of((name,))) for name, found in groups.items()):
+        raise Unclear("plusieurs patients")
     return Element(_once(pairs + [(name, found if len(found) > 1 else found[0]) for name, found in groups.items()]))
 
 
@@ -88,7 +102,10 @@ _KEY = re.compile(
 
 def _of_yaml(text: str) -> Any:
     """The content of a YAML text that holds records; None for any other. Raises Unclear."""
-    if all(vocabulary("value").isdisjoint(words_of((key,))) for key in _KEY.findall(text)):
+    lines = [line for line in text.split("\n") if len(line) <= LONGEST_LINE]
+    if len(text) > _LARGEST_YAML or all(
+        vocabulary("value").isdisjoint(words_of((key,))) for line in lines for key in _KEY.findall(line)
+    ):
         return None
     import yaml
 
@@ -99,7 +116,7 @@ def _of_yaml(text: str) -> Any:
     Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node))
     try:
         doc = Loader(text).get_single_data()  # texts, lists and maps alone
-    except (yaml.YAMLError, TypeError):
+    except (yaml.YAMLError, TypeError, ValueError):
         return None
     if not isinstance(doc, dict | list) or not _holds_records(doc):
         return None
@@ -129,20 +146,17 @@ def parsed(text: str) -> tuple[Any, str] | None:
     text = text.removeprefix("\ufeff").strip()
     block = _BLOCK.search(text)
     before, body = (text[: block.start()], text[block.start() :].strip()) if block else ("", text)
-    read = _of_json if body[:1] in "{[" else _of_xml if block and (not before or body.endswith(">")) else _of_yaml
+    tagged = block is not None and re.search(r"</[A-Za-z_]|/>|<!DOCTYPE", body) is not None and (not before or body.endswith(">"))
+    read = _of_json if body[:1] in tuple("{[") else _of_xml if tagged else _of_yaml
     if len(text) > LARGEST:
         if read is _of_yaml:
             return None
         raise Unclear("texte trop long")
     try:
-        doc = read(body if block else text)
+        doc = read(text if read is _of_yaml else body)
     except RecursionError as error:
         raise Unclear("trop de niveaux") from error
-    if (
-        doc is not None
-        and before
-        and (re.search(r"\d\s*(?:[a-zµ]*/|%)", before, re.IGNORECASE) or changes(before) or OFF.search(fold(before)))
-    ):
+    if doc is not None and before and (re.search(r"\d\s*(?:[a-zµ]*/|%)", before, re.IGNORECASE) or changes(before)):
         raise Unclear("texte avant les objets")
     return None if doc is None else (doc, before)
 

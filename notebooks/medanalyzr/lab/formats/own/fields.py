@@ -10,6 +10,7 @@ from datetime import date
 from functools import cache, lru_cache
 
 from medanalyzr.lab import dates
+from medanalyzr.lab.reading.moments.found import speaks_of_others
 from medanalyzr.lab.reading.names import specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Item, items, tidy
 from medanalyzr.lab.references import find_analyte, fold, read_table
@@ -172,5 +173,10 @@ def says_earlier(text: str) -> bool:
 
 
 def changes(text: str) -> bool:
-    """Whether a text among results may change what they are: another specimen, another day, no result."""
-    return specimen_of(text) not in (None, "sang") or says_earlier(text) or OFF.search(fold(text)) is not None
+    """Whether a text among results may change what they are: another specimen, day or person, or no result at all."""
+    return (
+        specimen_of(fold(text)) is not None
+        or says_earlier(text)
+        or OFF.search(fold(text)) is not None
+        or speaks_of_others(tidy(text))
+    )

@@ -17,7 +17,9 @@ _LINES = frozenset((
     "section", "article", "header", "footer", "main", "title", "caption",
 ))  # fmt: skip
 _START = re.compile(rf"\s*<(?:!doctype html|(?:{'|'.join(sorted(_TAGS))})(?=[\s>/]))", re.IGNORECASE)
-_HIDDEN = re.compile(r"display|visibility|opacity|line-through")
+_HIDDEN = re.compile(r"display|visibility|opacity|line-through|font-size\s*:\s*0|color\s*:\s*(?:white|#fff|transparent)")
+_ASIDE = frozenset(("exemple", "modele", "annule", "barre", "hidden", "none", "invisible", "only"))  # in the name of a class
+_LESS_THAN = 50  # signs < in an HTML text that begin no tag, at most
 
 
 class _Lines(HTMLParser):
@@ -34,7 +36,11 @@ class _Lines(HTMLParser):
         self.unclear |= (
             tag not in _TAGS or "hidden" in told or _HIDDEN.search(told.get("style", "")) is not None or "rowspan" in told
         )
-        self.unclear |= not named.isdisjoint(vocabulary("earlier") | vocabulary("other") | {"exemple", "modele", "annule", "barre"})
+        self.unclear |= not named.isdisjoint(
+            vocabulary("earlier")
+            | vocabulary("other")
+            | {"exemple", "modele", "annule", "barre", "hidden", "none", "invisible", "only"}
+        )
         self._tag, self._kept = tag, self._kept + (tag == "pre")
         if tag in _LINES:
             self.lines.append("")
@@ -50,6 +56,7 @@ class _Lines(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._tag in ("script", "style"):
+            self.unclear |= self._tag == "style" and _HIDDEN.search(data) is not None
             return
         first, *more = data.split("\n") if self._kept else [re.sub(r"\s+", " ", data)]
         self.lines[-1] += f"^{first.strip()}" if self._tag == "sup" and self.lines[-1][-1:].isdigit() else first
@@ -60,9 +67,14 @@ def html_lines(text: str) -> str | None:
     """The lines of an HTML text; None where it is none. Raises Unclear."""
     if not _START.match(text):
         return None
+    if text.count("<") > text.count(">") + _LESS_THAN:
+        raise Unclear("HTML non valable")
     parser = _Lines()
-    parser.feed(text)
-    parser.close()
+    try:
+        parser.feed(text)
+        parser.close()
+    except AssertionError as error:  # of html.parser, for a declaration that it does not know
+        raise Unclear("HTML non valable") from error
     if parser.unclear or "<!--" in text:
         raise Unclear("HTML avec des parties barrées, masquées ou inconnues")
     return "\n".join(line.strip() for line in parser.lines if line.strip())

@@ -31,8 +31,10 @@ from medanalyzr.lab.formats.own.fields import (
     words_of,
 )  # fmt: skip
 from medanalyzr.lab.formats.results import Result, measure, specimen_of
+from medanalyzr.lab.reading.moments.found import speaks_of_others
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient
+from medanalyzr.lab.reading.tokens import tidy
 from medanalyzr.lab.references import find_analyte, fold
 from medanalyzr.lab.report import Measurement, Unread
 from medanalyzr.lab.rules import flag
@@ -166,6 +168,8 @@ class _Surroundings:
             raise Unclear(f"état : {text[:40]}")
         if kind in ("heading", "specimen", "name", "code", None) and says_earlier(text):
             raise Earlier("résultat d'un autre jour")
+        if speaks_of_others(tidy(text)):
+            raise Unclear(strange)
         if (
             interval_of(text)
             and not vocabulary("interval").isdisjoint(words)
@@ -317,6 +321,8 @@ def read_objects(doc: Any, text: str, who: Patient) -> tuple[list[Measurement], 
 
     for one in objects:
         try:
+            if speaks_of_others(tidy(one.name)):
+                raise Unclear(f"nom non compris : {one.name[:40]}")
             m, of_day = _result(one, around, who), _days(one, around)
             found += [(one, m)] if m else []
             days |= {frozenset(of_day)} if m else set()

@@ -12,15 +12,22 @@ from medanalyzr.lab.reading.moments.days import DATE, Day, day_of
 from medanalyzr.lab.reading.names import flat, known
 from medanalyzr.lab.references import read_table
 
-_KINDS = {"earlier": "earlier", "today": "today", "entry": "entry", "exit": "exit", "person": "person", "nothing": "no result"}
+_KINDS = {"earlier": "earlier", "latest": "latest", "today": "today", "entry": "entry", "exit": "exit"} | {
+    "person": "person", "nothing": "no result",
+}  # fmt: skip
 _OTHERS = (
     r"(?P<last>\bderniere?s? (?P<what>\w+(?: \w+)?))",
-    r"(?<![\w-])j ?(?P<label>[-–+]? ?\d{1,3})(?![\w.,/])",
+    r"(?<![\w-])j ?(?P<label>(?:[-–+]|moins )? ?\d{1,3})(?![\w.,/])",
     r"(?P<weekday>(?<![^\n.,;:(-])[ (-]*(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b)",
+    r"(?P<patient>^[^\w\n]{0,3}(?:patiente? ?: ?|m\. |mr |mme |mlle |monsieur |madame )(?=[a-z]))",
     r"(?P<quoted>(?<![^\n])> ?(?=[a-z]))",  # a line of an answered e-mail
 )
 _JOIN = re.compile(r"(?:[\s:,()\[\]/*-]|\b(?:le|la|les|du|de|des|d'|l'|au|en|date|a)\b)*")
 _WORDS = re.compile(r"[^\d\n;.]{0,40}")
+_RESULTS = re.compile(
+    r"\b(?:bilans?|resultats?|examens?|analyses?|biologies?|bio|dosages?|valeurs?|iono(?:gramme)?|nfs|hemogramme|numeration|prelevements?)\b"
+)
+_NAME, _VALUE = re.compile(r"\b[A-ZÉÈÀÇ][A-ZÉÈÀÇ'-]{2,}\b"), re.compile(r"\d ?(?:[mµnp]?mol|[kmµnp]?g|m?ui|u|giga|t)/ ?[dm]?l\b|\d ?%|/mm3")
 _COMPARED = re.compile(
     r"\b(?:vs|versus|contre|au lieu de|etait a)\W{1,3}(?:de )?[<>]?\d[\d.,]*\s?[a-zµ/%³]{0,9}\W{0,2}(?:le|du|au)?\W{0,2}$"
 )
@@ -33,9 +40,9 @@ _PROSE = 40  # characters that a line of prose has at least
 class Moment:
     """Words that tell a time, from `pos` to `end`.
 
-    `kind` is earlier, today, entry, exit, label, weekday, quoted or date, or person (somebody else) or nothing (no result at all: a target,
-    a control sample, an example); `day` its date, `label` the n of «J n». A `head` stands alone
-    on its line and holds for those below. Any other holds from `since` to `until`, and (`back`) for the value directly before it.
+    `kind` is earlier, latest («dernier bilan»), today, entry, exit, label, weekday, quoted or date, or person (somebody else) or nothing
+    (no result at all: a target, a control sample, an example); `day` its date, `label` the n of «J n». A `head` stands alone on its line
+    and holds for those below. Any other holds from `since` to `until`, and (`back`) for the value directly before it.
     """
 
     pos: int
@@ -60,6 +67,12 @@ def words(kind: str) -> re.Pattern:
 def nouns() -> frozenset[str]:
     """Words that a heading of results may have."""
     return frozenset(word for row in read_table("moments") if row["kind"] == "nouns" for word in row["pattern"].split())
+
+
+@cache
+def disciplines() -> frozenset[str]:
+    """Words that name a discipline or a panel."""
+    return frozenset(next(row["words"] for row in read_table("json_keys") if row["role"] == "discipline").split())
 
 
 @cache
@@ -129,23 +142,35 @@ class Found:
                 continue
             lead = re.split(r"[.;]\s|\d\d\b", self.flat[max(start, m.start() - 40) : m.start()])[-1]
             tail = self.flat[m.end() : min(end, m.end() + 40)]
-            kind = next((k for k in (*_KINDS, "last", "label", "weekday", "quoted") if m[k]), "date")
+            kind = next((k for k in (*_KINDS, "last", "label", "weekday", "patient", "quoted") if m[k]), "date")
             day = day_of(m)
-            label = int(re.sub(r"\s", "", m["label"]).replace("–", "-")) if m["label"] else None
+            label = int(re.sub(r"\s", "", m["label"]).replace("–", "-").replace("moins", "-")) if m["label"] else None
             if day and words("issued").search(lead):
                 self.issued.add(day)
                 continue
             if kind == "date" and (day is None or words("not a day").search(lead)):
                 continue
-            if kind in ("earlier", "last") and (words("not earlier").search(lead) or words("not earlier").search(tail)):
+            if kind in ("earlier", "last", "latest") and (words("not earlier").search(lead) or words("not earlier").search(tail)):
                 continue
             if not self._may_be(m):
                 continue
+            if kind == "patient":
+                if not self._is_another(start, end):
+                    continue
+                kind = "person"
             compared = kind == "date" and _COMPARED.search(self.flat, max(0, m.start() - 40), m.start())
-            if kind == "last" or compared or label is not None and label < 0:
+            kind = "latest" if kind == "last" else kind
+            if compared or label is not None and label < 0:
                 kind = "earlier"
             sampled = kind == "date" and re.search(r"preleve|prelevement|date", lead) is not None
             yield Moment(m.start(), m.start("what") if m["last"] else m.end(), kind, day, label, sampled)
+
+    def _is_another(self, start: int, end: int) -> bool:
+        """Whether a line names a patient below results, and no line above them names the same."""
+        names = set(_NAME.findall(self.text[start:end])) - {"PATIENT", "PATIENTE", "MME", "MLLE"}
+        above = self.text[:start]
+        told = re.search(r"\bnee?\b|\d ?ans|patient|sexe|ddn", self.flat[start:end]) or len(self.flat[start:end].split()) < 5
+        return bool(names and told and _VALUE.search(self.flat, 0, start)) and not any(name in above for name in names)
 
     def _may_be(self, m: re.Match) -> bool:
         """Whether «dernier potassium» or «il y a 3 mois» speaks of a result, not of an operation or an illness."""
@@ -165,11 +190,14 @@ class Found:
         )
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
             return False
-        told = (
-            moment.kind in ("earlier", "today", "person", "nothing")
-            or line.rstrip().endswith(":")
-            or nouns().issuperset(re.findall("[a-z]+", rest))
+        sentence = line.rstrip().endswith((".", "!"))
+        others = [word for word in re.findall("[a-z]+", rest) if not (word in nouns() or word in disciplines() or known(word))]
+        dated = moment.day and None not in moment.day or moment.kind not in ("person", "nothing") and _RESULTS.search(line)
+        dated = dated and not re.search(r"\S\s{3,}\S|[\t|]", line)
+        named = moment.kind == "person" and re.search(
+            r"patiente? ?:|autre patient|homonyme|^\W*(?:m\.|mr|mme|mlle|monsieur|madame) ", line
         )
+        told = not others or line.rstrip().endswith(":") or (dated or named) and not sentence
         if not told or self.goes_on(start):
             return False
         above, below = self._neighbour(start - 1, -1), self._neighbour(end + 1, 1)
@@ -197,3 +225,10 @@ class Found:
                 return self.text[start:end]
             pos = start - 1 if step < 0 else end + 1
         return ""
+
+
+def speaks_of_others(text: str) -> bool:
+    """Whether a text (`tidy`) names another day, another person, or what is no result; capitals alone («EXEMPLE») are a name."""
+    if re.fullmatch(r"(?:N° ?)?[A-ZÀ-Ý\d .'-]{4,}", text):
+        return False
+    return any(moment.kind in ("earlier", "latest", "entry", "person", "nothing") for moment in Found(text).moments)

@@ -63,7 +63,7 @@ class Moments(Found):
             moment.until, moment.back = following.end(), False
         elif moment.kind in ("person", "nothing"):
             stop = re.compile(r"[.!?](?=\s|$)").search(self.flat, moment.end, end)
-            moment.until, moment.back = stop.start() if stop else end, False
+            moment.until, moment.back = stop.start() if stop else end, inside
         elif not _STOP.match(self.flat, moment.end):
             stop = _STOP.search(self.flat, moment.end, moment.end + _FAR)
             moment.until = max(end, stop.start() if stop and self.is_prose(moment.end, stop.start()) else end)
@@ -141,16 +141,20 @@ class Moments(Found):
             others = {before(m.day, day) for day in days} if m.day else set()
             if m.kind == "earlier" or True in others or m.kind == "label" and m.label < latest:
                 return EARLIER
+            if m.kind == "latest" and not m.day and (without or kinds - {"latest", "earlier", "person", "nothing"}):
+                return EARLIER
             if m.kind == "entry" and kinds & {"today", "exit"}:
                 return EARLIER
-            vague = m.day and (m.day[0] is None and m.day[2] is None or not all(fits(m.day, issued) for issued in self.issued))
+            vague = m.day and (
+                m.day[0] is None and m.day[2] is None or not m.sampled and not all(fits(m.day, d) for d in self.issued)
+            )
             if vague or None in others or m.kind == "exit" and today or m.kind == "weekday" and len(weekdays) > 1:
                 return UNSURE
             if m.kind in ("weekday", "quoted") and (without or today or days):
                 return UNSURE
             if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier", "person", "nothing"}):
                 return UNSURE
-            if m.kind == "date" and m.day not in of_today:
+            if m.kind in ("date", "latest") and m.day and m.day not in of_today:
                 return EARLIER if today else UNSURE if without and not self._is_of_all(m) else ""
             return ""
 
