@@ -27,7 +27,10 @@ _WORDS = re.compile(r"[^\d\n;.]{0,40}")
 _RESULTS = re.compile(
     r"\b(?:bilans?|resultats?|examens?|analyses?|biologies?|bio|dosages?|valeurs?|iono(?:gramme)?|nfs|hemogramme|numeration|prelevements?)\b"
 )
-_NAME, _VALUE = re.compile(r"\b[A-ZÉÈÀÇ][A-ZÉÈÀÇ'-]{2,}\b"), re.compile(r"\d ?(?:[mµnp]?mol|[kmµnp]?g|m?ui|u|giga|t)/ ?[dm]?l\b|\d ?%|/mm3")
+_NAME, _VALUE = (
+    re.compile(r"\b[A-ZÉÈÀÇ][A-ZÉÈÀÇ'-]{2,}\b"),
+    re.compile(r"\d ?(?:[mµnp]?mol|[kmµnp]?g|m?ui|u|giga|t)/ ?[dm]?l\b|\d ?%|/mm3"),
+)
 _COMPARED = re.compile(
     r"\b(?:vs|versus|contre|au lieu de|etait a)\W{1,3}(?:de )?[<>]?\d[\d.,]*\s?[a-zµ/%³]{0,9}\W{0,2}(?:le|du|au)?\W{0,2}$"
 )
