@@ -1,4 +1,4 @@
-"""What the fields of a JSON report mean: by the words of their keys (tables/json_keys.csv) and by what they hold.
+"""What the fields of a report in JSON, XML or YAML mean: by the words of their keys (tables/field_keys.csv) and by what they hold.
 
 Only what is understood counts. A field whose key has an unknown word has no role, and whatever holds it is refused.
 """
@@ -72,7 +72,7 @@ _ORDER = ("status", "date", "person", "method", "comment", "specimen", "flag", "
 @cache
 def vocabulary(role: str) -> frozenset[str]:
     """The words of keys with this role, folded."""
-    return next(frozenset(row["words"].split()) for row in read_table("json_keys") if row["role"] == role)
+    return next(frozenset(row["words"].split()) for row in read_table("field_keys") if row["role"] == role)
 
 
 @lru_cache(4096)

@@ -1,4 +1,4 @@
-"""Reports as JSON in a form of the sender's own: objects that hold a name and a value, read where every field is understood.
+"""Reports as JSON, XML or YAML in a form of the sender's own: objects that hold a name and a value, read where every field is understood.
 
 What a field means is settled in `fields`. A result is refused, with the reason, where a field within or around it is not understood, where
 it may be another day's or another patient's, or where its specimen, value, unit or interval is not certain.
@@ -311,7 +311,7 @@ def _lines(text: str, objects: Sequence[_Object]) -> dict[int, int]:
 
 
 def read_objects(doc: Any, text: str, who: Patient) -> tuple[list[Measurement], list[Unread]]:
-    """The results of a JSON report (see `parsed`), and what was refused."""
+    """The results of such a report (see `parsed`), and what was refused."""
     found: list[tuple[_Object, Measurement]] = []
     unread, days, doubtful, objects = [], set(), set(), _objects(doc)
     around, line = _Surroundings(objects), _lines(text, objects)

@@ -75,7 +75,7 @@ def nouns() -> frozenset[str]:
 @cache
 def disciplines() -> frozenset[str]:
     """Words that name a discipline or a panel."""
-    return frozenset(next(row["words"] for row in read_table("json_keys") if row["role"] == "discipline").split())
+    return frozenset(next(row["words"] for row in read_table("field_keys") if row["role"] == "discipline").split())
 
 
 @cache
