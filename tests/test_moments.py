@@ -139,6 +139,7 @@ def test_a_text_of_very_many_moments_is_read_in_time():
         "Sérum de contrôle (lot 4471) : potassium 7,1 mmol/L, calcium 1,70 mmol/L\n{}",
         "Exemple fictif : « potassium 7,1 mmol/L, calcium 1,70 mmol/L ».\n{}",
         "Seuils d'alerte : potassium 7,1 mmol/L\n{}",
+        "Le traitement vise un potassium à 7,1 mmol/L et un calcium < 1,70 mmol/L.\n{}",
         "Hydratation : Ringer lactate (potassium 7,1 mmol/L, calcium 1,70 mmol/L).\n{}",
         "{}\nPotassium 7,1 -> 4,0 mmol/L",
     ],
@@ -160,7 +161,9 @@ def test_the_only_person_of_a_report_is_its_patient():
     [
         "Bilan hépatique 02/03/2044", "NFS-plaquettes du 02/03/2044", "Kaliémie du 02/03/2044", "Labo Modèle 02/03/2044", "03/2044", "2044",
         "Consultation de cardiologie du 02/03/2044", "1er trimestre 2044", "2044.03.02", "J moins 7", "Vieux bilan", "Bilan d'avant",
-        "Avant-dernier bilan", "Bilan de l'été dernier", "Patient : M. AUTRE Jean, né le 01/01/1950", "Mme AUTRE", "Patient 2", "Chambre 12",
+        "Avant-dernier bilan", "Mars 44", "Semaine 12",
+        "Bilan T0", "Bilan de lundi", "Bilan de l'été dernier", "Patient : M. AUTRE Jean, né le 01/01/1950", "Mme AUTRE",
+        "Patient 2", "Chambre 12",
         "Frère du patient", "Témoin", "CQI", "Contrôle interne niveau 2", "Valeurs critiques", "Objectifs", "Exemple de résultat", "Père",
     ],
 )  # fmt: skip

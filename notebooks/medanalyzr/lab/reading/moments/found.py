@@ -234,4 +234,8 @@ def speaks_of_others(text: str) -> bool:
     """Whether a text (`tidy`) names another day, another person, or what is no result; capitals alone («EXEMPLE») are a name."""
     if re.fullmatch(r"(?:N° ?)?[A-ZÀ-Ý\d .'-]{4,}", text):
         return False
-    return any(moment.kind in ("earlier", "latest", "entry", "person", "nothing") for moment in Found(text).moments)
+    vague = re.search(r"[^\W\d]", text) is not None  # «Bilan de mars 2024», not the year alone
+    return any(
+        m.kind in ("earlier", "latest", "entry", "person", "nothing") or vague and m.kind == "date" and m.day[2] is None
+        for m in Found(text).moments
+    )

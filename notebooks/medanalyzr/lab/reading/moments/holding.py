@@ -128,7 +128,7 @@ class Moments(Found):
         kinds, today = {m.kind for m in used}, [m for m in used if m.kind == "today"]
         sampled = {m.day for m in self.moments if m.sampled and m.kind == "date" and not (m.head and m in used)}
         days = sampled | {m.day for m in used if m.day and m.kind != "earlier"}
-        latest = max((m.label for m in used if m.kind == "label"), default=None)
+        latest = max((m.label for m in used if m.kind == "label"), default=0)
         weekdays = {self.flat[m.pos : m.end].strip(" (-") for m in used if m.kind == "weekday"}
         heads = [head for m in today if not m.head and (head := self._above(m.pos))]  # of a section that says «ce jour»
         of_today = sampled | {m.day for m in (*today, *heads)}
@@ -158,7 +158,7 @@ class Moments(Found):
                 return EARLIER if today else UNSURE if without and not self._is_of_all(m) else ""
             return ""
 
-        return {m: why(m) for m in used}
+        return {m: why(m) for m in self.moments}
 
     def _is_of_all(self, moment: Moment) -> bool:
         """Whether results without a day are probably of the day of this moment, the only one: nearly all results have it, it stands in
