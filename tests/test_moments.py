@@ -180,7 +180,8 @@ def test_a_short_line_that_may_part_other_results_from_those_above(head):
         "Rappel : HTA, diabète.", "Dernière consultation en septembre 2045.", "Patient sous perfusion de G5.", "Derniers résultats :",
         "Contrôle interne de qualité : conforme", "Laboratoire accrédité. Valeurs cibles : voir au verso.", "Voici mon dernier bilan :",
         "Dernier bilan (12/03/2046) :", "Prélèvement du 12/03/2046\nEdition du 20/05/2046", "<Dr Exemple>", "<image001.png>",
-        "SELAS de biologie du Vieux Moulin", "Une femme de 54 ans a un magnésium à 0,80 mmol/L.", "Cf. compte rendu du 19/03/2044, dossier 82471.",
+        "SELAS de biologie du Vieux Moulin", "Une femme de 54 ans a un magnésium à 0,80 mmol/L.",
+        "Cf. compte rendu du 19/03/2044, dossier 82471.",
     ],
 )  # fmt: skip
 def test_lines_of_history_and_of_the_laboratory_are_no_headings_of_another_day(line):
