@@ -109,7 +109,7 @@ def _of_yaml(text: str) -> Any:
         return None
     import yaml
 
-    class Loader(yaml.CBaseLoader):
+    class Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # the faster one where libyaml is there
         def construct_mapping(self, node, deep=False):
             return _once(self.construct_pairs(node, deep=True))
 
