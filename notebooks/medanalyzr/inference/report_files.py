@@ -124,7 +124,7 @@ def _own_form(content: bytes) -> str:
     """The text of XML or HTML in a form of the sender's own, where a result in it is understood; "" elsewhere."""
     try:
         text = decode_text(content).strip()
-    except (ValueError, MedAnalyzrError):
+    except ValueError:
         return ""
     return text if len(text) <= LARGEST and read_report(text).measurements else ""
 

@@ -46,6 +46,12 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
+@cache
+def vocabulary(role: str) -> frozenset[str]:
+    """The folded words that keys of fields with this role have (tables/field_keys.csv)."""
+    return next(frozenset(row["words"].split()) for row in read_table("field_keys") if row["role"] == role)
+
+
 @lru_cache(16384)
 def fold(text: str) -> str:
     """Lower case, without accents or repeated spaces: the form in which names are compared."""

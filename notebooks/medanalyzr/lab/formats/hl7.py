@@ -52,9 +52,9 @@ class _Segment:
         status = "previous_result" if status == "final" and is_before(day, sampled) else status
         loinc = code[0] if code[2] == "LN" else code[3] if code[5] == "LN" else ""
         is_number = kind == "NM" or kind == "SN" and not parts[2]
-        parts = self.components(6)
-        power = len(parts) > 1 and re.fullmatch(r"[x×]?\s?10", parts[0]) and re.match(r"\d+\s?/", parts[1])
-        unit = f"10^{parts[1]}" if power else parts[0]  # 10^9/L, its sign not escaped
+        unit, exponent, *_ = self.components(6)
+        power = re.fullmatch(r"[x×]?\s?10", unit) and re.match(r"\d+\s?/", exponent)
+        unit = f"10^{exponent}" if power else unit  # 10^9/L, its sign not escaped
         interval, flags = interval_of(self.text(self[7])), self[8].upper().split(self.marks[2])
         specimens, heading = (order.specimen(15),), specimen_of(" ".join(order.components(4)[:2]))
         name = code[1] or code[4] or code[0]

@@ -3,8 +3,9 @@
 import re
 
 from medanalyzr.lab.formats.own.documents import Literal, Unclear
-from medanalyzr.lab.formats.own.fields import Path, intervals_of, is_side, is_unit, number_of, side, vocabulary, words_of
+from medanalyzr.lab.formats.own.fields import Path, intervals_of, is_side, is_unit, number_of, side, words_of
 from medanalyzr.lab.reading.patient import Patient, meant_for
+from medanalyzr.lab.references import vocabulary
 
 
 class Bounds:

@@ -7,18 +7,22 @@ holds records: most reports in plain lines would be YAML as well.
 import json
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, role, vocabulary, words_of
-from medanalyzr.lab.references import fold
+from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, role, words_of
+from medanalyzr.lab.references import fold, vocabulary
 from medanalyzr.lab.report import LONGEST_LINE
 
 LARGEST = 2**20  # characters of a text that is looked into
 _LARGEST_YAML = 2**16
 
-
 _AGE = re.compile(r"\d{1,3}\s*(?:ans?|mois|semaines?|jours?)?")
+_KEY = re.compile(
+    r"(?:^ +|^ *(?:- +)+|[{,] ?)[\"']?([^\s:\"'{}\[\],][^:\n\"'{}\[\],]*)[\"']?:(?: |$)", re.MULTILINE
+)  # within a record
+_BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
+_MESSAGE = re.compile(r"^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE)
 
 
 class Literal(str):
@@ -51,19 +55,22 @@ def _of_json(text: str) -> Any:
     except ValueError:
         return None
     after = text[end:].strip(" \n`")
-    if re.search(r"\d", after) or after and changes(after):
-        return None if re.search(r"[{\[]", after) else _unclear("texte après les objets")
-    return doc
+    if not re.search(r"\d", after) and not (after and changes(after)):
+        return doc
+    if re.search(r"[{\[]", after):
+        return None
+    raise Unclear("texte après les objets")
 
 
-def _unclear(why: str) -> None:
-    raise Unclear(why)
+def _bare(name: str) -> str:
+    """The name of an element or attribute without its namespace."""
+    return re.sub(r"^\{.*\}", "", name)
 
 
 def _of_element(element: Any) -> Any:
     """The content of an element; its text without attributes or children. Raises Unclear."""
     children, text = list(element), (element.text or "").strip()
-    tag, *names = (re.sub(r"^\{.*\}", "", name) for name in (element.tag, *element.attrib))
+    tag, *names = map(_bare, (element.tag, *element.attrib))
     if any((child.tail or "").strip() for child in children) or children and text:
         raise Unclear("texte entre des balises")
     if not children and not names:
@@ -72,7 +79,7 @@ def _of_element(element: Any) -> Any:
     pairs = [*zip(names, element.attrib.values(), strict=True)] + ([(own, text)] if text else [])
     groups: dict[str, list] = {}
     for child in children:
-        groups.setdefault(re.sub(r"^\{.*\}", "", child.tag), []).append(_of_element(child))
+        groups.setdefault(_bare(child.tag), []).append(_of_element(child))
     if any(len(found) > 1 and not vocabulary("patient").isdisjoint(words_of((name,))) for name, found in groups.items()):
         raise Unclear("plusieurs patients")
     return Element(_once(pairs + [(name, found if len(found) > 1 else found[0]) for name, found in groups.items()]))
@@ -92,12 +99,19 @@ def _of_xml(text: str) -> Any:
             root = fromstring(f"<document>{text}</document>", forbid_dtd=True)  # several elements, one after the other
     except (DefusedXmlException, ParseError, ValueError, LookupError) as error:
         raise Unclear("XML non valable") from error
-    return Element({re.sub(r"^\{.*\}", "", root.tag): _of_element(root)})
+    return Element({_bare(root.tag): _of_element(root)})
 
 
-_KEY = re.compile(
-    r"(?:^ +|^ *(?:- +)+|[{,] ?)[\"']?([^\s:\"'{}\[\],][^:\n\"'{}\[\],]*)[\"']?:(?: |$)", re.MULTILINE
-)  # within a record
+@cache
+def _loader() -> type:
+    """The loader of YAML that makes texts, lists and maps alone."""
+    import yaml
+
+    class Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # the faster one where libyaml is there
+        def construct_mapping(self, node, deep=False):
+            return _once(self.construct_pairs(node, deep=True))
+
+    return Loader
 
 
 def _of_yaml(text: str) -> Any:
@@ -109,13 +123,8 @@ def _of_yaml(text: str) -> Any:
         return None
     import yaml
 
-    class Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # the faster one where libyaml is there
-        def construct_mapping(self, node, deep=False):
-            return _once(self.construct_pairs(node, deep=True))
-
-    Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node))
     try:
-        doc = Loader(text).get_single_data()  # texts, lists and maps alone
+        doc = _loader()(text).get_single_data()
     except (yaml.YAMLError, TypeError, ValueError):
         return None
     if not isinstance(doc, dict | list) or not _holds_records(doc):
@@ -137,9 +146,6 @@ def _holds_records(node: Any) -> bool:
     return any(map(_holds_records, inner))
 
 
-_BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
-
-
 @lru_cache(16)
 def parsed(text: str) -> tuple[Any, str] | None:
     """The content of a JSON, XML or YAML text, its values as printed, and the lines before it; None where it is none. Raises Unclear."""
@@ -147,7 +153,7 @@ def parsed(text: str) -> tuple[Any, str] | None:
     block = _BLOCK.search(text)
     before, body = (text[: block.start()], text[block.start() :].strip()) if block else ("", text)
     tagged = block is not None and re.search(r"</[A-Za-z_]|/>|<!DOCTYPE", body) is not None and (not before or body.endswith(">"))
-    read = _of_json if body[:1] in tuple("{[") else _of_xml if tagged else _of_yaml
+    read = _of_json if body.startswith(("{", "[")) else _of_xml if tagged else _of_yaml
     if len(text) > LARGEST:
         if read is _of_yaml:
             return None
@@ -159,9 +165,6 @@ def parsed(text: str) -> tuple[Any, str] | None:
     if doc is not None and before and (re.search(r"\d\s*(?:[a-zµ]*/|%)", before, re.IGNORECASE) or changes(before)):
         raise Unclear("texte avant les objets")
     return None if doc is None else (doc, before)
-
-
-_MESSAGE = re.compile(r"^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE)
 
 
 def is_message(text: str) -> bool:

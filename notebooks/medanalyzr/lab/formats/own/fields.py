@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from medanalyzr.lab import dates
 from medanalyzr.lab.reading.moments.found import speaks_of_others
 from medanalyzr.lab.reading.names import specimen_of
 from medanalyzr.lab.reading.tokens import UNIT, Item, items, tidy
-from medanalyzr.lab.references import find_analyte, fold, read_table
+from medanalyzr.lab.references import find_analyte, fold, vocabulary
 from medanalyzr.lab.report import FIGURES
 
 Path = tuple[str | int, ...]
@@ -27,28 +27,9 @@ OFF = re.compile(
     r"annul|cancel|provis|prelim|brouillon|draft|en attente|pending|\bnon (?:encore )?valid|not verified|unverified|"
     r"controle (?:interne|qualite)"
 )
-NOTHING = frozenset(
-    (
-        "-",
-        "--",
-        "---",
-        "~",
-        "/",
-        ".",
-        "..",
-        "...",
-        "n/a",
-        "na",
-        "nc",
-        "null",
-        "none",
-        "sans objet",
-        "neant",
-        "rien",
-        "aucun",
-        "aucune",
-    )
-)
+NOTHING = frozenset((
+    "-", "--", "---", "~", "/", ".", "..", "...", "n/a", "na", "nc", "null", "none", "sans objet", "neant", "rien", "aucun", "aucune",
+))  # fmt: skip
 FLAGS = {  # of HL7 table 0078
     "hh": "HH", "ll": "LL", "h": "H", "l": "L", "b": "L", "n": "N", "eleve": "H", "elevee": "H", "haut": "H", "high": "H", "↑": "H",
     "bas": "L", "basse": "L", "low": "L", "↓": "L", "normal": "N", "normale": "N",
@@ -67,12 +48,6 @@ _AND = {  # which other words a key of this role may hold
     "comment": ("comment", "value", "name"),
 }
 _ORDER = ("status", "date", "person", "method", "comment", "specimen", "flag", "bound", "unit", "heading", "code", "name", "value")
-
-
-@cache
-def vocabulary(role: str) -> frozenset[str]:
-    """The words of keys with this role, folded."""
-    return next(frozenset(row["words"].split()) for row in read_table("field_keys") if row["role"] == role)
 
 
 @lru_cache(4096)
@@ -174,9 +149,4 @@ def says_earlier(text: str) -> bool:
 
 def changes(text: str) -> bool:
     """Whether a text among results may change what they are: another specimen, day or person, or no result at all."""
-    return (
-        specimen_of(fold(text)) is not None
-        or says_earlier(text)
-        or OFF.search(fold(text)) is not None
-        or speaks_of_others(tidy(text))
-    )
+    return specimen_of(fold(text)) is not None or says_earlier(text) or OFF.search(fold(text)) is not None or speaks_of_others(text)

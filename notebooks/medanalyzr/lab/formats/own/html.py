@@ -4,7 +4,8 @@ import re
 from html.parser import HTMLParser
 
 from medanalyzr.lab.formats.own.documents import Unclear
-from medanalyzr.lab.formats.own.fields import vocabulary, words_of
+from medanalyzr.lab.formats.own.fields import words_of
+from medanalyzr.lab.references import vocabulary
 
 _TAGS = frozenset((
     "html", "head", "body", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "div", "p", "ul", "ol", "li", "dl", "dt", "dd", "h1",

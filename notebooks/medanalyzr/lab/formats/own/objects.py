@@ -27,15 +27,13 @@ from medanalyzr.lab.formats.own.fields import (
     number_of,
     role,
     says_earlier,
-    vocabulary,
     words_of,
 )  # fmt: skip
 from medanalyzr.lab.formats.results import Result, measure, specimen_of
 from medanalyzr.lab.reading.moments.found import speaks_of_others
 from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.reading.patient import Patient
-from medanalyzr.lab.reading.tokens import tidy
-from medanalyzr.lab.references import find_analyte, fold
+from medanalyzr.lab.references import find_analyte, fold, vocabulary
 from medanalyzr.lab.report import Measurement, Unread
 from medanalyzr.lab.rules import flag
 from medanalyzr.lab.units import plain
@@ -168,7 +166,7 @@ class _Surroundings:
             raise Unclear(f"état : {text[:40]}")
         if kind in ("heading", "specimen", "name", "code", None) and says_earlier(text):
             raise Earlier("résultat d'un autre jour")
-        if speaks_of_others(tidy(text)):
+        if speaks_of_others(text):
             raise Unclear(strange)
         if (
             interval_of(text)
@@ -321,7 +319,7 @@ def read_objects(doc: Any, text: str, who: Patient) -> tuple[list[Measurement], 
 
     for one in objects:
         try:
-            if speaks_of_others(tidy(one.name)):
+            if speaks_of_others(one.name):
                 raise Unclear(f"nom non compris : {one.name[:40]}")
             m, of_day = _result(one, around, who), _days(one, around)
             found += [(one, m)] if m else []

@@ -93,7 +93,7 @@ def sentences(
 
 def _last_name(stem: str) -> tuple[str, str] | None:
     """The longest name of an analyte that folded words end with, and the analyte; None where other words qualify it."""
-    words = [m.start() for m in re.finditer(r"[^\s:][^\s]*", stem)][-7:]
+    words = [m.start() for m in re.finditer(r"[^\s:]\S*", stem)][-7:]
     for at in words:
         if analyte := known(stem[at:]):
             return (stem[at:], analyte) if _ARTICLE.search(stem[:at]) else None

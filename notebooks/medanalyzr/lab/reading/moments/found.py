@@ -5,12 +5,13 @@ operations, printing. The words are those of tables/moments.csv.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 
 from medanalyzr.lab.reading.lines import columns
 from medanalyzr.lab.reading.moments.days import DATE, Day, day_of
 from medanalyzr.lab.reading.names import flat, known
-from medanalyzr.lab.references import read_table
+from medanalyzr.lab.reading.tokens import tidy
+from medanalyzr.lab.references import read_table, vocabulary
 
 _KINDS = {"earlier": "earlier", "latest": "latest", "today": "today", "entry": "entry", "exit": "exit"} | {
     "person": "person", "nothing": "no result",
@@ -73,12 +74,6 @@ def nouns() -> frozenset[str]:
 
 
 @cache
-def disciplines() -> frozenset[str]:
-    """Words that name a discipline or a panel."""
-    return frozenset(next(row["words"] for row in read_table("field_keys") if row["role"] == "discipline").split())
-
-
-@cache
 def _pattern() -> re.Pattern:
     kinds = [rf"(?P<{kind}>(?<![\w-])(?:{words(rows).pattern})(?!\w))" for kind, rows in _KINDS.items()]
     return re.compile("(?m)" + "|".join((*kinds, *_OTHERS, DATE)))
@@ -91,7 +86,6 @@ class Found:
         self.text, self.flat = text, flat(text)
         self.starts = [0, *(m.end() for m in re.finditer("\n", text))]
         self.issued: set[Day] = set()
-        self.column_heads = self._column_heads()
         self.moments = list(self._groups())
         above: Moment | None = None
         for moment in self.moments:
@@ -105,7 +99,8 @@ class Found:
         end = self.flat.find("\n", pos)
         return self.flat.rfind("\n", 0, pos) + 1, end if end >= 0 else len(self.flat)
 
-    def _column_heads(self) -> dict[int, bool]:
+    @cached_property
+    def column_heads(self) -> dict[int, bool]:
         """Where lines begin that head columns, and whether one of the columns is for the date of each row."""
         lines = self.text.split("\n")
         delimiter, found = columns.delimiter_of(lines), {}
@@ -194,7 +189,9 @@ class Found:
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
             return False
         sentence = line.rstrip().endswith((".", "!"))
-        others = [word for word in re.findall("[a-z]+", rest) if not (word in nouns() or word in disciplines() or known(word))]
+        others = [
+            word for word in re.findall("[a-z]+", rest) if not (word in nouns() or word in vocabulary("discipline") or known(word))
+        ]
         dated = moment.day and None not in moment.day or moment.kind not in ("person", "nothing") and _RESULTS.search(line)
         dated = dated and not re.search(r"\S\s{3,}\S|[\t|]", line)
         named = moment.kind == "person" and re.search(
@@ -230,8 +227,10 @@ class Found:
         return ""
 
 
+@lru_cache(4096)
 def speaks_of_others(text: str) -> bool:
-    """Whether a text (`tidy`) names another day, another person, or what is no result; capitals alone («EXEMPLE») are a name."""
+    """Whether a text names another day, another person, or what is no result; capitals alone («EXEMPLE») are a name."""
+    text = tidy(text)
     if re.fullmatch(r"(?:N° ?)?[A-ZÀ-Ý\d .'-]{4,}", text):
         return False
     vague = re.search(r"[^\W\d]", text) is not None  # «Bilan de mars 2024», not the year alone

@@ -25,6 +25,7 @@ _AFTER_NUMBER = re.compile(
     r"\d[)\]]?\s*(?:(?:[a-zµ]{0,5}/[a-zµ³²\d]{1,6}|%|[a-z]{1,4})\s*)?(?:[(\[]\s*(?:le|du|au)?|\b(?:le|du|au))\s*$"
 )
 _STOP = re.compile(r"[.;!?](?=\s|$)|\n\s*\n")
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 _CLAUSE = re.compile(r"[;|\t]|,(?!\d)|\.(?=\s)")
 _NO_VALUE = re.compile(  # intervals and units
     r"[(\[][^)\]]*[)\]]|[<>≤≥]?\s*\d[\d.,]*\s*(?:-|–|a)\s*\d[\d.,]*|[<>≤≥]\s*\d[\d.,]*|10\s?[*^]\s?\d+|1[.,]73|(?<=[a-z/])[23]|24 ?h"
@@ -62,7 +63,7 @@ class Moments(Found):
         elif following:
             moment.until, moment.back = following.end(), False
         elif moment.kind in ("person", "nothing"):
-            stop = re.compile(r"[.!?](?=\s|$)").search(self.flat, moment.end, end)
+            stop = _SENTENCE_END.search(self.flat, moment.end, end)
             moment.until, moment.back = stop.start() if stop else end, inside
         elif not _STOP.match(self.flat, moment.end):
             stop = _STOP.search(self.flat, moment.end, moment.end + _FAR)
@@ -78,8 +79,8 @@ class Moments(Found):
     def _holding(self, pos: int, end: int) -> list[Moment]:
         """The moments that hold for the value from `pos` to `end`: beside it, or else above it."""
         at, line_end = bisect_left(self._places, pos), self.line(pos)[1]
-        nearest = (m for m in self.moments[max(0, at - 30) : at][::-1] if not m.head and m.since <= pos < m.until)
-        lead = next(nearest, None) or next((m for m in self.moments[at : at + 3] if not m.head and m.since <= pos < m.until), None)
+        near = (*self.moments[max(0, at - 30) : at][::-1], *self.moments[at : at + 3])  # those before it first
+        lead = next((m for m in near if not m.head and m.since <= pos < m.until), None)
         trail = next((m for m in self.moments[at : at + 30] if not m.head and m.back and end <= m.pos < line_end), None)
         trail = trail if trail and self._follows(end, trail) else None
         if lead and trail:
@@ -91,11 +92,12 @@ class Moments(Found):
     def _follows(self, end: int, moment: Moment) -> bool:
         """Whether a moment stands directly behind the value that ends in `end`, or in the column for dates of its row."""
         between = self.flat[end : moment.pos]
-        of_rows = True in self.column_heads.values() and re.search(r"[\t|;,]|\s{2}", between)
-        in_column = moment.day and self.column_heads and re.search(r"\s{2}|[\t|;]", between)  # of an earlier result, perhaps
-        if of_rows or in_column or _STOP.search(between):
-            return bool(of_rows) and not _STOP.search(between)
-        return not _NUMBER.search(_NO_VALUE.sub("", between))
+        if _STOP.search(between):
+            return False
+        if any(self.column_heads.values()) and re.search(r"[\t|;,]|\s{2}", between):
+            return True
+        of_earlier = moment.day and self.column_heads and re.search(r"\s{2}|[\t|;]", between)  # in their column, perhaps
+        return not of_earlier and not _NUMBER.search(_NO_VALUE.sub("", between))
 
     @cached_property
     def _used(self) -> tuple[dict[Moment, list[int]], list[int]]:
@@ -173,9 +175,13 @@ class Moments(Found):
 
     def why(self, pos: int, end: int) -> str:
         """Why the value from `pos` to `end` is no result of today for certain; "" where it is one."""
-        found = [self._reasons.get(m, "") for m in self._holding(pos, end)]
-        found += [EARLIER] if _CHANGED_TO.match(self.flat, end) else []
-        return next((reason for reason in (NOTHING, OTHERS, EARLIER, UNSURE) if reason in found), "")
+        return self._judged(pos, end)[0]
+
+    def _judged(self, pos: int, end: int) -> tuple[str, bool]:
+        """`why` for a value, and whether a moment holds for it."""
+        holding = self._holding(pos, end)
+        found = [self._reasons[m] for m in holding] + ([EARLIER] if _CHANGED_TO.match(self.flat, end) else [])
+        return next((reason for reason in (NOTHING, OTHERS, EARLIER, UNSURE) if reason in found), ""), bool(holding)
 
     def why_of(self, line: int, name: str, value: str) -> tuple[str, bool]:
         """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it; and whether a moment holds for it."""
@@ -184,7 +190,7 @@ class Moments(Found):
         digits = "[.,]".join(map(re.escape, re.split("[.,]", value.lstrip("<>"))))
         pattern = re.compile(rf"(?<![\d.,]){digits}(?!\d)")
         found = pattern.search(self.text, named + len(name) if named >= 0 else start) or pattern.search(self.text, start)
-        return (self.why(*found.span()), bool(self._holding(*found.span()))) if found else ("", False)
+        return self._judged(*found.span()) if found else ("", False)
 
 
 @lru_cache(64)
