@@ -164,16 +164,20 @@ def test_an_interrupted_merge_is_finished_by_the_next(tuned, monkeypatch):
 def test_answers_that_see_each_other_are_noticed(tuned, monkeypatch):
     import torch
 
-    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS[:4]]
+    tokenizer, prompts = mistral_tokenizer(), [format_prompt(row) for row in ROWS]
     head, kept = tuned.get_base_model().lm_head.weight, {}
+
+    def largest():  # for a single prompt, the effect may be any number: it depends on how the CPU rounds
+        return max(batch_effect(tuned, tokenizer, prompts[i:] + prompts[:i]) for i in range(len(prompts)))
+
     with torch.no_grad():  # the tiny model hardly prefers a token to another
         head *= 60
     try:
-        apart = batch_effect(tuned, tokenizer, prompts)
+        apart = largest()
         monkeypatch.setattr(
             continuous._Row, "kept", property(lambda row: kept["all"], lambda row, new: new and kept.update(all=new)), raising=False
         )
-        seen = batch_effect(tuned, tokenizer, prompts)
+        seen = largest()
     finally:
         with torch.no_grad():
             head /= 60
