@@ -81,6 +81,20 @@ def test_what_may_be_no_result_of_today_is_neither_read_nor_verified(text):
     assert "Potassium" not in [result.name for result in verify(text, ANSWER).results if result.verified]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<?xml version="1.0"?>\n<?xml-stylesheet href="a.xsl"?>\n<!-- export du laboratoire -->\n<bilan>{POTASSIUM}</bilan>',
+        f"<bilan><service>N&eacute;phrologie</service>{POTASSIUM}</bilan>",
+        YAML.replace("resultats:", "# export du laboratoire\nresultats:"),
+        YAML.replace("    valeur: 7,1", "    valeur: 7,1\n    remarque: à jeun, RAS"),
+        HTML.replace("<table>", '<p>Bonjour<o:p></o:p><img src="logo.png"></p><!--[if mso]>x<![endif]--><table>'),
+    ],
+)
+def test_comments_entities_pictures_and_harmless_remarks_leave_the_results(text):
+    assert ("Potassium", "7,1", "mmol/L", 3.5, 5.1, "sang") in read(text)
+
+
 def test_lines_with_colons_are_no_yaml():
     text = "IONOGRAMME :\n  Sodium : 139 mmol/L (136 - 145)\n  Potassium : 7,1 mmol/L (3,5 - 5,1)"
     assert read(text) == BOTH

@@ -4,7 +4,7 @@ import pytest
 from medanalyzr.inference.verify import verify
 from medanalyzr.lab.reader import read_report
 from medanalyzr.lab.reading.moments.days import before
-from medanalyzr.lab.reading.moments.holding import EARLIER, UNSURE, moments
+from medanalyzr.lab.reading.moments.holding import EARLIER, OTHERS, UNSURE, WITHDRAWN, moments
 
 OLD = ("Potassium : 7,1 mmol/L (3,5 - 5,1)", "Calcium : 1,70 mmol/L (2,20 - 2,60)")
 NEW = ("Sodium : 139 mmol/L (136 - 145)", "Chlorures : 101 mmol/L (98 - 107)")
@@ -201,3 +201,51 @@ def test_days_without_a_year_and_years_without_a_day_before_results():
 def test_the_sex_of_relatives_is_not_that_of_the_patient():
     for line in ("Patient de 80 ans vivant avec sa femme.", "Patient de 80 ans, accompagné de sa fille."):
         assert read_report(f"{line}\n{NEW[0]}").sex != "F"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) chez son frère", OTHERS),
+        ("Fœtus (cordocentèse) : potassium 7,1 mmol/L", OTHERS),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) à l'époque", EARLIER),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) au pic", EARLIER),
+        ("Potassium : 7,1 mmol/L -> 4,0 mmol/L", EARLIER),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) erroné", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1), hémolysé, ininterprétable", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) [barré]", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1), rectifié : 4,2", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) sur le premier tube", WITHDRAWN),
+        ("Appel de 9h : ne pas tenir compte du potassium à 7,1 mmol/L.", WITHDRAWN),
+    ],
+)
+def test_a_remark_behind_or_before_a_value_may_take_it_back(line, why):
+    text = "\n".join((*NEW, line))
+    bare = "Potassium : 7,1 mmol/L (sans intervalle) : indéterminé, critique"
+    assert read(text) == ["Sodium", "Chlorures"] and verified(text) == ["Sodium", "Chlorures"] and verified(text, bare) == []
+    at = text.index("7,1")
+    assert moments(text).why(at, at + 3) == why and any(u["line"] == 3 for u in verify(text, "").unread)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Potassium : 7,1 mmol/L (3,5 - 5,1), contrôlé à 7,0 mmol/L sur le même tube",
+        "Le potassium est contrôlé à 7,1 mmol/L.",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1)\nPlaquettes : annulé",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1)\nCe compte rendu annule et remplace le précédent.",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1)\nAbsence d'agrégats",
+    ],
+)
+def test_words_of_correction_that_take_nothing_back(line):
+    assert moments(line).why(line.index("7,1"), line.index("7,1") + 3) == ""
+
+
+def test_a_value_with_thousands_is_found_in_its_section():
+    for value in ("21 000", "21.000", "21000"):
+        assert read(f"{NEW[0]}\n\nAntériorités\nPlaquettes : {value} /mm3 (150 000 - 400 000)\n") == ["Sodium"]
+
+
+def test_days_with_spaces_and_patients_without_capitals_begin_sections():
+    assert read(f"02 03 2045\n{OLD[0]}\n\n05 03 2046\n{NEW[0]}") == ["Sodium"]
+    assert read(f"m. modèle jean, 54 ans\n{NEW[0]}\n\nmme exemple odette, 84 ans\n{OLD[0]}") == ["Sodium"]

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from medanalyzr.inference.verification.answer_lines import Given, numbers_of, read_line
+from medanalyzr.inference.verification.passed_over import passed_over
 from medanalyzr.inference.verification.proof import Proofs, Unproved, bound, close
 from medanalyzr.lab.engine.facts import BLOOD, Facts, answered, in_french_unit, in_interval_unit, limit_reached, own_troponin
 from medanalyzr.lab.reader import read_report
@@ -50,7 +51,8 @@ class Verified:
     """What the checks of an answer found.
 
     `results` are the different lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
-    other specimens, only those that need a flag). `unread` are lines that look like a result and that were not read. `critical` are
+    other specimens, only those that need a flag). `unread` are lines that look like a result which neither the strict reader nor the
+    answer tells. `critical` are
     the names of the values that the answer, the rules or the strict reader call critical. `urgent` are these values in words, as
     the report prints them; a value that only the answer gives is marked as such.
     """
@@ -192,9 +194,18 @@ def verify(report: Report | str, answer: str) -> Verified:
         if denied.isdisjoint((key(r.name), r.analyte)) and answered(r)
     ]
     read = {m.line for m in proved}
-    unread = [asdict(u) for u in report.unread if u.line not in read]
+    unread = [u for u in report.unread if u.line not in read]
+    if not proofs.is_document:  # what a document holds is told as a whole
+        unread += passed_over(report, proofs.search, (g.m for _, g in lines if g))
     names = list(dict.fromkeys(critical.values()))
-    return Verified(results, unread, left_out, names, list(critical), replace(report, measurements=tuple(proved)))
+    return Verified(
+        results,
+        list(map(asdict, sorted(unread, key=lambda u: u.line))),
+        left_out,
+        names,
+        list(critical),
+        replace(report, measurements=tuple(proved)),
+    )
 
 
 def as_line(source: str, report_text: str, answer: str, verified: Verified) -> dict:

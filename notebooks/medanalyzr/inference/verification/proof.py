@@ -42,9 +42,9 @@ class Unproved(Exception):
 
 
 @cache
-def _alike(analyte: str | None) -> frozenset[str]:
+def alike(analyte: str | None) -> frozenset[str]:
     """The analytes that one printed name may stand for."""
-    return next((alike for alike in _ALIKE if analyte in alike), frozenset((analyte,) if analyte else ()))
+    return next((group for group in _ALIKE if analyte in group), frozenset((analyte,) if analyte else ()))
 
 
 def _same_unit(a: str, b: str, analyte: str | None) -> bool:
@@ -130,14 +130,14 @@ class Proofs:
         m = g.m
         if m.analyte is None and _MOMENT.fullmatch(fold(m.name)):
             raise Unproved("ce nom n'est pas celui d'une analyse")
-        alike = _alike(m.analyte)
-        read = self.by_name.get(g.key) or [r for r in self.report.measurements if r.specimen == "sang" and r.analyte in alike]
+        kinds = alike(m.analyte)
+        read = self.by_name.get(g.key) or [r for r in self.report.measurements if r.specimen == "sang" and r.analyte in kinds]
         for r in read:
             if r.value == m.value and r.sign == m.sign and (r.unit == m.unit or _same_unit(r.unit, m.unit, r.analyte)):
                 return self.agreed(g, r)
         if self.is_document:
             raise Unproved(f"le lecteur strict lit {read[0].text} {read[0].unit}".rstrip() if read else "appartenance non prouvée")
-        if g.key not in self.keyed and not self.search.of(g.key, alike):
+        if g.key not in self.keyed and not self.search.of(g.key, kinds):
             raise Unproved("nom absent du compte rendu")
         if not self.search.holds(m.sign, m.value):
             raise Unproved("valeur absente du compte rendu")
@@ -179,7 +179,7 @@ class Proofs:
     def searched(self, g: Given) -> Measurement:
         """The line's measurement as proved by the separate search. Raises Unproved."""
         found, reasons = [], []
-        for record in self.search.of(g.key, _alike(g.m.analyte)):
+        for record in self.search.of(g.key, alike(g.m.analyte)):
             if not (here := values(self.search, record)):
                 continue
             try:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from html.entities import html5
 from typing import Any
 
 from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, role, words_of
@@ -22,6 +23,7 @@ _KEY = re.compile(
     r"(?:^ +|^ *(?:- +)+|[{,] ?)[\"']?([^\s:\"'{}\[\],][^:\n\"'{}\[\],]*)[\"']?:(?: |$)", re.MULTILINE
 )  # within a record
 _BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
+_OF_XML = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
 _MESSAGE = re.compile(r"^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE)
 
 
@@ -89,9 +91,10 @@ def _of_xml(text: str) -> Any:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    if "<!--" in text or "<?" in text.strip().removeprefix("<?xml"):
-        raise Unclear("commentaire ou instruction dans le XML")
-    text = re.sub(r"^<\?xml[^>]*\?>", "", text)  # with the encoding of the file, which is not that of this text
+    if any(map(changes, re.findall(r"<!--(.*?)-->", text, re.DOTALL))):
+        raise Unclear("commentaire dans le XML")
+    text = re.sub(r"<!--.*?-->|<\?.*?\?>", " ", text, flags=re.DOTALL)  # <?xml…?> names the encoding of the file, not of this text
+    text = re.sub(r"&([A-Za-z]{2,8};)", lambda m: m[0] if m[1] in _OF_XML else html5.get(m[1], m[0]), text)
     try:
         try:
             root = fromstring(text, forbid_dtd=True)
@@ -129,8 +132,10 @@ def _of_yaml(text: str) -> Any:
         return None
     if not isinstance(doc, dict | list) or not _holds_records(doc):
         return None
-    if re.search(r"(?:^|\s)#|[:\[,-]\s+[&*!]\S", text, re.MULTILINE):
-        raise Unclear("commentaire, ancre ou type dans le YAML")
+    if re.search(r"[:\[,-]\s+[&*!]\S", text, re.MULTILINE):
+        raise Unclear("ancre ou type dans le YAML")
+    if any(map(changes, re.findall(r"(?:^|\s)#(.*)", text, re.MULTILINE))):
+        raise Unclear("commentaire dans le YAML")
     return doc
 
 

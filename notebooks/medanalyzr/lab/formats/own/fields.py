@@ -143,6 +143,11 @@ def day_of(text: str) -> date | None:
     return dates.day_of(match[1]) if match else None
 
 
+def is_remark(text: str) -> bool:
+    """Whether a text beside a result leaves it as it is: «à jeun», «RAS»."""
+    return vocabulary("remark").issuperset(words_of((text,)))
+
+
 def says_earlier(text: str) -> bool:
     return not vocabulary("earlier").isdisjoint(words_of((text,)))
 

@@ -4,14 +4,14 @@ import re
 from html.parser import HTMLParser
 
 from medanalyzr.lab.formats.own.documents import Unclear
-from medanalyzr.lab.formats.own.fields import words_of
+from medanalyzr.lab.formats.own.fields import changes, words_of
 from medanalyzr.lab.references import vocabulary
 
 _TAGS = frozenset((
     "html", "head", "body", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "div", "p", "ul", "ol", "li", "dl", "dt", "dd", "h1",
     "h2", "h3", "h4", "h5", "h6", "br", "hr", "b", "strong", "i", "em", "u", "span", "font", "center", "pre", "section", "article",
     "header", "footer", "main", "meta", "title", "link", "a", "small", "sup", "sub", "caption", "colgroup", "col", "label", "script",
-    "style",
+    "style", "img",
 ))  # fmt: skip
 _LINES = frozenset((
     "html", "body", "table", "tr", "div", "p", "ul", "ol", "li", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "br", "hr", "pre",
@@ -35,13 +35,12 @@ class _Lines(HTMLParser):
         told = {name: text or "" for name, text in attrs}
         named = set(words_of([told.get(name, "") for name in ("class", "id", "title")]))
         self.unclear |= (
-            tag not in _TAGS or "hidden" in told or _HIDDEN.search(told.get("style", "")) is not None or "rowspan" in told
+            (tag not in _TAGS and ":" not in tag)
+            or "hidden" in told
+            or _HIDDEN.search(told.get("style", "")) is not None
+            or "rowspan" in told
         )
-        self.unclear |= not named.isdisjoint(
-            vocabulary("earlier")
-            | vocabulary("other")
-            | {"exemple", "modele", "annule", "barre", "hidden", "none", "invisible", "only"}
-        )
+        self.unclear |= not named.isdisjoint(vocabulary("earlier") | vocabulary("other") | _ASIDE)
         self._tag, self._kept = tag, self._kept + (tag == "pre")
         if tag in _LINES:
             self.lines.append("")
@@ -54,6 +53,9 @@ class _Lines(HTMLParser):
         self._tag, self._kept = "", self._kept - (tag == "pre")
         if tag in _LINES and tag != "dt":
             self.lines.append("")
+
+    def handle_comment(self, data: str) -> None:
+        self.unclear |= changes(re.sub(r"<[^>]*>", " ", data))
 
     def handle_data(self, data: str) -> None:
         if self._tag in ("script", "style"):
@@ -76,6 +78,6 @@ def html_lines(text: str) -> str | None:
         parser.close()
     except AssertionError as error:  # of html.parser, for a declaration that it does not know
         raise Unclear("HTML non valable") from error
-    if parser.unclear or "<!--" in text:
+    if parser.unclear:
         raise Unclear("HTML avec des parties barrées, masquées ou inconnues")
     return "\n".join(line.strip() for line in parser.lines if line.strip())

@@ -23,6 +23,7 @@ from medanalyzr.lab.formats.own.fields import (
     interval_of,
     is_code,
     is_heading,
+    is_remark,
     is_unit,
     number_of,
     role,
@@ -266,7 +267,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
             loinc = text
         elif specimen_of(text) not in (None, "sang") or not (
             kind == "status" and SETTLED.fullmatch(fold(text)) or kind == "code" and is_code(text) or kind == "date"
-            or kind in ("method", "person") and not WITHDRAWN.search(fold(text))
+            or kind in ("method", "person") and not WITHDRAWN.search(fold(text)) or kind in ("comment", "specimen") and is_remark(text)
         ):  # fmt: skip
             raise Unclear(f"champ non compris : {words[:40]} {text[:30]}")
     numbers = [value for value in values if not isinstance(value, str)]

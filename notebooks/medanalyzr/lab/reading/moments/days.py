@@ -13,6 +13,7 @@ DATE = (
     r"(?<![\w/])(?P<m7>\d{1,2})/(?P<y7>(?:19|20)\d\d)(?![\w/])|^[^\w\n]{0,3}(?P<y6>(?:19|20)\d\d)(?= ?(?::|$))|"
     r"^(?P<y8>(?:19|20)\d\d)(?P<m8>\d\d)(?P<d8>\d\d)\b)|"
     r"(?:(?<![\w/.,-])(?:(?P<d>\d{1,2})(?P<s>[/.-])(?P<m>\d{1,2})(?P=s)(?P<y>\d{4}|\d\d)|"
+    r"(?<!\d )(?P<d7>\d\d) (?P<m9>\d\d) (?P<y9>(?:19|20)\d\d)(?! ?[a-zµ/%])|"
     r"(?P<y2>(?:19|20)\d\d)[-./](?P<m2>\d\d)[-./](?P<d2>\d\d))(?![\w/]|[.,-]\d)|"
     rf"\b(?:(?P<d3>\d{{1,2}}|1er) )?(?P<m3>{_MONTH})(?: (?P<y3>(?:19|20)\d\d|\d\d(?= ?(?::|$))))?(?!\w)|"
     r"(?:(?<=\b(?:du|le|au|en|de) )|(?<=jour )|(?<=veille )|(?<=hier )|(?<=\())"
@@ -24,11 +25,11 @@ _HALF_A_YEAR, _ISSUED_WITHIN = 6, 31  # months, days
 
 def day_of(m: re.Match) -> Day | None:
     """The day that a match of `DATE` prints; None where it is none, or no date was matched."""
-    year = next((m[k] for k in ("y", "y2", "y3", "y4", "y5", "y6", "y7", "y8") if m[k]), None)
+    year = next((m[k] for k in ("y", "y2", "y3", "y4", "y5", "y6", "y7", "y8", "y9") if m[k]), None)
     word = (m["m3"] or "").rstrip(".")
     named = next((n for n, month in enumerate(_MONTHS, 1) if word and (word.startswith(month) or month.startswith(word))), None)
-    month = named or next((m[k] for k in ("m", "m2", "m4", "m5", "m6", "m7", "m8") if m[k]), None)
-    day = next((m[k] for k in ("d", "d2", "d3", "d4", "d5", "d6", "d8") if m[k]), None)
+    month = named or next((m[k] for k in ("m", "m2", "m4", "m5", "m6", "m7", "m8", "m9") if m[k]), None)
+    day = next((m[k] for k in ("d", "d2", "d3", "d4", "d5", "d6", "d7", "d8") if m[k]), None)
     parts = [None if part is None else int(str(part).replace("er", "")) for part in (year, month, day)]
     if parts == [None] * 3 or (parts[1] or 1) > 12 or (parts[2] or 1) > 31:
         return None

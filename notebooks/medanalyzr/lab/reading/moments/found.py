@@ -14,7 +14,7 @@ from medanalyzr.lab.reading.tokens import tidy
 from medanalyzr.lab.references import read_table, vocabulary
 
 _KINDS = {"earlier": "earlier", "latest": "latest", "today": "today", "entry": "entry", "exit": "exit"} | {
-    "person": "person", "nothing": "no result",
+    "person": "person", "nothing": "no result", "withdrawn": "withdrawn",
 }  # fmt: skip
 _OTHERS = (
     r"(?P<last>\bderniere?s? (?P<what>\w+(?: \w+)?))",
@@ -32,9 +32,14 @@ _NAME, _VALUE = (
     re.compile(r"\b[A-ZÉÈÀÇ][A-ZÉÈÀÇ'-]{2,}\b"),
     re.compile(r"\d ?(?:[mµnp]?mol|[kmµnp]?g|m?ui|u|giga|t)/ ?[dm]?l\b|\d ?%|/mm3"),
 )
+_TITLED = re.compile(r"\W*(?:m\.|mr|mme|mlle|monsieur|madame) ([a-z' -]+)")
 _COMPARED = re.compile(
     r"\b(?:vs|versus|contre|au lieu de|etait a)\W{1,3}(?:de )?[<>]?\d[\d.,]*\s?[a-zµ/%³]{0,9}\W{0,2}(?:le|du|au)?\W{0,2}$"
 )
+_NUMBER = re.compile(r" ?(?:a|en|:)? ?[<>]?(\d+(?:[.,]\d+)?)")
+_OLD = re.compile(r"(?<![\d.,])(\d+(?:[.,]\d+)?)\s*[a-zµ%/³\d]{0,9}\s*(?:[(\[][^)\]]*[)\]])?[\s,;:(-]*(?:(?:mais|puis|et) )?$")
+_AS_GOOD_AS = 0.1  # of the value, at most, by which a control may differ that confirms it
+_OF_PLATELETS = re.compile("amas|agregats|agglutinats")
 _SENTENCE_GOES_ON = re.compile(r"(?:\b(?:le|la|les|du|des|de|a|et|en|est|contre|pour|un|une)|,)$")
 _LONGEST = 10  # words of a line that holds for those below
 _PROSE = 40  # characters that a line of prose has at least
@@ -44,9 +49,10 @@ _PROSE = 40  # characters that a line of prose has at least
 class Moment:
     """Words that tell a time, from `pos` to `end`.
 
-    `kind` is earlier, latest («dernier bilan»), today, entry, exit, label, weekday, quoted or date, or person (somebody else) or nothing
-    (no result at all: a target, a control sample, an example); `day` its date, `label` the n of «J n». A `head` stands alone on its line
-    and holds for those below. Any other holds from `since` to `until`, and (`back`) for the value directly before it.
+    `kind` is earlier, latest («dernier bilan»), today, entry, exit, label, weekday, quoted or date, or person (somebody else), nothing
+    (no result at all: a target, a control sample, an example) or withdrawn («erroné», «contrôlé à 4,2»); `day` its date, `label` the n
+    of «J n». A `head` stands alone on its line and holds for those below. Any other holds from `since` to `until`, and (`back`) for the
+    value directly before it.
     """
 
     pos: int
@@ -120,7 +126,11 @@ class Found:
         for moment in self._each():
             between = self.flat[last.end : moment.pos] if last else "\n"
             joins = "\n" not in between and (_JOIN.fullmatch(between) or last.kind == "earlier" and _WORDS.fullmatch(between))
-            if joins and not (last.day and moment.day) and not {"quoted", "person", "nothing"} & {last.kind, moment.kind}:
+            if (
+                joins
+                and not (last.day and moment.day)
+                and not {"quoted", "person", "nothing", "withdrawn"} & {last.kind, moment.kind}
+            ):
                 last.end, last.day, last.sampled = moment.end, last.day or moment.day, last.sampled or moment.sampled
                 last.label = moment.label if last.label is None else last.label
                 if last.kind == "weekday" or last.kind in ("date", "label") and moment.kind != "date":
@@ -148,9 +158,11 @@ class Found:
                 continue
             if kind == "date" and (day is None or words("not a day").search(lead)):
                 continue
-            if kind in ("earlier", "last", "latest") and (words("not earlier").search(lead) or words("not earlier").search(tail)):
+            if kind in ("earlier", "last", "latest", "withdrawn") and (
+                words("not earlier").search(lead) or words("not earlier").search(tail)
+            ):
                 continue
-            if not self._may_be(m):
+            if not self._may_be(m) or kind == "withdrawn" and self._is_confirmed(m):
                 continue
             if kind == "patient":
                 if not self._is_another(start, end):
@@ -165,8 +177,10 @@ class Found:
 
     def _is_another(self, start: int, end: int) -> bool:
         """Whether a line names a patient below results, and no line above them names the same."""
-        names = set(_NAME.findall(self.text[start:end])) - {"PATIENT", "PATIENTE", "MME", "MLLE"}
-        above = self.text[:start]
+        line, above = self.text[start:end], self.text[:start]
+        names = set(_NAME.findall(line)) - {"PATIENT", "PATIENTE", "MME", "MLLE"}
+        if not names and (titled := _TITLED.match(self.flat, start, end)):
+            names, above = set(re.findall(r"[a-z]{3,}", titled[1])), self.flat[:start]
         told = re.search(r"\bnee?\b|\d ?ans|patient|sexe|ddn", self.flat[start:end]) or len(self.flat[start:end].split()) < 5
         return bool(names and told and _VALUE.search(self.flat, 0, start)) and not any(name in above for name in names)
 
@@ -179,6 +193,20 @@ class Found:
             return True
         return word[1] in nouns() or known(word[1]) is not None or words("earlier").fullmatch(word[1]) is not None
 
+    def _is_confirmed(self, m: re.Match) -> bool:
+        """Whether «contrôlé à 4,2» gives no other value than the one before it, or tells how the first one was measured; or whether
+        «annulé» is all that is printed for a name.
+        """
+        if m[0].startswith("annul"):
+            named = re.split(r"[\s:=.|-]+", self.flat[max(self.line(m.start())[0], m.start() - 40) : m.start()].strip(" :=.|-"))
+            return any(known(" ".join(named[-n:])) for n in (1, 2, 3))
+        new = _NUMBER.match(self.flat, m.end())
+        if new is None:
+            return False
+        old = _OLD.search(self.flat, max(self.line(m.start())[0], m.start() - 80), m.start())
+        a, b = (float(x[1].replace(",", ".")) if x else None for x in (old, new))
+        return a is None or abs(a - b) <= _AS_GOOD_AS * max(a, b)
+
     def _is_head(self, moment: Moment) -> bool:
         """Whether a moment stands on a line without values, as a heading or a part of one."""
         start, end = self.line(moment.pos)
@@ -187,6 +215,8 @@ class Found:
             r"\b(?:(?:19|20)\d\d|\d\d? ?[h:] ?\d?\d?|\d+ ?(?:er?|eme|sa|ans|mois|semaines))\b", "", _pattern().sub(" ", line)
         )
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
+            return False
+        if moment.kind == "withdrawn" and not (_RESULTS.search(line) and line.rstrip().endswith(":")):
             return False
         sentence = line.rstrip().endswith((".", "!"))
         others = [
@@ -234,7 +264,13 @@ def speaks_of_others(text: str) -> bool:
     if re.fullmatch(r"(?:N° ?)?[A-ZÀ-Ý\d .'-]{4,}", text):
         return False
     vague = re.search(r"[^\W\d]", text) is not None  # «Bilan de mars 2024», not the year alone
+    found = Found(text)
     return any(
-        m.kind in ("earlier", "latest", "entry", "person", "nothing") or vague and m.kind == "date" and m.day[2] is None
-        for m in Found(text).moments
+        m.kind in ("earlier", "latest", "entry", "person", "nothing")
+        or m.kind == "withdrawn"
+        and not _OF_PLATELETS.match(found.flat, m.pos)
+        or vague
+        and m.kind == "date"
+        and m.day[2] is None
+        for m in found.moments
     )

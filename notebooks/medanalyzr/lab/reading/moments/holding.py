@@ -15,22 +15,26 @@ from medanalyzr.lab.reading.tokens import items
 
 EARLIER, UNSURE = "résultat d'un autre jour", "le texte ne dit pas de quel jour est ce résultat"
 OTHERS, NOTHING = "peut-être le résultat d'une autre personne", "n'est pas un résultat du patient"
+WITHDRAWN = "le texte retire ou corrige ce résultat"
 
 _NUMBER = re.compile(r"(?<![\w.,])[<>]?\d+(?:[.,]\d+)?")
 _NEXT = re.compile(
     r"[\s:=()\[\]~*,.<>≤≥\"'-]*(?:\b(?:a|de|etait|est)\b\s*)?[<>≤≥]?\s*"
-    r"(?:\d+(?:[.,]\d+)?(?!\d| ?(?:e|er|eme|mois|jours?|ans|semaines?)\b)|\S{1,3}[.,]\S{1,3}(?!\S))"
+    r"(?:(?!(?:[01]?\d|2[0-4])h)\d+(?:[.,]\d+)?(?!\d| ?(?:e|er|eme|mois|jours?|ans|semaines?)\b)|\S{1,3}[.,]\S{1,3}(?!\S))"
 )
 _AFTER_NUMBER = re.compile(
     r"\d[)\]]?\s*(?:(?:[a-zµ]{0,5}/[a-zµ³²\d]{1,6}|%|[a-z]{1,4})\s*)?(?:[(\[]\s*(?:le|du|au)?|\b(?:le|du|au))\s*$"
 )
+_OF = re.compile(r"\d.*\b(?:chez|de|pour) *$")  # a person behind a value
+_SAID_BEHIND = re.compile(r"(?<![\d:])\d+(?:[.,]\d+)?(?! ?h\b|\d|[:h]\d)(?:[^.!?\n]|\.(?! ))*$")
+_NO_TIME = ("person", "nothing", "withdrawn")
 _STOP = re.compile(r"[.;!?](?=\s|$)|\n\s*\n")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 _CLAUSE = re.compile(r"[;|\t]|,(?!\d)|\.(?=\s)")
 _NO_VALUE = re.compile(  # intervals and units
     r"[(\[][^)\]]*[)\]]|[<>≤≥]?\s*\d[\d.,]*\s*(?:-|–|a)\s*\d[\d.,]*|[<>≤≥]\s*\d[\d.,]*|10\s?[*^]\s?\d+|1[.,]73|(?<=[a-z/])[23]|24 ?h"
 )
-_CHANGED_TO = re.compile(r"[a-zµ%/³]{0,9}\s*(?:-+>|→|=+>|➔|➜)\s*[<>]?\s*\d")
+_CHANGED_TO = re.compile(r"\s*[a-zµ%/³]{0,9}\s*(?:-+>|→|=+>|➔|➜)\s*[<>]?\s*\d")
 _CONCENTRATION = re.compile(r"/ ?(?:[dcmµμ]?l|mm3|mm³|mol|mmol)|%", re.IGNORECASE)
 _DATED_REPORT = re.compile(r"([a-z]+)\s+(?:sanguine?s? |biologiques? )?(?:du|le|en date du)\s*$")
 _BRACKETS = 80  # characters of a remark in brackets
@@ -56,15 +60,18 @@ class Moments(Found):
         numbers = inside and re.search(r"\d", self.flat[opened : moment.pos] + self.flat[moment.end : closed])
         following = _NEXT.match(self.flat, closed + 1 if inside and not numbers else moment.end, end)
         moment.since, moment.until, moment.back = moment.end, moment.end, True
-        if numbers:
+        if moment.kind == "withdrawn" and _SAID_BEHIND.search(self.flat, start, moment.pos):
+            moment.until = following.end() if following else moment.end
+        elif numbers:
             moment.since, moment.until, moment.back = opened, closed, False
         elif _AFTER_NUMBER.search(self.flat, max(0, start - 20 * self.goes_on(start)), moment.pos):
             return
         elif following:
             moment.until, moment.back = following.end(), False
-        elif moment.kind in ("person", "nothing"):
+        elif moment.kind in ("person", "nothing", "withdrawn"):
             stop = _SENTENCE_END.search(self.flat, moment.end, end)
-            moment.until, moment.back = stop.start() if stop else end, inside
+            moment.until = stop.start() if stop else end
+            moment.back = inside or _OF.search(self.flat, start, moment.pos) is not None
         elif not _STOP.match(self.flat, moment.end):
             stop = _STOP.search(self.flat, moment.end, moment.end + _FAR)
             moment.until = max(end, stop.start() if stop and self.is_prose(moment.end, stop.start()) else end)
@@ -72,7 +79,7 @@ class Moments(Found):
     def _above(self, pos: int) -> Moment | None:
         """The heading above a place."""
         at = bisect_left(self._heads, pos, key=lambda m: m.pos)
-        while at and self._heads[at - 1].kind == "nothing" and "\n\n" in self.flat[self._heads[at - 1].end : pos]:
+        while at and self._heads[at - 1].kind in ("nothing", "withdrawn") and "\n\n" in self.flat[self._heads[at - 1].end : pos]:
             at -= 1
         return self._heads[at - 1] if at else None
 
@@ -136,14 +143,18 @@ class Moments(Found):
         of_today = sampled | {m.day for m in (*today, *heads)}
 
         def why(m: Moment) -> str:
-            if m.kind == "nothing":
-                return NOTHING
+            if m.kind in ("nothing", "withdrawn"):
+                return NOTHING if m.kind == "nothing" else WITHDRAWN
             if m.kind == "person":
-                return OTHERS if without or kinds - {"person"} or sum(n.kind == "person" for n in used) > 1 else ""
+                return (
+                    OTHERS
+                    if m.back and not m.head or without or kinds - {"person"} or sum(n.kind == "person" for n in used) > 1
+                    else ""
+                )
             others = {before(m.day, day) for day in days} if m.day else set()
             if m.kind == "earlier" or True in others or m.kind == "label" and m.label < latest:
                 return EARLIER
-            if m.kind == "latest" and not m.day and (without or kinds - {"latest", "earlier", "person", "nothing"}):
+            if m.kind == "latest" and not m.day and (without or kinds - {"latest", "earlier", *_NO_TIME}):
                 return EARLIER
             if m.kind == "entry" and kinds & {"today", "exit"}:
                 return EARLIER
@@ -154,7 +165,7 @@ class Moments(Found):
                 return UNSURE
             if m.kind in ("weekday", "quoted") and (without or today or days):
                 return UNSURE
-            if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier", "person", "nothing"}):
+            if m.kind in ("label", "entry") and not m.day and (days or kinds - {m.kind, "earlier", *_NO_TIME}):
                 return UNSURE
             if m.kind in ("date", "latest") and m.day and m.day not in of_today:
                 return EARLIER if today else UNSURE if without and not self._is_of_all(m) else ""
@@ -181,14 +192,15 @@ class Moments(Found):
         """`why` for a value, and whether a moment holds for it."""
         holding = self._holding(pos, end)
         found = [self._reasons[m] for m in holding] + ([EARLIER] if _CHANGED_TO.match(self.flat, end) else [])
-        return next((reason for reason in (NOTHING, OTHERS, EARLIER, UNSURE) if reason in found), ""), bool(holding)
+        return next((reason for reason in (NOTHING, WITHDRAWN, OTHERS, EARLIER, UNSURE) if reason in found), ""), bool(holding)
 
     def why_of(self, line: int, name: str, value: str) -> tuple[str, bool]:
         """`why` for a result whose `name` stands on a line, from 1, and whose `value` stands behind it; and whether a moment holds for it."""
         start = self.starts[line - 1]
         named = self.flat.find(flat(name), start, self.line(start)[1])
-        digits = "[.,]".join(map(re.escape, re.split("[.,]", value.lstrip("<>"))))
-        pattern = re.compile(rf"(?<![\d.,]){digits}(?!\d)")
+        whole, *decimals = re.split("[.,]", value.lstrip("<>"))
+        thousands = re.sub(r"(?<=\d)(?=(?:\d{3})+$)", r"[\\s.,']?", whole)  # printed 25 000, 25.000 or 25000
+        pattern = re.compile(rf"(?<![\d.,]){'[.,]'.join((thousands, *decimals))}(?!\d)")
         found = pattern.search(self.text, named + len(name) if named >= 0 else start) or pattern.search(self.text, start)
         return self._judged(*found.span()) if found else ("", False)
 
