@@ -182,3 +182,32 @@ def test_a_message_pasted_as_text_is_read_as_the_message():
 def test_a_word_with_an_interval_that_the_answer_leaves_out_has_no_flag():
     (left_out,) = [r for r in verify(HPRIM, "Sodium : 139 mmol/L (136 ≤ 139 ≤ 145) : normal").left_out if r.name == "CRP"]
     assert (left_out.value, left_out.flag) == ("négatif", "indéterminé")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"colonnes": ["analyse", "resultat", "unite", "borne_inf", "borne_sup"], "lignes": [["Potassium", "7,1", "mmol/L", "3,5", "5,1"]]}',
+        '<LabOrder><Sample type="Blood" fasting="no"/><Test><Name>Potassium</Name><Result>7.1</Result><Unit>mmol/L</Unit>'
+        "<RefLow>3.5</RefLow><RefHigh>5.1</RefHigh></Test></LabOrder>",
+        '<bilan prelevement="21/03/2046 06:50"><res lib="Potassium" val="7,1" unite="mmol/L" n="3,5-5,1"/></bilan>',
+        '{"prelevement": {"date": "2046-02-11", "a_jeun": true}, "resultats": [{"analyse": "Potassium", "valeur": 7.1, "unite": "mmol/L", '
+        '"bornes": "3,5-5,1", "ind": "H", "annule": false}], "commentaire": "RAS"}',
+        "H|~^\\&|LABO.HPR||LBM|||ORU||CABINET|||P|2.1|204601151630\nP|1|77||26|EXEMPLE~Odette|||19610402|F\n"
+        "OBR|1|26||BIO~Biochimie~L||204601150815\nOBX|1|NM|K~Potassium~L||7.1|mmol/L|3.5-5.1|H|||F\nL|1\n",
+    ],
+)
+def test_rows_of_columns_and_words_of_other_software(text):
+    assert [one[1:] for one in read(text)] == [("7,1", "mmol/L", 3.5, 5.1, "sang")]
+
+
+def test_values_at_the_names_of_their_analytes():
+    text = '{"dossier": "JH", "bilan": {"ionogramme": {"sodium": "139 mmol/L", "potassium": "7,1 mmol/L"}}, "date": "2046-03-01"}'
+    assert [(name, value) for name, value, *_ in read(text)] == [("sodium", "139"), ("potassium", "7,1")]
+    for word in ("seuils", "objectifs", "urines", "precedent"):
+        assert not [one for one in read(text.replace("ionogramme", word)) if one[-1] == "sang"], word
+
+
+def test_a_cancelled_result_is_none():
+    text = '[{"nom": "Potassium", "valeur": "7,1", "unite": "mmol/L", "annule": true}]'
+    assert read(text) == [] and read_report(text).unread

@@ -157,7 +157,7 @@ def utf8(value):
 
 def test_numbers_with_thousands_signs_and_stars():
     lines = [f"RES|Plaquettes|P|N|{value}|/mm3|150 000|400 000||F" for value in ("25 000", "*25000*", "+25000", "< 25000")]
-    assert [m[3] for m in read(hprim(*lines))] == ["25000", "25000", "25000", "<25000"]
+    assert [read(hprim(line))[0][3] for line in lines] == ["25000", "25000", "25000", "<25000"]
 
 
 def test_encodings_of_french_software():
@@ -217,6 +217,13 @@ def test_a_previous_value_is_never_that_of_today():
     assert only(hl7(order, obx("5.9", day="20260502"))).report.measurements == ()
     same_day = hl7(order, obx("5.9", day="202611260730"), obx("4.4", day="202611261030"))
     assert [m[3] for m in read(same_day)] == ["5,9", "4,4"]
+
+
+def test_two_different_results_of_one_time_are_not_read():
+    order = "OBR|1|1|1|BIO^Biochimie^L|||202611260730"
+    reading = only(hl7(order, obx("3.9"), obx("6.6"), obx("139", code="2951-2^Sodium^LN")))
+    assert [m.analyte for m in reading.report.measurements] == ["sodium"] and reading.errors == ("two_results: Potassium",)
+    assert [m[3] for m in read(hl7(order, obx("6.6"), obx("6.60")))] == ["6,6", "6,60"]
 
 
 def test_hl7_separators_escapes_and_continued_lines():

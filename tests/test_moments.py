@@ -249,3 +249,11 @@ def test_a_value_with_thousands_is_found_in_its_section():
 def test_days_with_spaces_and_patients_without_capitals_begin_sections():
     assert read(f"02 03 2045\n{OLD[0]}\n\n05 03 2046\n{NEW[0]}") == ["Sodium"]
     assert read(f"m. modèle jean, 54 ans\n{NEW[0]}\n\nmme exemple odette, 84 ans\n{OLD[0]}") == ["Sodium"]
+
+
+def test_heads_of_columns_without_one_for_the_names_are_not_shifted():
+    for rows in (
+        "| 14/02/2046 | 07/02/2046 | Unité | Réf.\nPotassium | 7,1 | 4,0 | mmol/L | 3,5 - 5,1",
+        "| 14/02/2046 | 07/02/2046 | Unité | Réf. |\nPotassium | 7,1 | 4,0 | mmol/L | 3,5 - 5,1 |",
+    ):
+        assert [m.text for m in read_report(rows).measurements] in (["7,1"], []), rows

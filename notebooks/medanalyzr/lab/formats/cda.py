@@ -96,7 +96,21 @@ def _result(observation: Element, specimens: tuple, heading: str | None, previou
     loinc = next((one.get("code", "") for one in codes + translations if one.get("codeSystem") == _LOINC), "")
     status = "previous_result" if previous else _STATUSES.get(_attribute(observation, "statusCode", "code"), "pending")
     flags = [one.get("code", "") for one in _every(observation, "interpretationCode")]
-    return Result(name, value, unit, _interval(observation), flags, loinc, status, is_number, specimens, heading)
+    return Result(
+        name,
+        value,
+        unit,
+        _interval(observation),
+        flags,
+        loinc,
+        status,
+        is_number,
+        specimens,
+        heading,
+        "",
+        (),
+        _attribute(observation, "effectiveTime"),
+    )
 
 
 def _reading(document: Element) -> Reading:

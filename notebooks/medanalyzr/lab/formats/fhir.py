@@ -119,10 +119,12 @@ class _Resources:
             stack += [found for member in reversed(members) if (found := self.find(one, _one(member, "reference")))]
 
 
+def _moment(resource: dict) -> str:
+    return _one(resource, "effectiveDateTime") or _one(resource, "effectivePeriod", "start") or _one(resource, "effectiveInstant")
+
+
 def _sampled(resource: dict) -> str:
-    return day_of(
-        _one(resource, "effectiveDateTime") or _one(resource, "effectivePeriod", "start") or _one(resource, "effectiveInstant")
-    )
+    return day_of(_moment(resource))
 
 
 def _name(resource: dict) -> tuple[str, str]:
@@ -141,7 +143,7 @@ def _result(o: dict, specimen: dict | None, patient: tuple, is_previous: bool) -
     kind = specimen_of(" ".join(_one(specimen, "type", *path) for path in _NAMES[:2]), _one(specimen, "type", "coding", "code"))
     flags, interval = map(str, _all(o, "interpretation", "coding", "code")), _interval(o, *patient[:2])
     codes = ("unit_conflict",) * (len(units) > 1)
-    return Result(name, value, unit, interval, list(flags), loinc, status, is_number, (kind,), None, _sampled(o), codes)
+    return Result(name, value, unit, interval, list(flags), loinc, status, is_number, (kind,), None, _sampled(o), codes, _moment(o))
 
 
 def _reading(resources: _Resources, before: set[int], report: dict, person: dict, observations: list[dict], codes: list) -> Reading:

@@ -58,7 +58,21 @@ class _Segment:
         interval, flags = interval_of(self.text(self[7])), self[8].upper().split(self.marks[2])
         specimens, heading = (order.specimen(15),), specimen_of(" ".join(order.components(4)[:2]))
         name = code[1] or code[4] or code[0]
-        return Result(name, value, unit, interval, flags, loinc, status, is_number, specimens, heading, day or sampled)
+        return Result(
+            name,
+            value,
+            unit,
+            interval,
+            flags,
+            loinc,
+            status,
+            is_number,
+            specimens,
+            heading,
+            day or sampled,
+            (),
+            self[14] or order[7],
+        )
 
 
 class _Patient:

@@ -7,6 +7,8 @@ from datetime import date
 
 from medanalyzr.lab.dates import age_on
 from medanalyzr.lab.formats.results import Result, identify, measure
+from medanalyzr.lab.reading.lines.results import same
+from medanalyzr.lab.reading.names import key
 from medanalyzr.lab.references import analytes, find_analyte, fold
 from medanalyzr.lab.report import Measurement, Report, decimals_of, format_interval, write_patient
 
@@ -62,23 +64,43 @@ def _line(m: Measurement) -> str:
     return f"{name} : {m.text} {m.unit}".rstrip() + (f" ({f'{interval} {m.interval_unit}'.strip()})" if interval else "")
 
 
+def _agreeing(measured: list[tuple[Measurement, str]]) -> tuple[list[Measurement], list[str]]:
+    """The measurements, each with its moment, that no other of the same analyte and moment contradicts, and the names of the others."""
+    groups: dict[tuple, list[Measurement]] = {}
+    for m, moment in measured:
+        by_name = m.analyte is None or m.analyte == "dfg" or m.analyte.startswith("troponine")  # several formulas, several kinds
+        groups.setdefault((key(m.name) if by_name else m.analyte, m.specimen, m.unit == "%", moment), []).append(m)
+    doubtful = [group for group in groups.values() if any(not _agree(m, group[0]) for m in group)]
+    dropped = {id(m) for group in doubtful for m in group}
+    return [m for m, _ in measured if id(m) not in dropped], [group[0].name for group in doubtful]
+
+
+def _agree(m: Measurement, other: Measurement) -> bool:
+    if m.value is None or other.value is None:
+        return fold(m.text) == fold(other.text)
+    return m.sign == other.sign and same(m.analyte, m.value, m.unit, other.value, other.unit)
+
+
 def make_reading(results: list[Result], patient: Patient, errors: Iterable[str] = (), remarks: Iterable[str] = ()) -> Reading:
     """The reading of one patient (see `who`).
 
-    No result is one that is cancelled, pending, mistaken, previous, older than another of its kind or replaced by a corrected one.
+    No result is one that is cancelled, pending, mistaken, previous, older than another of its kind, replaced by a corrected one or
+    contradicted by another of the same time.
     """
     kinds, newest, corrected = [(fold(r.name), identify(r)[1]) for r in results], {}, set()
     for kind, r in zip(kinds, results, strict=True):
         newest[kind] = max(newest.get(kind, ""), r.day if r.status in READ else "")
         corrected |= {(kind, r.day)} if r.status == "corrected" else set()
-    codes, kept = [*patient[2], *errors], []
+    codes, measured = [*patient[2], *errors], []
     for kind, r in zip(kinds, results, strict=True):
         if r.status not in READ or r.day and r.day < newest[kind]:
             codes.append(f"{'previous_result' if r.status in READ else r.status}: {r.name}")
         elif r.status == "corrected" or corrected.isdisjoint({(kind, r.day), (kind, "")}):
             m, doubts = measure(r)
-            kept += [m] if m else []
+            measured += [(m, r.moment)] if m else []
             codes += [f"{code}: {r.name}" for code in [r.status] * (r.status != "final") + doubts]
+    kept, doubtful = _agreeing(measured)
+    codes += [f"two_results: {name}" for name in doubtful]
     if not results and not codes:
         codes.append("no_result")
     first = patient_lines(patient)

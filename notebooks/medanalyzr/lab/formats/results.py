@@ -41,7 +41,8 @@ _LOINC_NAME = re.compile(r"([^\[]+?)\s*\[[^\]]*\][^;]*(?:;\s*Numérique\s*(?:;\s
 @dataclass
 class Result:
     """A result as sent. `interval`: low bound, high bound, unit; `is_number`: its type says so; `specimens`: what is said beside
-    name and code; `heading`: specimen of the title above, for want of others; `day`: YYYYMMDD; `errors`: codes without name.
+    name and code; `heading`: specimen of the title above, for want of others; `day`: YYYYMMDD; `errors`: codes without name; `moment`: day
+    and time as sent.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Result:
     heading: str | None = None
     day: str = ""
     errors: tuple[str, ...] = ()
+    moment: str = ""
 
     def __post_init__(self):
         for field in ("name", "unit"):  # on one line, without control and invisible characters; a value with such is refused

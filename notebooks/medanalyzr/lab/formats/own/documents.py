@@ -11,12 +11,13 @@ from functools import cache, lru_cache
 from html.entities import html5
 from typing import Any
 
-from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, role, words_of
-from medanalyzr.lab.references import fold, vocabulary
+from medanalyzr.lab.formats.own.fields import NOTHING, Path, changes, number_of, role, words_of
+from medanalyzr.lab.references import find_analyte, fold, vocabulary
 from medanalyzr.lab.report import LONGEST_LINE
 
 LARGEST = 2**20  # characters of a text that is looked into
 _LARGEST_YAML = 2**16
+_HEADS = frozenset(("colonnes", "columns", "colonne", "entete", "entetes", "header", "headers", "champs", "fields"))
 
 _AGE = re.compile(r"\d{1,3}\s*(?:ans?|mois|semaines?|jours?)?")
 _KEY = re.compile(
@@ -24,7 +25,9 @@ _KEY = re.compile(
 )  # within a record
 _BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
 _OF_XML = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
-_MESSAGE = re.compile(r"^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE)
+_MESSAGE = re.compile(
+    r"\AH\|\W{4}\|(?=[\s\S]*^OBX\|)|^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE
+)
 
 
 class Literal(str):
@@ -169,7 +172,35 @@ def parsed(text: str) -> tuple[Any, str] | None:
         raise Unclear("trop de niveaux") from error
     if doc is not None and before and (re.search(r"\d\s*(?:[a-zµ]*/|%)", before, re.IGNORECASE) or changes(before)):
         raise Unclear("texte avant les objets")
-    return None if doc is None else (doc, before)
+    return None if doc is None else (_spread(doc), before)
+
+
+def _spread(node: Any) -> Any:
+    """A node with its rows of columns («colonnes»: […]) and its values that stand at the name of their analyte as objects."""
+    if isinstance(node, list):
+        return [_spread(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    heads = [one for key, one in node.items() if _HEADS.issuperset(words_of((key,))) and one and _is_texts(one)]
+    plain = all(vocabulary(part).isdisjoint(words_of(tuple(node))) for part in ("name", "value", "unit"))
+    made = type(node)()
+    for key, one in node.items():
+        if (
+            len(heads) == 1
+            and isinstance(one, list)
+            and one
+            and all(isinstance(row, list) and len(row) == len(heads[0]) for row in one)
+        ):
+            one = [_once(list(zip(heads[0], row, strict=True))) for row in one]
+        elif plain and isinstance(one, str) and find_analyte(key) and number_of(one, not isinstance(one, Literal)):
+            one = {"valeur": one}
+        if one is not (heads[0] if len(heads) == 1 else None):
+            made[key] = _spread(one)
+    return made
+
+
+def _is_texts(node: Any) -> bool:
+    return isinstance(node, list) and all(isinstance(one, str) for one in node)
 
 
 def is_message(text: str) -> bool:

@@ -41,6 +41,7 @@ from medanalyzr.lab.units import plain
 
 _LOINC = re.compile(r"\d{1,5}-\d")
 _LATE = 31  # days between the day of a result and the latest day of its report
+_INTERVAL = re.compile("n|bornes?")
 _MOST = 100  # fields of an object
 _PER_DAY = re.compile(r"/\s?(?:24\s?h|j\b|jour|d\b)|/mmol\b")  # units of urine
 
@@ -125,7 +126,7 @@ class _Surroundings:
     def _specimens(self, one: _Object) -> set[str]:
         found = set()
         keys = _keys(one.path)[: -1 if one.keyed else None]
-        known = {*vocabulary("results"), *vocabulary("heading"), *vocabulary("any"), *vocabulary("patient")}
+        known = set().union(*map(vocabulary, ("results", "heading", "any", "patient", "specimen", "discipline")))
         for name in keys:
             if not (is_heading(name) or specimen_of(name) or known.issuperset(words_of((name,)))):
                 raise Unclear(f"rubrique non comprise : {name[:40]}")
@@ -154,7 +155,7 @@ class _Surroundings:
         kind, words = role(names), words_of(names)
         strange = f"champ non compris : {' '.join(names)[:40]}"
         if isinstance(text, bool):
-            harmless = {*vocabulary("patient"), *vocabulary("pregnancy"), "urgent"}.issuperset(words)
+            harmless = set().union(*map(vocabulary, ("patient", "pregnancy", "specimen", "remark"))).issuperset(words)
             settled = not vocabulary("status").isdisjoint(words) or any(map(SETTLED.fullmatch, words))
             if not harmless and text != settled:
                 raise Unclear(strange)
@@ -176,7 +177,7 @@ class _Surroundings:
         ):
             raise Unclear(strange)
         if kind == "specimen":
-            return _specimen(text, number=_is_number(names))
+            return _specimen(text, number=_is_number(names)) if not (day_of(text) or is_remark(text)) else None
         if kind not in ("heading", "name") and told not in (None, "sang"):
             raise Unclear("prélèvement non prouvé")
         if listed and kind not in ("date", "code", "comment", "status", "method", "person") and not (told or is_heading(text)):
@@ -232,7 +233,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
         if isinstance(text, bool):
             if kind == "flag":
                 unsure.append(text)
-            elif not (kind == "status" and text):
+            elif not (kind == "status" and text or OFF.match(fold(words)) and not text):
                 raise Unclear(f"champ non compris : {words[:40]}")
             continue
         if kind not in ("earlier", "method") and says_earlier(text):
@@ -243,7 +244,7 @@ def _result(one: _Object, around: _Surroundings, who: Patient) -> Measurement | 
                 raise Unclear("plusieurs valeurs")
             values += [number or text] if not is_unit(text) else []
             units += [text] if is_unit(text) else []
-        elif kind == "bound":
+        elif kind == "bound" or kind is None and interval_of(text) and _INTERVAL.fullmatch(fold(words)):
             beside = [t for p, t in one.fields if p[:-1] == place[:-1] and p != place and isinstance(t, str) and len(p) > 1]
             of_bounds += filter(None, [take_bound(bounds, place, text, beside)])
         elif kind == "unit" and is_unit(text) or _is_unit_of_unknown_key(place, text):

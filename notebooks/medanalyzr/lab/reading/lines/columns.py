@@ -92,7 +92,8 @@ def cells_of(line: str, delimiter: str | None) -> tuple[list[tuple[int, str]], b
         parts = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
         return [(i * STEP, part.strip()) for i, part in enumerate(parts)], True
     if "\t" in line or line.startswith("|") or " | " in line or line.count("|") > 2:
-        parts = re.split(r"\t|\|", line.strip().removeprefix("|").removesuffix("|") if "\t" not in line else line)
+        framed = "\t" not in line and (line.strip().endswith("|") or not line.strip().startswith("|"))
+        parts = re.split(r"\t|\|", line.strip().removeprefix("|").removesuffix("|") if framed else line)
         return [(i * STEP, part.strip()) for i, part in enumerate(parts)], True
     parted, place = [], 0
     for gap in _WIDE.finditer(line):
