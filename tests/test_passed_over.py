@@ -21,6 +21,7 @@ def unread(text, answer=""):
         "Paracétamolémie 186 mg/L",
         "la créatinine, à 88 à l'entrée, est ce matin à 464 µmol/L",
         "K7,2",
+        "Date         Hb (g/dL)   PNN (G/L)\n16/05/2046   7,1         0,08",
     ],
 )
 def test_a_value_that_neither_the_reader_nor_the_answer_tells_is_named(line):

@@ -410,3 +410,8 @@ def test_a_name_that_only_holds_the_letters_of_another_word_is_read():
         ("Énolase neuro-spécifique", "12", 16.0),
         ("Typage lymphocytaire CD4", "812", 1500.0),
     ]
+
+
+def test_a_value_below_a_limit_ends_its_row():
+    found = read_report("TP : < 10 % (70 - 120)\nINR : 6,5 (0,8 - 1,2)").measurements
+    assert [(m.analyte, m.text) for m in found] == [("tp", "<10"), ("inr", "6,5")]

@@ -96,11 +96,26 @@ def _untold(search: Search, told: _Told) -> Iterator[tuple[int, int, Item | None
         in_words = record.analyte and not record.numbers and _IN_WORDS.match(search.flat, record.end)
         if (value or in_words) and search.specimen(record) == "sang":
             yield record.start, record.line, value
+    yield from _rows_of_values(search, told)
     for finding in _FINDING.finditer(search.flat):  # «hyponatrémie à 112»
         value = items(search.text[finding.end() : finding.end() + 20], finding.end())[0]
         if value.kind == "value" and not told.has(value):
             value.line = search.text.count("\n", 0, finding.start()) + 1
             yield finding.start(), value.line, value
+
+
+def _rows_of_values(search: Search, told: _Told) -> Iterator[tuple[int, int, Item]]:
+    """The first value that nobody tells below a line of several names without values («Date   Hb   GB   Plq»), as in `_untold`."""
+    names = Counter(record.line for record in search.records if record.analyte)
+    lines, start = search.text.split("\n"), 0
+    for line, text in enumerate(lines, 1):
+        if names[line] > 1 and not any(item.kind == "value" for item in items(text)):
+            below = start + len(text) + 1
+            found = [item for item in items(lines[line], below) if item.kind == "value"] if line < len(lines) else []
+            if len(found) > 1 and not any(map(told.has, found)) and not re.match(r"\W*[^\W\d]", lines[line]):
+                found[0].line = line + 1
+                yield start, line, found[0]
+        start += len(text) + 1
 
 
 def _concentrations(search: Search, told: _Told, others: set[int | None]) -> Iterator[tuple[int, int, Item]]:
@@ -128,7 +143,8 @@ def _value(search: Search, record: Record, told: _Told) -> Item | None:
     beside = glued or _BESIDE.fullmatch(search.flat, record.end, value.pos) is not None
     if value.kind != "value" and not (beside and search.flat[: record.start].rpartition("\n")[2].strip(" -*•|") == ""):
         return None  # a bound, an aim
-    if len(record.name) < 3 and not (beside and (value.unit or record.name != "vs")):
+    begins = search.flat[record.start - 1 : record.start] not in tuple("./@")  # not as in cofrac.fr
+    if len(record.name) < 3 and not (beside and begins and (value.unit or record.name != "vs")):
         return None
     foreign = analytes()[record.analyte].unit and value.unit and known_unit(value.unit, record.analyte) is None
     return None if foreign or not clear and not value.unit else value

@@ -210,7 +210,8 @@ def _goes_on(row: Row, n: int, cells: list[tuple[int, str]]) -> bool:
     if not any(item.kind == "value" for item in row.items) and _LETTER.match(first.lstrip("( ")):
         name, analyte, rest, _ = _named(first)
         longer = known(f"{row.name} {name}")
-        if longer and (analyte is None or longer != row.analyte):
+        signed = any(item.sign for item in row.items)  # «TP : < 10 %» may be whole
+        if longer and (analyte is None or longer != row.analyte and not signed):
             row.name, row.analyte, row.line = f"{row.name} {name}", longer, n
             return _take(row, n, ([(cells[0][0] + len(first) - len(rest), rest)] if rest else []) + cells[1:])
     if _BEGINS.match(first) or UNIT.fullmatch(first):
