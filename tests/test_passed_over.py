@@ -25,7 +25,7 @@ def unread(text, answer=""):
     ],
 )
 def test_a_value_that_neither_the_reader_nor_the_answer_tells_is_named(line):
-    assert any(line[:40].strip() in text or text in line for text in unread(f"{SODIUM}\n{line}"))
+    assert any(line.splitlines()[0][:40].strip() in text or text in line for text in unread(f"{SODIUM}\n{line}"))
 
 
 def test_what_the_answer_tells_is_not_named_again():
