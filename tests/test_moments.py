@@ -216,6 +216,9 @@ def test_the_sex_of_relatives_is_not_that_of_the_patient():
         ("Potassium 7,1 mmol/L (3,5 - 5,1) [barré]", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1), rectifié : 4,2", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1) sur le premier tube", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1), valeur aberrante", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1)\nContrôlé à 4,2 mmol/L", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1)\nCommentaire : prélèvement contaminé par la perfusion", WITHDRAWN),
         ("Appel de 9h : ne pas tenir compte du potassium à 7,1 mmol/L.", WITHDRAWN),
     ],
 )
@@ -233,6 +236,7 @@ def test_a_remark_behind_or_before_a_value_may_take_it_back(line, why):
         "Potassium : 7,1 mmol/L (3,5 - 5,1), contrôlé à 7,0 mmol/L sur le même tube",
         "Le potassium est contrôlé à 7,1 mmol/L.",
         "Potassium : 7,1 mmol/L (3,5 - 5,1)\nPlaquettes : annulé",
+        "Potassium : 7,1 mmol/L (3,5 - 5,1)\nContrôlé à 7,2 mmol/L",
         "Potassium : 7,1 mmol/L (3,5 - 5,1)\nCe compte rendu annule et remplace le précédent.",
         "Potassium : 7,1 mmol/L (3,5 - 5,1)\nAbsence d'agrégats",
     ],

@@ -10,12 +10,12 @@ from medanalyzr.lab.reading.moments.holding import NOTHING, moments
 from medanalyzr.lab.reading.search import Record, Search, digits_end
 from medanalyzr.lab.reading.tokens import Item, items, number
 from medanalyzr.lab.references import analytes, fold
-from medanalyzr.lab.report import Measurement, Report, Unread
+from medanalyzr.lab.report import LONGEST_LINE, Measurement, Report, Unread
 from medanalyzr.lab.units import known_unit
 
 PASSED_OVER = "résultat ni lu ni repris dans la réponse"
 
-_SHOWN = 80  # characters of a line
+_SHOWN, _FAR_TOO_LONG = 80, 10 * LONGEST_LINE  # characters of a line
 
 _BESIDE = re.compile(r"[\s:=+.…_|-]+(?:\b(?:a|est|de|est a)\b[\s:=]*)?")
 _CONCENTRATION = re.compile(r"(?:[munp]?g|[mµunp]?(?:mol|kat|eq)|[km]?ui?|[gt]|giga|tera)/(?:[dmµ]?l|mol)|/mm3|/µl", re.IGNORECASE)
@@ -91,15 +91,18 @@ def _is_plain(report: Report, text: str) -> bool:
 
 def _untold(search: Search, told: _Told) -> Iterator[tuple[int, int, Item | None]]:
     """Each value that nobody tells: where its name begins, the line of this, and its item; None for one in words («six virgule deux»)."""
+    far = {n for n, line in enumerate(search.text.split("\n"), 1) if len(line) > _FAR_TOO_LONG}  # which the reader names as a whole
     for record in search.records:
+        if record.line in far:
+            continue
         value = _value(search, record, told) if record.analyte else None
         in_words = record.analyte and not record.numbers and _IN_WORDS.match(search.flat, record.end)
         if (value or in_words) and search.specimen(record) == "sang":
             yield record.start, record.line, value
     yield from _rows_of_values(search, told)
     for finding in _FINDING.finditer(search.flat):  # «hyponatrémie à 112»
-        value = items(search.text[finding.end() : finding.end() + 20], finding.end())[0]
-        if value.kind == "value" and not told.has(value):
+        value = next(iter(items(search.text[finding.end() : finding.end() + 20], finding.end())), None)
+        if value and value.kind == "value" and not told.has(value):
             value.line = search.text.count("\n", 0, finding.start()) + 1
             yield finding.start(), value.line, value
 

@@ -38,6 +38,7 @@ _COMPARED = re.compile(
 )
 _NUMBER = re.compile(r" ?(?:a|en|:)? ?[<>]?(\d+(?:[.,]\d+)?)")
 _OLD = re.compile(r"(?<![\d.,])(\d+(?:[.,]\d+)?)\s*[a-zµ%/³\d]{0,9}\s*(?:[(\[][^)\]]*[)\]])?[\s,;:(-]*(?:(?:mais|puis|et) )?$")
+_DENIED = re.compile(r"\b(?:absence|aucune?s?|sans|pas) [^.;:]{0,20}$")
 _AS_GOOD_AS = 0.1  # of the value, at most, by which a control may differ that confirms it
 _OF_PLATELETS = re.compile("amas|agregats|agglutinats")
 _SENTENCE_GOES_ON = re.compile(r"(?:\b(?:le|la|les|du|des|de|a|et|en|est|contre|pour|un|une)|,)$")
@@ -158,9 +159,9 @@ class Found:
                 continue
             if kind == "date" and (day is None or words("not a day").search(lead)):
                 continue
-            if kind in ("earlier", "last", "latest", "withdrawn") and (
-                words("not earlier").search(lead) or words("not earlier").search(tail)
-            ):
+            if kind in ("earlier", "last", "latest") and (words("not earlier").search(lead) or words("not earlier").search(tail)):
+                continue
+            if kind == "withdrawn" and _DENIED.search(lead):
                 continue
             if not self._may_be(m) or kind == "withdrawn" and self._is_confirmed(m):
                 continue
@@ -203,7 +204,9 @@ class Found:
         new = _NUMBER.match(self.flat, m.end())
         if new is None:
             return False
-        old = _OLD.search(self.flat, max(self.line(m.start())[0], m.start() - 80), m.start())
+        start = self.line(m.start())[0]
+        start = start if self.flat[start : m.start()].strip() else self.line(start - 1)[0]  # the line above
+        old = _OLD.search(self.flat, max(start, m.start() - 80, 0), m.start())
         a, b = (float(x[1].replace(",", ".")) if x else None for x in (old, new))
         return a is None or abs(a - b) <= _AS_GOOD_AS * max(a, b)
 
@@ -216,8 +219,11 @@ class Found:
         )
         if re.search(r"(?<!n°)(?<!n° )(?<![\w.])\d", rest) or len(rest.split()) > _LONGEST or moment.kind == "quoted":
             return False
-        if moment.kind == "withdrawn" and not (_RESULTS.search(line) and line.rstrip().endswith(":")):
-            return False
+        above = self._neighbour(start - 1, -1)
+        if moment.kind == "withdrawn" and (
+            not _RESULTS.search(line) or re.search(r"\d", above) and not line.rstrip().endswith(":")
+        ):
+            return False  # a remark on what stands above
         sentence = line.rstrip().endswith((".", "!"))
         others = [
             word for word in re.findall("[a-z]+", rest) if not (word in nouns() or word in vocabulary("discipline") or known(word))
@@ -230,7 +236,7 @@ class Found:
         told = not others or line.rstrip().endswith(":") or (dated or named) and not sentence
         if not told or self.goes_on(start):
             return False
-        above, below = self._neighbour(start - 1, -1), self._neighbour(end + 1, 1)
+        below = self._neighbour(end + 1, 1)
         by_cell = columns.is_head(above) or (columns.is_head(below) and len(line.split()) < 4)
         return not by_cell and not re.match(r"[\s(\[<>≤≥]*\d+(?:[.,]\d+)?(?![/.\d])", below)
 

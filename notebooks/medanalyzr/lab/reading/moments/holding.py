@@ -89,12 +89,22 @@ class Moments(Found):
         near = (*self.moments[max(0, at - 30) : at][::-1], *self.moments[at : at + 3])  # those before it first
         lead = next((m for m in near if not m.head and m.since <= pos < m.until), None)
         trail = next((m for m in self.moments[at : at + 30] if not m.head and m.back and end <= m.pos < line_end), None)
+        below = next((m for m in self.moments[at : at + 30] if m.pos > line_end), None)
+        trail = below if trail is None and below and self._is_remark_on(line_end, below) else trail
         trail = trail if trail and self._follows(end, trail) else None
         if lead and trail:
             apart = [_CLAUSE.search(self.flat, *span) is not None for span in ((lead.end, pos), (end, trail.pos))]
             return [trail] if apart == [True, False] else [lead] if apart == [False, True] else [lead, trail]
         found = lead or trail or self._above(pos)
         return [found] if found else []
+
+    def _is_remark_on(self, line_end: int, moment: Moment) -> bool:
+        """Whether a moment takes back, on the line below the one that ends in `line_end`, what stands there: «Erroné», «Contrôlé à 4,2»."""
+        start, end = self.line(line_end + 1)
+        lead = self.flat[start : moment.pos]
+        named = any(known(word) for word in re.findall(r"[a-z]{2,}", self.flat[start:end]))
+        taken = moment.kind == "withdrawn" and not self.flat.startswith(("amas", "agreg", "agglut"), moment.pos)
+        return taken and start <= moment.pos < end and not named and not re.search(r"\d", lead)
 
     def _follows(self, end: int, moment: Moment) -> bool:
         """Whether a moment stands directly behind the value that ends in `end`, or in the column for dates of its row."""
