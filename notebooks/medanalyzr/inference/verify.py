@@ -52,9 +52,8 @@ class Verified:
 
     `results` are the different lines of the answer in order. `left_out` are results that the strict reader found and the answer lacks (for
     other specimens, only those that need a flag). `unread` are lines that look like a result which neither the strict reader nor the
-    answer tells. `critical` are
-    the names of the values that the answer, the rules or the strict reader call critical. `urgent` are these values in words, as
-    the report prints them; a value that only the answer gives is marked as such.
+    answer tells. `critical` are the names of the values that the answer, the rules or the strict reader call critical. `urgent` are
+    these values in words, as the report prints them; a value that only the answer gives is marked as such.
     """
 
     results: list[Result]
@@ -198,14 +197,8 @@ def verify(report: Report | str, answer: str) -> Verified:
     if not proofs.is_document:  # what a document holds is told as a whole
         unread += passed_over(report, proofs.search, (g.m for _, g in lines if g))
     names = list(dict.fromkeys(critical.values()))
-    return Verified(
-        results,
-        list(map(asdict, sorted(unread, key=lambda u: u.line))),
-        left_out,
-        names,
-        list(critical),
-        replace(report, measurements=tuple(proved)),
-    )
+    told = list(map(asdict, sorted(unread, key=lambda u: u.line)))
+    return Verified(results, told, left_out, names, list(critical), replace(report, measurements=tuple(proved)))
 
 
 def as_line(source: str, report_text: str, answer: str, verified: Verified) -> dict:

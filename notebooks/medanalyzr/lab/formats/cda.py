@@ -97,20 +97,9 @@ def _result(observation: Element, specimens: tuple, heading: str | None, previou
     status = "previous_result" if previous else _STATUSES.get(_attribute(observation, "statusCode", "code"), "pending")
     flags = [one.get("code", "") for one in _every(observation, "interpretationCode")]
     return Result(
-        name,
-        value,
-        unit,
-        _interval(observation),
-        flags,
-        loinc,
-        status,
-        is_number,
-        specimens,
-        heading,
-        "",
-        (),
-        _attribute(observation, "effectiveTime"),
-    )
+        name, value, unit, _interval(observation), flags, loinc, status, is_number, specimens, heading,
+        moment=_attribute(observation, "effectiveTime"),
+    )  # fmt: skip
 
 
 def _reading(document: Element) -> Reading:

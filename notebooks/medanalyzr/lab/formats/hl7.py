@@ -70,8 +70,7 @@ class _Segment:
             specimens,
             heading,
             day or sampled,
-            (),
-            self[14] or order[7],
+            moment=self[14] or order[7],
         )
 
 

@@ -24,7 +24,7 @@ _KEY = re.compile(
     r"(?:^ +|^ *(?:- +)+|[{,] ?)[\"']?([^\s:\"'{}\[\],][^:\n\"'{}\[\],]*)[\"']?:(?: |$)", re.MULTILINE
 )  # within a record
 _BLOCK = re.compile(r"^[ \t]*(?:[{\[]\s*[\"{\[]|<(?:\?xml|!DOCTYPE|[A-Za-z_][\w:.-]*[\s>]))", re.MULTILINE)
-_OF_XML = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
+_OF_XML = frozenset("&<>\"'")  # whose entities are left to the parser
 _MESSAGE = re.compile(
     r"\AH\|\W{4}\|(?=[\s\S]*^OBX\|)|^(?:RES\||\x0b?MSH\|)|\"resourceType\"|<(?:\w+:)?ClinicalDocument\b", re.MULTILINE
 )
@@ -97,7 +97,7 @@ def _of_xml(text: str) -> Any:
     if any(map(changes, re.findall(r"<!--(.*?)-->", text, re.DOTALL))):
         raise Unclear("commentaire dans le XML")
     text = re.sub(r"<!--.*?-->|<\?.*?\?>", " ", text, flags=re.DOTALL)  # <?xml…?> names the encoding of the file, not of this text
-    text = re.sub(r"&([A-Za-z]{2,8};)", lambda m: m[0] if m[1] in _OF_XML else html5.get(m[1], m[0]), text)
+    text = re.sub(r"&([A-Za-z]{2,8};)", lambda m: m[0] if html5.get(m[1], "&") in _OF_XML else html5[m[1]], text)
     try:
         try:
             root = fromstring(text, forbid_dtd=True)
@@ -185,18 +185,17 @@ def _spread(node: Any) -> Any:
     plain = all(vocabulary(part).isdisjoint(words_of(tuple(node))) for part in ("name", "value", "unit"))
     made = type(node)()
     for key, one in node.items():
-        if (
-            len(heads) == 1
-            and isinstance(one, list)
-            and one
-            and all(isinstance(row, list) and len(row) == len(heads[0]) for row in one)
-        ):
+        if len(heads) == 1 and _is_table(one, len(heads[0])):
             one = [_once(list(zip(heads[0], row, strict=True))) for row in one]
         elif plain and isinstance(one, str) and find_analyte(key) and number_of(one, not isinstance(one, Literal)):
             one = {"valeur": one}
         if one is not (heads[0] if len(heads) == 1 else None):
             made[key] = _spread(one)
     return made
+
+
+def _is_table(node: Any, width: int) -> bool:
+    return isinstance(node, list) and node != [] and all(isinstance(row, list) and len(row) == width for row in node)
 
 
 def _is_texts(node: Any) -> bool:

@@ -156,11 +156,8 @@ class Moments(Found):
             if m.kind in ("nothing", "withdrawn"):
                 return NOTHING if m.kind == "nothing" else WITHDRAWN
             if m.kind == "person":
-                return (
-                    OTHERS
-                    if m.back and not m.head or without or kinds - {"person"} or sum(n.kind == "person" for n in used) > 1
-                    else ""
-                )
+                alone = not without and kinds == {"person"} and sum(n.kind == "person" for n in used) == 1
+                return "" if alone and (m.head or not m.back) else OTHERS
             others = {before(m.day, day) for day in days} if m.day else set()
             if m.kind == "earlier" or True in others or m.kind == "label" and m.label < latest:
                 return EARLIER
@@ -209,8 +206,8 @@ class Moments(Found):
         start = self.starts[line - 1]
         named = self.flat.find(flat(name), start, self.line(start)[1])
         whole, *decimals = re.split("[.,]", value.lstrip("<>"))
-        thousands = re.sub(r"(?<=\d)(?=(?:\d{3})+$)", r"[\\s.,']?", whole)  # printed 25 000, 25.000 or 25000
-        pattern = re.compile(rf"(?<![\d.,]){'[.,]'.join((thousands, *decimals))}(?!\d)")
+        thousands = re.sub(r"(?<=\d)(?=(?:\d{3})+$)", r"[\\s.,']?", re.escape(whole))  # printed 25 000, 25.000 or 25000
+        pattern = re.compile(rf"(?<![\d.,]){'[.,]'.join((thousands, *map(re.escape, decimals)))}(?!\d)")
         found = pattern.search(self.text, named + len(name) if named >= 0 else start) or pattern.search(self.text, start)
         return self._judged(*found.span()) if found else ("", False)
 
