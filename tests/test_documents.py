@@ -71,6 +71,8 @@ def test_attributes_elements_and_intervals_by_sex():
         HTML.replace("7,1", "<s>7,1</s> 4,0"),
         HTML.replace("<tr><td>Potassium", '<tr style="display:none"><td>Potassium'),
         HTML.replace("<table>", '<table class="historique">'),
+        "resultats:\n  - {nom: Potassium, valeur: 7,1, unite: mmol/L}",
+        HTML.replace("<tr><td>Potassium", '<tr style="DISPLAY: none"><td>Potassium'),
         f"Bilan antérieur :\n{XML}",
         f"Potassium 4,0 mmol/L ce jour\n{XML}",
     ],

@@ -217,6 +217,8 @@ def test_the_sex_of_relatives_is_not_that_of_the_patient():
         ("Potassium 7,1 mmol/L (3,5 - 5,1), rectifié : 4,2", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1) sur le premier tube", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1), valeur aberrante", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) : à ignorer", WITHDRAWN),
+        ("Potassium 7,1 mmol/L (3,5 - 5,1) douteux", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1)\nContrôlé à 4,2 mmol/L", WITHDRAWN),
         ("Potassium 7,1 mmol/L (3,5 - 5,1)\nCommentaire : prélèvement contaminé par la perfusion", WITHDRAWN),
         ("Appel de 9h : ne pas tenir compte du potassium à 7,1 mmol/L.", WITHDRAWN),
@@ -261,3 +263,21 @@ def test_heads_of_columns_without_one_for_the_names_are_not_shifted():
         "| 14/02/2046 | 07/02/2046 | Unité | Réf. |\nPotassium | 7,1 | 4,0 | mmol/L | 3,5 - 5,1 |",
     ):
         assert [m.text for m in read_report(rows).measurements] in (["7,1"], []), rows
+
+
+def test_a_whole_report_may_be_withdrawn():
+    assert read("\n".join(("COMPTE RENDU ANNULÉ", *NEW))) == []
+    assert read("\n".join(("Ce compte rendu annule et remplace le précédent.", *NEW))) == ["Sodium", "Chlorures"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| Analyse | Mère | Résultat | Unité |\n| Potassium | 7,1 | | mmol/L |",
+        "| Analyse | N-1 | Résultat | Unité |\n| Potassium | 7,1 | | mmol/L |",
+        "Analyse;Résultat;Unité;Statut\nPotassium;7,1;mmol/L;annulé\nCalcium;2,30;mmol/L;validé",
+        "|Analyse|Résultat|Unité|Analyse|Résultat|Unité|\n|Potassium|7,1|mmol/L|Calcium|2,30|mmol/L|",
+    ],
+)
+def test_values_in_columns_of_others_or_with_a_status_of_withdrawal_are_refused_and_named(text):
+    assert "Potassium" not in read(text) and any("Potassium" in u.text for u in read_report(text).unread)

@@ -141,9 +141,12 @@ def _result(o: dict, specimen: dict | None, patient: tuple, is_previous: bool) -
     units = {spelled(text) for key in ("unit", "code") if (text := _one(o, "valueQuantity", key))}
     status = "previous_result" if is_previous else _STATUSES.get(_one(o, "status"), "pending")
     kind = specimen_of(" ".join(_one(specimen, "type", *path) for path in _NAMES[:2]), _one(specimen, "type", "coding", "code"))
+    said = specimen_of(_one(o, "specimen", "display"))
     flags, interval = map(str, _all(o, "interpretation", "coding", "code")), _interval(o, *patient[:2])
     codes = ("unit_conflict",) * (len(units) > 1)
-    return Result(name, value, unit, interval, list(flags), loinc, status, is_number, (kind,), None, _sampled(o), codes, _moment(o))
+    return Result(
+        name, value, unit, interval, list(flags), loinc, status, is_number, (kind, said), None, _sampled(o), codes, _moment(o)
+    )
 
 
 def _reading(resources: _Resources, before: set[int], report: dict, person: dict, observations: list[dict], codes: list) -> Reading:

@@ -15,7 +15,7 @@ from medanalyzr.lab.reading.tokens import Item, items, number
 from medanalyzr.lab.references import aliases, read_table
 
 _PART = re.compile(r"[^\W\d_]+|\d+|[+%#]")
-_NEXT_PART = re.compile(rf"\s?[^\w+%#\n]*\n?[^\w+%#\n]*({_PART.pattern})")
+_NEXT_PART = re.compile(rf"\s?[^\w+%#\n]{{0,40}}\n?[^\w+%#\n]{{0,40}}({_PART.pattern})")
 _BEGIN = re.compile(r"[^\W\d_]+|(?<![\w.,])\d+")  # of a name
 _UNITS = frozenset(("mg", "g", "l", "h", "b", "p", "n", "u", "s", "m", "ph"))  # units that are names as well
 _STOP = re.compile(r"(?<=[\w)]{3})(?<!\binf)(?<!\bsup)[.!?](?=\s|$)|[{}]")

@@ -115,7 +115,10 @@ def _loader() -> type:
 
     class Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # the faster one where libyaml is there
         def construct_mapping(self, node, deep=False):
-            return _once(self.construct_pairs(node, deep=True))
+            pairs = self.construct_pairs(node, deep=True)
+            if any(str(name).isdigit() and one == "" for name, one in pairs):  # {valeur: 7,1}
+                raise Unclear("virgule dans le YAML")
+            return _once(pairs)
 
     return Loader
 

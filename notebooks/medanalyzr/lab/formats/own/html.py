@@ -19,7 +19,9 @@ _LINES = frozenset((
 ))  # fmt: skip
 _START = re.compile(rf"\s*<(?:!doctype html|(?:{'|'.join(sorted(_TAGS))})(?=[\s>/]))", re.IGNORECASE)
 _HIDDEN = re.compile(r"display|visibility|opacity|line-through|font-size\s*:\s*0|color\s*:\s*(?:white|#fff|transparent)")
-_ASIDE = frozenset(("exemple", "modele", "annule", "barre", "hidden", "none", "invisible", "only"))  # in the name of a class
+_ASIDE = frozenset(
+    ("exemple", "modele", "annule", "barre", "cancelled", "deleted", "strike", "obsolete", "hidden", "none", "invisible", "only")
+)  # in the name of a class
 _LESS_THAN = 50  # signs < in an HTML text that begin no tag, at most
 
 
@@ -37,7 +39,7 @@ class _Lines(HTMLParser):
         self.unclear |= (
             (tag not in _TAGS and ":" not in tag)
             or "hidden" in told
-            or _HIDDEN.search(told.get("style", "")) is not None
+            or _HIDDEN.search(told.get("style", "").lower()) is not None
             or "rowspan" in told
         )
         self.unclear |= not named.isdisjoint(vocabulary("earlier") | vocabulary("other") | _ASIDE)

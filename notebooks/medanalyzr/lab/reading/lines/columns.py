@@ -79,6 +79,10 @@ class Header:
         near = [(max(0, c.pos - end, pos - c.end), c.pos, c) for c in self.columns]
         return min(near)[2] if near and min(near)[0] <= 5 else None
 
+    def is_side_by_side(self) -> bool:
+        """Whether names follow results: two tables beside each other."""
+        return "name" in [c.role for c in self.columns][[*(c.role for c in self.columns), "result"].index("result") :]
+
     def has(self, *roles: str) -> bool:
         """Whether a column has one of `roles`."""
         return any(c.role in roles for c in self.columns)

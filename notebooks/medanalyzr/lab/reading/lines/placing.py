@@ -64,6 +64,8 @@ def assign(row: Row) -> list[Item]:
                 item.kind, item.low, item.high = "value", None, None
     elif header.has("prev") and not any(i.kind == "value" for i in kept) and any(i.kind == "value" for i in printed):
         raise Refused(NOT_TODAY)
+    elif header.split and header.has("result") and any(i.kind == "value" and over[id(i)] == "other" for i in kept):
+        raise Refused(NOT_TODAY)  # «Mère», «N-1» beside an empty cell
     if low or high:
         text = " - ".join(i.text for i in (low, high) if i)
         bound = Item("interval", text, (low or high).pos, (high or low).end, 0, row.line)

@@ -148,6 +148,8 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
     pos, text = cells[place]
     if split and header and (over := header.over(pos, pos)) and over.role in ("result", "prev", "before", "norm", "unit"):
         header = columns.Header(split=True, broken=True)  # a name below the head of a column of values
+    if split and header and header.is_side_by_side():
+        header = columns.Header(split=True, broken=True)
     if re.fullmatch(r"T\d+h?", text.strip()) and place + 1 < len(cells):
         moment, place = text.strip(), place + 1
         pos, text = cells[place][0], f"{cells[place][1].strip()} ({moment})"

@@ -39,6 +39,7 @@ _COMPARED = re.compile(
 _NUMBER = re.compile(r" ?(?:a|en|:)? ?[<>]?(\d+(?:[.,]\d+)?)")
 _OLD = re.compile(r"(?<![\d.,])(\d+(?:[.,]\d+)?)\s*[a-zµ%/³\d]{0,9}\s*(?:[(\[][^)\]]*[)\]])?[\s,;:(-]*(?:(?:mais|puis|et) )?$")
 _DENIED = re.compile(r"\b(?:absence|aucune?s?|sans|pas) [^.;:]{0,20}$")
+_AS_RESULT = ("annul", "non rendu", "supprim", "retir", "invalid", "inexploit", "non exploit", "non interp", "ininterp")
 _AS_GOOD_AS = 0.1  # of the value, at most, by which a control may differ that confirms it
 _OF_PLATELETS = re.compile("amas|agregats|agglutinats")
 _SENTENCE_GOES_ON = re.compile(r"(?:\b(?:le|la|les|du|des|de|a|et|en|est|contre|pour|un|une)|,)$")
@@ -198,7 +199,7 @@ class Found:
         """Whether «contrôlé à 4,2» gives no other value than the one before it, or tells how the first one was measured; or whether
         «annulé» is all that is printed for a name.
         """
-        if m[0].startswith("annul"):
+        if m[0].startswith(_AS_RESULT):
             named = re.split(r"[\s:=.|-]+", self.flat[max(self.line(m.start())[0], m.start() - 40) : m.start()].strip(" :=.|-"))
             return any(known(" ".join(named[-n:])) for n in (1, 2, 3))
         new = _NUMBER.match(self.flat, m.end())

@@ -27,6 +27,9 @@ _AFTER_NUMBER = re.compile(
 )
 _OF = re.compile(r"\d.*\b(?:chez|de|pour) *$")  # a person behind a value
 _SAID_BEHIND = re.compile(r"(?<![\d:])\d+(?:[.,]\d+)?(?! ?h\b|\d|[:h]\d)(?:[^.!?\n]|\.(?! ))*$")
+_CANCELLED = re.compile(
+    r"compte.?rendu (?:est )?annule(?!e? et)|resultats (?:ci.dessus )?sont (?:tous )?annules|annulation du compte.?rendu"
+)
 _NO_TIME = ("person", "nothing", "withdrawn")
 _STOP = re.compile(r"[.;!?](?=\s|$)|\n\s*\n")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
@@ -102,14 +105,14 @@ class Moments(Found):
         """Whether a moment takes back, on the line below the one that ends in `line_end`, what stands there: «Erroné», «Contrôlé à 4,2»."""
         start, end = self.line(line_end + 1)
         lead = self.flat[start : moment.pos]
-        named = any(known(word) for word in re.findall(r"[a-z]{2,}", self.flat[start:end]))
+        named = any(known(word) for word in re.findall(r"[a-z]+", self.flat[start:end]))
         taken = moment.kind == "withdrawn" and not self.flat.startswith(("amas", "agreg", "agglut"), moment.pos)
         return taken and start <= moment.pos < end and not named and not re.search(r"\d", lead)
 
     def _follows(self, end: int, moment: Moment) -> bool:
         """Whether a moment stands directly behind the value that ends in `end`, or in the column for dates of its row."""
         between = self.flat[end : moment.pos]
-        if _STOP.search(between):
+        if _STOP.search(between.rstrip(";")):  # the one before a cell
             return False
         if any(self.column_heads.values()) and re.search(r"[\t|;,]|\s{2}", between):
             return True
@@ -195,8 +198,15 @@ class Moments(Found):
         """Why the value from `pos` to `end` is no result of today for certain; "" where it is one."""
         return self._judged(pos, end)[0]
 
+    @cached_property
+    def is_cancelled(self) -> bool:
+        """Whether the whole report is withdrawn."""
+        return _CANCELLED.search(self.flat) is not None
+
     def _judged(self, pos: int, end: int) -> tuple[str, bool]:
         """`why` for a value, and whether a moment holds for it."""
+        if self.is_cancelled:
+            return WITHDRAWN, True
         holding = self._holding(pos, end)
         found = [self._reasons[m] for m in holding] + ([EARLIER] if _CHANGED_TO.match(self.flat, end) else [])
         return next((reason for reason in (NOTHING, WITHDRAWN, OTHERS, EARLIER, UNSURE) if reason in found), ""), bool(holding)
