@@ -146,10 +146,10 @@ def _line_rows(state: State, n: int, line: str, cells: list[tuple[int, str]], sp
         if header is None and known(cells[place][1]) is None and re.fullmatch(r"[A-Z0-9+#-]{1,8}", cells[place][1]):
             place = next((i for i in range(place + 1, min(place + 3, len(cells))) if known(cells[i][1])), place)
     pos, text = cells[place]
-    if split and header and (over := header.over(pos, pos)) and over.role in ("result", "prev", "before", "norm", "unit"):
-        header = columns.Header(split=True, broken=True)  # a name below the head of a column of values
-    if split and header and header.is_side_by_side():
-        header = columns.Header(split=True, broken=True)
+    if split and header:
+        over = header.over(pos, pos)
+        if over and over.role in ("result", "prev", "before", "norm", "unit") or header.is_side_by_side():
+            header = columns.Header(split=True, broken=True)  # a name below the head of a column of values, or two tables
     if re.fullmatch(r"T\d+h?", text.strip()) and place + 1 < len(cells):
         moment, place = text.strip(), place + 1
         pos, text = cells[place][0], f"{cells[place][1].strip()} ({moment})"

@@ -41,7 +41,7 @@ _OLD = re.compile(r"(?<![\d.,])(\d+(?:[.,]\d+)?)\s*[a-zµ%/³\d]{0,9}\s*(?:[(\[]
 _DENIED = re.compile(r"\b(?:absence|aucune?s?|sans|pas) [^.;:]{0,20}$")
 _AS_RESULT = ("annul", "non rendu", "supprim", "retir", "invalid", "inexploit", "non exploit", "non interp", "ininterp")
 _AS_GOOD_AS = 0.1  # of the value, at most, by which a control may differ that confirms it
-_OF_PLATELETS = re.compile("amas|agregats|agglutinats")
+OF_PLATELETS = re.compile("amas|agregats|agglutinats")
 _SENTENCE_GOES_ON = re.compile(r"(?:\b(?:le|la|les|du|des|de|a|et|en|est|contre|pour|un|une)|,)$")
 _LONGEST = 10  # words of a line that holds for those below
 _PROSE = 40  # characters that a line of prose has at least
@@ -275,7 +275,7 @@ def speaks_of_others(text: str) -> bool:
     return any(
         m.kind in ("earlier", "latest", "entry", "person", "nothing")
         or m.kind == "withdrawn"
-        and not _OF_PLATELETS.match(found.flat, m.pos)
+        and not OF_PLATELETS.match(found.flat, m.pos)
         or vague
         and m.kind == "date"
         and m.day[2] is None

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from functools import cached_property, lru_cache
 
 from medanalyzr.lab.reading.moments.days import before, fits
-from medanalyzr.lab.reading.moments.found import Found, Moment, nouns
+from medanalyzr.lab.reading.moments.found import OF_PLATELETS, Found, Moment, nouns
 from medanalyzr.lab.reading.names import flat, known
 from medanalyzr.lab.reading.tokens import items
 
@@ -89,11 +89,12 @@ class Moments(Found):
     def _holding(self, pos: int, end: int) -> list[Moment]:
         """The moments that hold for the value from `pos` to `end`: beside it, or else above it."""
         at, line_end = bisect_left(self._places, pos), self.line(pos)[1]
-        near = (*self.moments[max(0, at - 30) : at][::-1], *self.moments[at : at + 3])  # those before it first
+        after = self.moments[at : at + 30]
+        near = (*self.moments[max(0, at - 30) : at][::-1], *after[:3])  # those before it first
         lead = next((m for m in near if not m.head and m.since <= pos < m.until), None)
-        trail = next((m for m in self.moments[at : at + 30] if not m.head and m.back and end <= m.pos < line_end), None)
-        below = next((m for m in self.moments[at : at + 30] if m.pos > line_end), None)
-        trail = below if trail is None and below and self._is_remark_on(line_end, below) else trail
+        trail = next((m for m in after if not m.head and m.back and end <= m.pos < line_end), None)
+        if trail is None and (below := next((m for m in after if m.pos > line_end), None)) and self._is_remark_on(line_end, below):
+            trail = below
         trail = trail if trail and self._follows(end, trail) else None
         if lead and trail:
             apart = [_CLAUSE.search(self.flat, *span) is not None for span in ((lead.end, pos), (end, trail.pos))]
@@ -106,7 +107,7 @@ class Moments(Found):
         start, end = self.line(line_end + 1)
         lead = self.flat[start : moment.pos]
         named = any(known(word) for word in re.findall(r"[a-z]+", self.flat[start:end]))
-        taken = moment.kind == "withdrawn" and not self.flat.startswith(("amas", "agreg", "agglut"), moment.pos)
+        taken = moment.kind == "withdrawn" and not OF_PLATELETS.match(self.flat, moment.pos)
         return taken and start <= moment.pos < end and not named and not re.search(r"\d", lead)
 
     def _follows(self, end: int, moment: Moment) -> bool:
